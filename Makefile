@@ -1,0 +1,65 @@
+# Every target sets up what it needs; `make serve` is all it takes on a fresh machine.
+PYTHON ?= python3
+MODEL  ?= auto
+HOST   ?= 127.0.0.1
+PORT   ?= 5000
+CHECK  ?= all
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+.PHONY: help setup serve export bench test lint accept clean
+
+help:
+	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
+	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
+	@echo "make bench    compare the exported model with torch"
+	@echo "make test     run the tests"
+	@echo "make lint     check style and types"
+	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
+	@echo "make setup    only make the virtual environment"
+	@echo "make clean    remove it and what was exported"
+
+setup: $(VENV)/.serve
+
+# torch first and by itself: uv knows where its CPU builds are; where only the package index can be reached, pip takes
+# the build that the index has.
+$(VENV)/.serve: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@torch="$$(grep '^torch==' requirements.txt)"; \
+	    $(BIN)/python -c "import importlib.metadata as m, sys; sys.exit('torch==' + m.version('torch').split('+')[0] != '$$torch')" 2>/dev/null || \
+	    UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$$torch" 2>/dev/null || \
+	    $(BIN)/python -m pip install --disable-pip-version-check "$$torch"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+serve: $(VENV)/.serve
+	exec $(BIN)/python -m service --model $(MODEL) --host $(HOST) --port $(PORT)
+
+export: $(VENV)/.serve
+	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))
+
+bench: $(VENV)/.serve
+	$(BIN)/python -m benchmarks latency
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+accept: $(VENV)/.dev
+	$(BIN)/python -m tests.accept $(CHECK)
+
+clean:
+	rm -rf $(VENV) benchmarks/.cache .accept
+	find models -mindepth 1 -maxdepth 1 -type d ! -name demo -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""`python -m export`: convert a Blenderbot checkpoint to a quantised ONNX folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
+from export.errors import ExportError
+
+
+def parse(arguments: list[str]) -> ExportConfig:
+    """Command line to configuration; a wrong argument ends the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Convert a Blenderbot checkpoint to a quantised ONNX folder that the service and the stock "
+        "ORTModelForSeq2SeqLM load.",
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="Hub id or local folder (default: %(default)s)")
+    parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: the main branch)")
+    parser.add_argument(
+        "--quantization",
+        type=Quantization,
+        choices=list(Quantization),
+        default=Quantization.INT8,
+        metavar="{none,int8,int4}",
+        help="precision of the weights (default: int8)",
+    )
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="DIR", help="folder to write (default: models/NAME-PRECISION)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare the tokens of a few replies with torch before the folder is put in place (default: on)",
+    )
+    options = parser.parse_args(arguments)
+    if not options.model.strip():
+        parser.error("--model is empty; name a Hub id or a local folder")
+    return ExportConfig(
+        model=options.model,
+        revision=options.revision,
+        quantization=options.quantization,
+        output_dir=options.output_dir or default_output_dir(options.model, options.quantization),
+        force=options.force,
+        verify=options.verify,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    config = parse(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    _quieten_libraries()
+    from export.exporter import run
+    from export.progress import ConsoleProgress
+
+    progress = ConsoleProgress()
+    try:
+        folder = run(config, progress)
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"error: The export stopped: {error.strerror or error} ({error.filename or config.output_dir}).",
+            file=sys.stderr,
+        )
+        return 1
+    except MemoryError:
+        print("error: The export ran out of memory; close other programs or use a larger machine.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: The export was interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
+    progress.note(f"{folder}: {size / 1e6:.0f} MB, peak memory {peak_bytes / 1e9:.1f} GB")
+    progress.note(f"Serve it with: python -m service --model {folder}")
+    return 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _quieten_libraries() -> None:
+    """Keep the libraries' own chatter off the terminal; one of them reconfigures logging when it is imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.basicConfig(level=logging.ERROR)
+    import warnings
+
+    warnings.simplefilter("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Finding a Blenderbot checkpoint, on the Hub or in a folder, and making sure that it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.errors import CheckpointError, HubUnreachable
+
+if TYPE_CHECKING:
+    from transformers import BlenderbotForConditionalGeneration, PreTrainedTokenizerBase
+
+HUB_DEADLINE_S = 9.0
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+CONFIG_FILES = ("config.json", "generation_config.json")
+WEIGHT_PATTERNS = (("*.safetensors", "model.safetensors*"), ("pytorch_model*.bin", "pytorch_model.bin*"))
+LOCAL_FOLDER_ADVICE = "pass a local folder that holds the checkpoint instead: python -m export --model FOLDER"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk.
+
+    Attributes:
+        path: folder that holds config, weights and tokenizer.
+        source: what the user named, Hub id or folder.
+        revision: commit on the Hub; None for a local folder.
+    """
+
+    path: Path
+    source: str
+    revision: str | None
+
+
+def locate(model: str, revision: str | None) -> Checkpoint:
+    """Resolve a Hub id or a local folder to a complete checkpoint folder, downloading it when needed.
+
+    Raises:
+        HubUnreachable: no answer from the Hub within ten seconds and no cached copy.
+        CheckpointError: the repository or folder does not exist or is not a Blenderbot checkpoint.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise CheckpointError(f"--revision names a Hub revision, but {model} is a local folder; leave it out.")
+        checkpoint = Checkpoint(folder, model, None)
+    elif folder.exists():
+        raise CheckpointError(
+            f"{model} is a file; --model takes a folder or a Hub id such as facebook/blenderbot-400M-distill."
+        )
+    elif model.count("/") > 1 or model.startswith((".", "~", "/")):
+        raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
+    else:
+        checkpoint = _download(model, revision)
+    _check_files(checkpoint)
+    return checkpoint
+
+
+def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, PreTrainedTokenizerBase]:
+    """Load model (fp32, on the CPU) and tokenizer, refusing a checkpoint that lacks weights.
+
+    Raises:
+        CheckpointError: a file cannot be read, or the weights do not fill the model.
+    """
+    import torch
+    from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
+    except Exception as error:
+        raise CheckpointError(
+            f"The tokenizer files in {checkpoint.path} cannot be read ({_first_line(error)})."
+        ) from error
+    try:
+        model, info = BlenderbotForConditionalGeneration.from_pretrained(
+            checkpoint.path, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:
+        raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({_first_line(error)}).") from error
+    missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CheckpointError(
+            f"The weights in {checkpoint.path} lack {missing[0]}{more}; download the checkpoint again."
+        )
+    broken = next((name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()), None)
+    if broken is not None:
+        raise CheckpointError(f"The weight {broken} in {checkpoint.path} holds values that are not finite.")
+    return model.eval(), tokenizer
+
+
+def parameter_count(checkpoint: Checkpoint) -> int:
+    """Number of weights that the configuration calls for, without loading any."""
+    import torch
+    from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
+
+    try:
+        with torch.device("meta"):
+            model = BlenderbotForConditionalGeneration(BlenderbotConfig.from_pretrained(checkpoint.path))
+    except Exception as error:
+        raise CheckpointError(
+            f"{checkpoint.path / 'config.json'} does not describe a Blenderbot model ({_first_line(error)})."
+        ) from error
+    return int(model.num_parameters())
+
+
+def _download(model: str, revision: str | None) -> Checkpoint:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        commit, files = _hub_listing(model, revision)
+    except HubUnreachable:
+        cached = _cached(model, revision)
+        if cached is None:
+            raise
+        return Checkpoint(cached, model, cached.name)
+    weights = next((kept for present, kept in WEIGHT_PATTERNS if any(Path(f).match(present) for f in files)), None)
+    if weights is None:
+        raise CheckpointError(f"{model} on the Hub holds no PyTorch weights (model.safetensors or pytorch_model.bin).")
+    try:
+        path = snapshot_download(model, revision=commit, allow_patterns=[*CONFIG_FILES, *TOKENIZER_FILES, weights])
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise HubUnreachable(
+            f"The download of {model} broke off ({_first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
+        ) from error
+    return Checkpoint(Path(path), model, commit)
+
+
+def _hub_listing(model: str, revision: str | None) -> tuple[str, list[str]]:
+    """Commit and file names of a Hub repository, decided within `HUB_DEADLINE_S` seconds whatever the network does."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answer.append(HfApi().model_info(model, revision=revision, timeout=HUB_DEADLINE_S))
+        except Exception as error:
+            answer.append(error)
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
+    if not offline:
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(HUB_DEADLINE_S)
+    found = answer[0] if answer else None
+    if isinstance(found, HFValidationError):
+        raise CheckpointError(f"{model} is neither a folder nor a Hub id (owner/name).") from found
+    if isinstance(found, RevisionNotFoundError):
+        raise CheckpointError(f"{model} has no revision {revision} on the Hub.") from found
+    if isinstance(found, RepositoryNotFoundError):
+        raise CheckpointError(f"There is no model {model} on the Hub and no such folder.") from found
+    if found is None or isinstance(found, Exception):
+        status = found.response.status_code if isinstance(found, HfHubHTTPError) else None
+        reason = f"answered {status}" if status else "is switched off" if offline else "cannot be reached"
+        raise HubUnreachable(f"The Hub {reason}, so {model} cannot be downloaded; {LOCAL_FOLDER_ADVICE}") from found
+    return found.sha, [sibling.rfilename for sibling in found.siblings]
+
+
+def _cached(model: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, local_files_only=True))
+    except Exception:
+        return None
+
+
+def _check_files(checkpoint: Checkpoint) -> None:
+    path = checkpoint.path
+    config = _read_json(path / "config.json")
+    if config.get("model_type") != "blenderbot":
+        raise CheckpointError(
+            f"{checkpoint.source} is not a Blenderbot checkpoint: its config.json says model_type "
+            f"{config.get('model_type')!r}, and only 'blenderbot' can be exported."
+        )
+    for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        if (path / name).exists():
+            _read_json(path / name)
+    if not (path / "tokenizer.json").exists() and not (path / "vocab.json").exists():
+        raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
+    if not any(any(path.glob(present)) for present, _ in WEIGHT_PATTERNS):
+        raise CheckpointError(f"{path} holds no weights (model.safetensors or pytorch_model.bin).")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable JSON ({_first_line(error)}).") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object.")
+    return content
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200].rstrip(". ") if text else type(error).__name__

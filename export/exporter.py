@@ -1,0 +1,133 @@
+"""One export from checkpoint to finished folder, stage by stage."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from export import checkpoint as checkpoints
+from export import converter, output, quantizer, resources
+from export.checkpoint import Checkpoint
+from export.config import ExportConfig, Quantization, default_output_dir
+from export.errors import VerificationError
+from export.parity import TIE_TOLERANCE
+from export.weights import WeightFile
+from service.engine import manifest
+
+VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
+
+
+class Progress(Protocol):
+    """Tells the user which stage runs."""
+
+    def stage(self, title: str) -> AbstractContextManager[None]: ...
+
+    def note(self, line: str) -> None: ...
+
+
+def run(config: ExportConfig, progress: Progress) -> Path:
+    """Export a checkpoint and return the folder written.
+
+    Raises:
+        ExportError: any of its kinds; nothing is left behind then.
+    """
+    output.check_free(config.output_dir, force=config.force)
+    with progress.stage("Find the checkpoint"):
+        checkpoint = checkpoints.locate(config.model, config.revision)
+        resources.check(checkpoints.parameter_count(checkpoint), config.output_dir)
+    with output.staging(config.output_dir) as folder:
+        work, finished = folder / "work", folder / "finished"
+        work.mkdir()
+        finished.mkdir()
+        with progress.stage("Convert to ONNX"):
+            _convert(checkpoint, work)
+        if config.quantization is not Quantization.NONE:
+            with progress.stage(f"Quantise the weights to {config.quantization}"):
+                for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
+                    quantizer.quantize(work / name, quantizer.SCHEMES[config.quantization])
+        with progress.stage("Merge the decoders"):
+            _assemble(work, finished)
+        verification: dict[str, Any] = {}
+        if config.verify:
+            with progress.stage("Compare with torch"):
+                verification = _verify(checkpoint, finished, config.quantization)
+            progress.note(_describe(verification))
+        with progress.stage("Write the manifest"):
+            _write_manifest(config, checkpoint, work, finished, verification)
+            output.put_in_place(finished, config.output_dir)
+    return config.output_dir
+
+
+def _convert(checkpoint: Checkpoint, work: Path) -> None:
+    model, tokenizer = checkpoints.load(checkpoint)
+    converter.convert(model, work)
+    tokenizer.save_pretrained(work)
+    model.generation_config.save_pretrained(work)
+    del model
+    gc.collect()
+
+
+def _assemble(work: Path, finished: Path) -> None:
+    """Write the finished folder: graphs, shared weights, configuration and tokenizer."""
+    import onnx
+
+    with WeightFile(finished) as weights:
+        weights.save(onnx.load(work / converter.ENCODER), converter.ENCODER)
+        weights.save(converter.merge(work), converter.MERGED_DECODER)
+    for path in work.glob("*.onnx*"):
+        path.unlink()
+    for path in work.iterdir():
+        shutil.copyfile(path, finished / path.name)
+
+
+def _verify(checkpoint: Checkpoint, exported: Path, quantization: Quantization) -> dict[str, Any]:
+    command = [sys.executable, "-m", "export.verify", str(checkpoint.path.absolute()), str(exported.absolute())]
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    if process.returncode != 0:
+        reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise VerificationError(f"The exported model cannot be run ({reason}).")
+    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    if quantization is Quantization.NONE and result["largest_gap"] > TIE_TOLERANCE:
+        raise VerificationError(
+            f"The exported model answers differently from the checkpoint ({_describe(result)}); nothing was written."
+        )
+    return result
+
+
+def _describe(verification: dict[str, Any]) -> str:
+    parts = [
+        f"{counts['equal']} of {counts['replies']} replies equal at {name.replace('_', ' ')}"
+        for name, counts in verification.items()
+        if name.startswith("beam_")
+    ]
+    return "Against torch: " + ", ".join(parts)
+
+
+def _write_manifest(
+    config: ExportConfig, checkpoint: Checkpoint, work: Path, finished: Path, verification: dict[str, Any]
+) -> None:
+    scheme = quantizer.SCHEMES.get(config.quantization)
+    settings = json.loads((work / "config.json").read_text(encoding="utf-8"))
+    name = default_output_dir(config.model, config.quantization).name.rsplit("-", 1)[0]
+    manifest.Manifest(
+        name=name,
+        source=checkpoint.source,
+        revision=checkpoint.revision,
+        notice=str(settings.get("notice", "")),
+        quantization={"precision": config.quantization.value, **(scheme.describe() if scheme else {})},
+        versions={package: version(package) for package in VERSIONED_PACKAGES},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verification=verification,
+        files=manifest.record_files(finished),
+    ).write(finished)

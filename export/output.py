@@ -1,0 +1,78 @@
+"""The folder an export writes: made beside its place, put there in one rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from export.errors import OutputError
+from service.engine import manifest
+
+
+def check_free(target: Path, *, force: bool) -> None:
+    """Refuse a target that exists, unless it is an earlier export and `force` is set.
+
+    Raises:
+        OutputError: saying what stands there.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not target.is_dir():
+        raise OutputError(f"{target} is a file; name a folder with --output-dir.")
+    if not (target / manifest.FILE_NAME).exists():
+        raise OutputError(f"{target} exists and is not an earlier export; name another folder with --output-dir.")
+    if not force:
+        raise OutputError(
+            f"{target} already holds an exported model; replace it with --force or name another --output-dir."
+        )
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, removed when the block ends, however it ends.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    target = target.absolute()
+    for stale in target.parent.glob(f".{target.name}.partial-*"):
+        if not _alive(stale.name.rsplit("-", 1)[-1]):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = target.parent / f".{target.name}.partial-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"{target.parent} cannot be written to ({error.strerror}); name another --output-dir."
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(finished: Path, target: Path) -> None:
+    """Rename the finished folder to `target`; an earlier export there is moved aside first and removed after."""
+    target = target.absolute()
+    aside = finished.parent / "replaced"
+    try:
+        if target.exists():
+            target.rename(aside)
+        finished.rename(target)
+    except OSError as error:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise OutputError(f"{target} cannot be put in place ({error.strerror}).") from error
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

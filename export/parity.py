@@ -1,0 +1,58 @@
+"""Comparing the tokens of two models, and telling a tie from a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import BlenderbotForConditionalGeneration
+
+TIE_TOLERANCE = 1e-4
+
+
+def strip_padding(ids: Sequence[int], pad_id: int) -> list[int]:
+    """Token ids without the padding that batch generation appends."""
+    kept = list(ids)
+    while kept and kept[-1] == pad_id:
+        kept.pop()
+    return kept
+
+
+def log_probability(model: BlenderbotForConditionalGeneration, source: Sequence[int], target: Sequence[int]) -> float:
+    """Total log-probability (nats) that the torch `model` gives to `target` after its first id, given `source`."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model(
+            input_ids=torch.tensor([list(source)]), decoder_input_ids=torch.tensor([list(target[:-1])])
+        ).logits[0]
+        chosen = torch.log_softmax(logits.double(), dim=-1).gather(1, torch.tensor(target[1:])[:, None])
+    return float(chosen.sum())
+
+
+def tie_gap(
+    model: BlenderbotForConditionalGeneration,
+    source: Sequence[int],
+    first: Sequence[int],
+    second: Sequence[int],
+    settings: dict[str, Any],
+) -> float:
+    """Distance between two replies by the score that chose between them.
+
+    Beam search compares total log-probability divided by length ** length_penalty; the gap is given back in total
+    log-probability (nats) of the longer reply. Greedy replies are compared up to and with the first id that differs.
+    """
+    if settings.get("num_beams", 1) == 1:
+        same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+        if same is None:
+            return float("inf")
+        first, second = first[: same + 1], second[: same + 1]
+        return abs(log_probability(model, source, first) - log_probability(model, source, second))
+    penalty = settings.get("length_penalty", 1.0)
+    lengths = [len(first) - 1, len(second) - 1]
+    scores = [
+        log_probability(model, source, ids) / length**penalty
+        for ids, length in zip((first, second), lengths, strict=True)
+    ]
+    return float(abs(scores[0] - scores[1]) * max(lengths) ** penalty)

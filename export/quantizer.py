@@ -1,0 +1,60 @@
+"""Weight quantisation to MatMulNBits, block by block along the input axis.
+
+Dynamic int8 (one activation scale for the whole batch) is not used: a reply would depend on the other replies in the
+batch, and it is slower at the batch sizes of a beam search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from export.config import Quantization
+
+OUTPUT_PROJECTION = "/lm_head/MatMul"
+ACCURACY_LEVEL_INT8 = 4
+
+
+@dataclass(frozen=True)
+class WeightScheme:
+    """How weights are stored.
+
+    Attributes:
+        bits: bits per weight in the layers.
+        output_projection_bits: bits per weight in the output projection; 4 bits there make replies repeat themselves.
+        block_size: weights along the input axis that share one scale.
+        accuracy_level: compute type of MatMulNBits; 4 multiplies in int8, anything lower is far slower.
+    """
+
+    bits: int
+    output_projection_bits: int = 8
+    block_size: int = 128
+    accuracy_level: int = ACCURACY_LEVEL_INT8
+
+    def describe(self) -> dict[str, Any]:
+        return {"operator": "MatMulNBits", "symmetric": True, **asdict(self)}
+
+
+SCHEMES = {Quantization.INT8: WeightScheme(bits=8), Quantization.INT4: WeightScheme(bits=4)}
+
+
+def quantize(path: Path, scheme: WeightScheme) -> None:
+    """Replace each product with a constant weight in the ONNX file `path` by MatMulNBits, in place."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    model = onnx.load(path)
+    others = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name != OUTPUT_PROJECTION]
+    for bits, excluded in ((scheme.output_projection_bits, others), (scheme.bits, None)):
+        quantizer = MatMulNBitsQuantizer(
+            model,
+            bits=bits,
+            block_size=scheme.block_size,
+            is_symmetric=True,
+            accuracy_level=scheme.accuracy_level,
+            nodes_to_exclude=excluded,
+        )
+        quantizer.process()
+        model = quantizer.model.model
+    onnx.save(model, path)

@@ -1,0 +1,1 @@
+"""The chatbot service: an exported Blenderbot behind HTTP."""

@@ -1,0 +1,47 @@
+"""What operators and load balancers ask: alive, ready, and the page that people see."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, render_template
+
+from service.errors import NotReady
+from service.runtime import Runtime
+
+
+def blueprint(runtime: Runtime) -> Blueprint:
+    """The routes, bound to the state they report."""
+    routes = Blueprint("ops", __name__)
+
+    @routes.get("/livez")
+    def alive() -> Response:
+        return jsonify({"status": "alive"})
+
+    @routes.get("/readyz")
+    @routes.get("/health")
+    def ready() -> Response:
+        try:
+            model = runtime.model
+        except NotReady as error:
+            response = jsonify({"status": "not ready", "reason": runtime.state})
+            response.status_code = error.status
+            response.headers["Retry-After"] = str(error.retry_after_s)
+            return response
+        return jsonify({"status": "ready", "model": model.manifest.name, "notice": _notice(runtime)})
+
+    @routes.get("/")
+    def page() -> str:
+        try:
+            name = runtime.model.manifest.name
+        except NotReady:
+            name = ""
+        return render_template("index.html", name=name, notice=_notice(runtime) or ("" if name else runtime.state))
+
+    return routes
+
+
+def _notice(runtime: Runtime) -> str:
+    try:
+        model = runtime.model
+    except NotReady:
+        return ""
+    return " ".join(filter(None, (model.manifest.notice, model.reason)))

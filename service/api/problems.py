@@ -1,0 +1,68 @@
+"""How errors look to the client that caused them."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from service.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+OPENAI_TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 405: "invalid_request_error"}
+
+
+def register(app: Flask) -> None:
+    """Answer every error of the application with one short sentence in the form that the client reads."""
+
+    @app.errorhandler(ServiceError)
+    def service_error(error: ServiceError) -> Response:
+        response = render(str(error), error.status, error.code)
+        if error.retry_after_s is not None:
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        response = render(_sentence(error, status), status, error.name.lower().replace(" ", "_"))
+        allowed = getattr(error, "valid_methods", None)
+        if allowed:
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    @app.errorhandler(Exception)
+    def unknown_error(_: Exception) -> Response:
+        logger.exception("request %s failed", g.request_id)
+        return render(f"Something went wrong here; the request id is {g.request_id}.", 500, "internal_error")
+
+
+def render(message: str, status: int, code: str) -> Response:
+    """One error as OpenAI's object under `/v1`, problem+json for JSON clients, a plain sentence otherwise."""
+    if request.path.startswith("/v1/"):
+        kind = OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        response = jsonify({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    elif wants_json():
+        response = jsonify({"type": "about:blank", "title": code, "status": status, "detail": message})
+        response.mimetype = "application/problem+json"
+    else:
+        response = Response(message, mimetype="text/plain")
+    response.status_code = status
+    return response
+
+
+def wants_json() -> bool:
+    """Whether the client asked for JSON and would rather have it than plain text."""
+    return request.accept_mimetypes.best_match(["text/plain", "application/json"]) == "application/json"
+
+
+def _sentence(error: HTTPException, status: int) -> str:
+    if isinstance(error, RequestEntityTooLarge):
+        return "The body is larger than this service accepts; send a shorter prompt."
+    if status == 404:
+        return f"There is nothing at {request.path}; chat with POST /chatbot."
+    if status == 405:
+        return f"{request.path} does not take {request.method}."
+    return error.description or error.name

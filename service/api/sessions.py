@@ -1,0 +1,30 @@
+"""`/sessions/{id}`: read a conversation, forget it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from service.chat.store import MemoryStore
+
+
+def blueprint(store: MemoryStore) -> Blueprint:
+    """The routes, bound to the store they read."""
+    routes = Blueprint("sessions", __name__)
+
+    @routes.get("/sessions/<conversation_id>")
+    def read(conversation_id: str) -> Response:
+        turns = store.turns(conversation_id)
+        speakers = ("user", "bot")
+        return jsonify(
+            {
+                "session_id": conversation_id,
+                "turns": [{"speaker": speakers[i % 2], "text": text} for i, text in enumerate(turns)],
+            }
+        )
+
+    @routes.delete("/sessions/<conversation_id>")
+    def forget(conversation_id: str) -> Response:
+        store.delete(conversation_id)
+        return Response(status=204)
+
+    return routes

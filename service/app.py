@@ -1,0 +1,48 @@
+"""The Flask application."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from flask import Flask, Response, g, request
+from flask_cors import CORS
+
+from service.api import chatbot, openai, ops, problems, sessions
+from service.runtime import Runtime
+
+REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+EXPOSED_HEADERS = ["X-Session-Id", REQUEST_ID_HEADER, "Retry-After", "Server-Timing"]
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(runtime: Runtime) -> Flask:
+    """Build the application around a runtime, which may still be loading its model."""
+    app = Flask(__name__)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    CORS(app, expose_headers=EXPOSED_HEADERS)
+    problems.register(app)
+    app.register_blueprint(chatbot.blueprint(runtime))
+    app.register_blueprint(sessions.blueprint(runtime.store))
+    app.register_blueprint(ops.blueprint(runtime))
+    app.register_blueprint(openai.blueprint(runtime))
+
+    @app.before_request
+    def identify() -> None:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+    @app.after_request
+    def describe(response: Response) -> Response:
+        response.headers[REQUEST_ID_HEADER] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return app

@@ -1,0 +1,82 @@
+"""Turns of text to the token ids the model was trained on, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TURN_SEPARATOR = "  "
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The input of one reply.
+
+    Attributes:
+        ids: token ids, at most the window, ending in the end token.
+        truncated_turns: oldest turns that did not fit.
+    """
+
+    ids: list[int]
+    truncated_turns: int
+
+
+def clean(text: str) -> str:
+    """One turn as the model knows turns: a single line, no control characters, no space around it."""
+    return CONTROL_CHARACTERS.sub(" ", text).strip()
+
+
+class PromptFormat:
+    """Blenderbot's history format: two spaces between turns, each turn led by one space, `</s>` at the end."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, window: int) -> None:
+        """
+        Args:
+            tokenizer: of the served model; set here so that special tokens typed by users stay plain text.
+            window: positions of the encoder, in tokens.
+        """
+        tokenizer.split_special_tokens = True
+        self._tokenizer = tokenizer
+        self._window = window
+        self._separator = len(self._encode(TURN_SEPARATOR))
+
+    def encode(self, turns: Sequence[str]) -> Prompt:
+        """Encode a history, newest turn last, dropping whole oldest turns until it fits the window.
+
+        A newest turn that is too long by itself loses its beginning.
+        """
+        room = self._window - 1
+        kept: list[str] = []
+        for turn in reversed(turns):
+            text = " " + clean(turn)
+            size = len(self._encode(text)) + (self._separator if kept else 0)
+            if kept and size > room:
+                break
+            kept.insert(0, text)
+            room -= size
+            if room <= 0:
+                break
+        ids = self._encode(TURN_SEPARATOR.join(kept))[-(self._window - 1) :]
+        return Prompt([*ids, self._end], len(turns) - len(kept))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of a reply, special tokens left out."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def count(self, ids: Sequence[int]) -> int:
+        """Tokens of a reply as a user counts them: special tokens left out."""
+        special = set(self._tokenizer.all_special_ids)
+        return sum(token not in special for token in ids)
+
+    @property
+    def _end(self) -> int:
+        return int(self._tokenizer.eos_token_id)
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)

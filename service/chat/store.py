@@ -1,0 +1,114 @@
+"""Where conversations are kept."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from service.errors import DeadlineExceeded, UnknownConversation
+
+ID_BYTES = 16
+
+
+def new_id() -> str:
+    """A fresh conversation id, 128 random bits: whoever does not know it cannot guess it."""
+    return secrets.token_urlsafe(ID_BYTES)
+
+
+@dataclass
+class _Entry:
+    turns: list[str] = field(default_factory=list)
+    touched: float = 0.0
+
+
+class MemoryStore:
+    """Conversations in memory: bounded in number and age, gone with the process. Safe for many threads."""
+
+    def __init__(self, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._capacity = capacity
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._turn_locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._expire()
+            return len(self._entries)
+
+    def __contains__(self, conversation_id: str) -> bool:
+        with self._lock:
+            self._expire()
+            return conversation_id in self._entries
+
+    def turns(self, conversation_id: str) -> list[str]:
+        """Turns of a conversation, oldest first, the user's and the bot's in turn.
+
+        Raises:
+            UnknownConversation: there is none of that id.
+        """
+        with self._lock:
+            self._expire()
+            if conversation_id not in self._entries:
+                raise UnknownConversation(
+                    "There is no conversation with that id (it may have expired); leave the id out to start a new one."
+                )
+            return list(self._entries[conversation_id].turns)
+
+    def append(self, conversation_id: str, *turns: str) -> None:
+        """Add turns to a conversation, making it when it is new; the least recently used one makes room."""
+        with self._lock:
+            self._expire()
+            entry = self._entries.setdefault(conversation_id, _Entry())
+            entry.turns.extend(turns)
+            entry.touched = self._clock()
+            self._entries.move_to_end(conversation_id)
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def delete(self, conversation_id: str) -> None:
+        """Forget a conversation.
+
+        Raises:
+            UnknownConversation: there is none of that id.
+        """
+        self.turns(conversation_id)
+        with self._lock:
+            self._entries.pop(conversation_id, None)
+
+    @contextmanager
+    def turn(self, conversation_id: str, *, timeout_s: float) -> Iterator[None]:
+        """Hold a conversation for one exchange, so that its messages are answered in order.
+
+        Raises:
+            DeadlineExceeded: an earlier message of the conversation is still being answered after `timeout_s`.
+        """
+        with self._lock:
+            lock, users = self._turn_locks.get(conversation_id, (threading.Lock(), 0))
+            self._turn_locks[conversation_id] = (lock, users + 1)
+        try:
+            if not lock.acquire(timeout=timeout_s):
+                raise DeadlineExceeded("An earlier message of this conversation is still being answered; try again.")
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._lock:
+                lock, users = self._turn_locks.pop(conversation_id)
+                if users > 1:
+                    self._turn_locks[conversation_id] = (lock, users - 1)
+
+    def _expire(self) -> None:
+        oldest = self._clock() - self._ttl_s
+        while self._entries:
+            conversation_id, entry = next(iter(self._entries.items()))
+            if entry.touched >= oldest:
+                return
+            del self._entries[conversation_id]

@@ -1,0 +1,120 @@
+"""`manifest.json`: what an exported folder was made from, and the checksum of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import ModelFolderError
+
+FILE_NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Checksum (hexadecimal SHA-256) and size in bytes of one file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Content of `manifest.json`.
+
+    Attributes:
+        name: short name of the model, as `/v1/models` shows it.
+        source: Hub id or folder that was exported.
+        revision: commit on the Hub; None for a folder.
+        notice: what users of the model must be told; empty when there is nothing.
+        quantization: precision of the weights and how they are stored.
+        versions: versions of the packages that made the export.
+        created: UTC time, ISO 8601.
+        verification: agreement with torch, as measured at export; empty when it was skipped.
+        files: every other file of the folder.
+    """
+
+    name: str
+    source: str
+    revision: str | None
+    notice: str
+    quantization: Mapping[str, Any]
+    versions: Mapping[str, str]
+    created: str
+    verification: Mapping[str, Any]
+    files: Mapping[str, FileRecord]
+
+    def write(self, folder: Path) -> None:
+        content = {"format": FORMAT, **asdict(self)}
+        (folder / FILE_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Checksum every file of `folder` but the manifest itself."""
+    return {
+        path.name: FileRecord(_sha256(path), path.stat().st_size)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != FILE_NAME
+    }
+
+
+def read(folder: Path) -> Manifest:
+    """Read the manifest of an exported folder.
+
+    Raises:
+        ModelFolderError: the folder or its manifest is missing or unreadable.
+    """
+    if not folder.is_dir():
+        raise ModelFolderError(
+            f"There is no model folder {folder}; make it with: python -m export --output-dir {folder}"
+        )
+    path = folder / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise ValueError("another format version")
+        files = {name: FileRecord(**record) for name, record in content.pop("files").items()}
+        return Manifest(files=files, **content)
+    except FileNotFoundError as error:
+        raise ModelFolderError(
+            f"{folder} holds no {FILE_NAME}, so it is not an exported model; make one with: python -m export "
+            f"--model {folder} and serve the folder that it names."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFolderError(
+            f"{path} is damaged; export the model again: "
+            f"python -m export --model CHECKPOINT --output-dir {folder} --force"
+        ) from error
+
+
+def check(folder: Path) -> Manifest:
+    """Read the manifest and compare every file with it.
+
+    Raises:
+        ModelFolderError: naming the first file that is missing or differs, and the command that exports it again.
+    """
+    manifest = read(folder)
+    remedy = f"export the model again: python -m export --model {manifest.source} --output-dir {folder} --force"
+    for name, record in manifest.files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+            if size != record.size:
+                raise ModelFolderError(f"{path} has {size} bytes where {record.size} were exported; {remedy}")
+            if _sha256(path) != record.sha256:
+                raise ModelFolderError(f"{path} is not the file that was exported (its checksum differs); {remedy}")
+        except FileNotFoundError as error:
+            raise ModelFolderError(f"{path} is missing; {remedy}") from error
+        except OSError as error:
+            raise ModelFolderError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,132 @@
+"""The state of a running service: what it serves, and whether it can."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.chat.chatbot import Chatbot
+from service.chat.store import MemoryStore, new_id
+from service.config import ServiceConfig
+from service.engine import manifest
+from service.engine.manifest import Manifest
+from service.errors import NotReady, ServiceError
+from service.provision import provide
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that is ready to answer.
+
+    Attributes:
+        folder: where it was loaded from.
+        manifest: what it was made from.
+        reason: why this model is served and not the one asked for; empty when it is that one.
+        chatbot: answers messages with it.
+    """
+
+    folder: Path
+    manifest: Manifest
+    reason: str
+    chatbot: Chatbot
+
+
+class Runtime:
+    """Loads the model in the background and holds what the request handlers share."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self.config = config
+        self.store = MemoryStore(capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
+        self.shared_conversation = new_id()
+        self._model: ServedModel | None = None
+        self._state = "The model is being loaded."
+        self._draining = False
+        self._running = 0
+        self._idle = threading.Condition()
+
+    @property
+    def model(self) -> ServedModel:
+        """The model served.
+
+        Raises:
+            NotReady: it is still loading, or the service shuts down.
+        """
+        if self._draining:
+            raise NotReady("The service is shutting down; try again in a moment.")
+        if self._model is None:
+            raise NotReady(f"{self._state} Try again in a few seconds.")
+        return self._model
+
+    @property
+    def state(self) -> str:
+        """One sentence that says what the service is doing."""
+        if self._draining:
+            return "The service is shutting down."
+        return self._state
+
+    def load(self) -> None:
+        """Find, check and load the model; meant for a thread of its own.
+
+        Raises:
+            ServiceError: the model cannot be served.
+        """
+        self.serve(*provide(self.config.model, self._tell))
+
+    def load_in_background(self, on_failure: Callable[[str], None]) -> None:
+        """Run `load` in a thread and report a failure in one sentence."""
+
+        def work() -> None:
+            try:
+                self.load()
+            except ServiceError as error:
+                on_failure(str(error))
+            except Exception as error:
+                logger.exception("the model could not be loaded")
+                on_failure(f"The model could not be loaded ({type(error).__name__}: {error}).")
+
+        threading.Thread(target=work, name="loader", daemon=True).start()
+
+    def serve(self, folder: Path, reason: str) -> None:
+        """Check and load an exported folder and answer with it from now on."""
+        from transformers import AutoTokenizer
+
+        from service.chat.prompt import PromptFormat
+        from service.engine.engine import Engine
+        from service.engine.model import load
+
+        self._tell(f"The model {folder.name} is being loaded.")
+        checked = manifest.check(folder)
+        model = load(folder, threads=self.config.threads)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        prompt_format = PromptFormat(tokenizer, window=model.window)
+        engine = Engine(model, queue_size=self.config.queue)
+        self._model = ServedModel(folder, checked, reason, Chatbot(engine, prompt_format))
+        self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
+        for line in filter(None, (reason, checked.notice)):
+            logger.warning(line)
+
+    def __enter__(self) -> Runtime:
+        """Count a request as running."""
+        with self._idle:
+            self._running += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._idle:
+            self._running -= 1
+            self._idle.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Refuse new requests and wait for the running ones; False when some still run after `timeout_s`."""
+        self._draining = True
+        with self._idle:
+            return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+
+    def _tell(self, state: str) -> None:
+        self._state = state
+        logger.info(state)

@@ -1,0 +1,67 @@
+"""What requests may say."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from service.chat.prompt import clean
+from service.errors import BadRequest, InvalidPrompt, PayloadTooLarge
+
+EXAMPLE = '{"prompt": "Hello, how are you today?"}'
+
+
+class ChatRequest(BaseModel):
+    """Body of `POST /chatbot`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    prompt: str = Field(description="What the user says.")
+    session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        default=None, description="Conversation to go on with, as given in X-Session-Id."
+    )
+    stream: bool = Field(default=False, description="Reply as server-sent events.")
+
+
+def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:
+    """Read a body as JSON whatever its content type says.
+
+    Raises:
+        BadRequest: not JSON.
+        InvalidPrompt: JSON of another shape, or a prompt with nothing in it.
+        PayloadTooLarge: a prompt over its limit.
+    """
+    try:
+        content: Any = json.loads(body)
+    except RecursionError:
+        raise BadRequest(f"The body is nested too deeply; send one flat JSON object such as {EXAMPLE}.") from None
+    except ValueError:
+        raise BadRequest(f"The body is not valid JSON; send an object such as {EXAMPLE}.") from None
+    if not isinstance(content, dict):
+        raise InvalidPrompt(f"The body must be a JSON object such as {EXAMPLE}.")
+    try:
+        request = ChatRequest.model_validate(content)
+    except ValidationError as error:
+        raise InvalidPrompt(_sentence(error)) from None
+    if len(request.prompt) > max_prompt_chars:
+        raise PayloadTooLarge(
+            f"The prompt has {len(request.prompt)} characters and the limit is {max_prompt_chars}; send a shorter one."
+        )
+    if not clean(request.prompt):
+        raise InvalidPrompt(f"The prompt is empty; send some text, for example {EXAMPLE}.")
+    if request.stream:
+        raise InvalidPrompt("This service does not stream replies; leave stream out or set it to false.")
+    return request
+
+
+def _sentence(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"The field {field} is missing; send an object such as {EXAMPLE}."
+    if problem["type"] == "string_unicode":
+        return f"The field {field} holds half of a surrogate pair; send whole Unicode characters."
+    expected = {"prompt": "a string", "session_id": "a string of 1 to 128 characters", "stream": "true or false"}
+    return f"The field {field} must be {expected[field]}; send an object such as {EXAMPLE}."

@@ -1,0 +1,103 @@
+"""The WSGI server and its life: listen, serve, drain, stop."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+
+from flask import Flask
+from waitress.server import create_server
+
+from service.config import ServiceConfig
+from service.errors import ConfigurationError
+from service.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+SPARE_THREADS = 16
+CONNECTIONS = 1000
+LARGEST_BUFFERED_BODY = 32 * 1024 * 1024
+FLUSH_TIMEOUT_S = 2.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address before anything slow begins.
+
+    Raises:
+        ConfigurationError: it is in use, not allowed, or does not exist.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"Port {port} on {host} is in use; stop the other program or choose another with --port."
+        elif error.errno == errno.EACCES:
+            reason = f"Port {port} needs more rights than this user has; choose one above 1023 with --port."
+        else:
+            reason = f"The address {host} cannot be listened on ({error.strerror}); choose another with --host."
+        raise ConfigurationError(reason) from error
+
+
+class Server:
+    """Serves an application until a signal or a failure ends it."""
+
+    def __init__(self, app: Flask, runtime: Runtime, config: ServiceConfig, listener: socket.socket) -> None:
+        self._runtime = runtime
+        self._config = config
+        self._ended = threading.Event()
+        self._failure = ""
+        self._server = create_server(
+            app,
+            sockets=[listener],
+            threads=config.queue + SPARE_THREADS,
+            connection_limit=CONNECTIONS,
+            max_request_body_size=LARGEST_BUFFERED_BODY,
+            channel_request_lookahead=1,
+            asyncore_use_poll=True,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+
+    def fail(self, reason: str) -> None:
+        """End the service with exit code 1 and one line."""
+        self._failure = reason
+        self._ended.set()
+
+    def run(self) -> int:
+        """Serve until SIGTERM, SIGINT or a failure; returns the exit code.
+
+        The first signal lets running replies finish while new requests get a 503; a second one ends at once.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        threading.Thread(target=self._server.run, name="listener", daemon=True).start()
+        self._ended.wait()
+        if self._failure:
+            logger.error(self._failure)
+            return 1
+        logger.info("Shutting down: running replies finish first.")
+        finished = self._runtime.drain(self._config.drain_timeout_s)
+        self._flush()
+        if not finished:
+            logger.error("Some replies did not finish within %g seconds.", self._config.drain_timeout_s)
+        return 0 if finished else 1
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._ended.is_set():
+            os._exit(1)
+        self._ended.set()
+
+    def _flush(self) -> None:
+        """Give finished replies the time to leave the process."""
+        pause = threading.Event()
+        for _ in range(int(FLUSH_TIMEOUT_S / 0.02)):
+            channels = list(self._server.active_channels.values())
+            if not any(channel.requests or channel.total_outbufs_len for channel in channels):
+                return
+            pause.wait(0.02)

@@ -1,0 +1,84 @@
+"use strict";
+
+const log = document.getElementById("log");
+const form = document.getElementById("form");
+const prompt = document.getElementById("prompt");
+const send = form.querySelector("button");
+let session = sessionStorage.getItem("session_id");
+
+function show(kind, text) {
+  const turn = document.createElement("div");
+  turn.className = `turn ${kind}`;
+  turn.textContent = text;
+  log.append(turn);
+  log.scrollTop = log.scrollHeight;
+  return turn;
+}
+
+function remember(id) {
+  session = id;
+  if (id) sessionStorage.setItem("session_id", id);
+  else sessionStorage.removeItem("session_id");
+}
+
+async function ask(text) {
+  const headers = { "Content-Type": "application/json" };
+  if (session) headers["X-Session-Id"] = session;
+  send.disabled = true;
+  const turn = show("bot waiting", "…");
+  try {
+    const response = await fetch("chatbot", { method: "POST", headers, body: JSON.stringify({ prompt: text }) });
+    const reply = await response.text();
+    if (!response.ok) {
+      if (response.status === 404) remember(null);
+      throw new Error(reply);
+    }
+    remember(response.headers.get("X-Session-Id"));
+    turn.textContent = reply;
+    turn.classList.remove("waiting");
+  } catch (error) {
+    turn.remove();
+    const problem = show("error", error instanceof TypeError ? "The service cannot be reached." : error.message);
+    const retry = document.createElement("button");
+    retry.type = "button";
+    retry.textContent = "Try again";
+    retry.addEventListener("click", () => { problem.remove(); ask(text); });
+    problem.append(retry);
+  } finally {
+    send.disabled = false;
+    log.scrollTop = log.scrollHeight;
+    prompt.focus();
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = prompt.value.trim();
+  if (!text || send.disabled) return;
+  show("user", text);
+  prompt.value = "";
+  ask(text);
+});
+
+prompt.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    form.requestSubmit();
+  }
+});
+
+document.getElementById("fresh").addEventListener("click", () => {
+  remember(null);
+  log.replaceChildren();
+  prompt.focus();
+});
+
+async function restore() {
+  if (!session) return;
+  const response = await fetch(`sessions/${encodeURIComponent(session)}`);
+  if (!response.ok) return remember(null);
+  const { turns } = await response.json();
+  for (const turn of turns) show(turn.speaker, turn.text);
+}
+
+restore().catch(() => {});
