@@ -10,14 +10,22 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
 
 
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; python -m export --help shows what there is.\n")
+
+
 def parse(arguments: list[str]) -> ExportConfig:
     """Command line to configuration; a wrong argument ends the program with exit code 2."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m export",
         description="Convert a Blenderbot checkpoint to a quantised ONNX folder that the service and the stock "
         "ORTModelForSeq2SeqLM load.",
@@ -26,10 +34,8 @@ def parse(arguments: list[str]) -> ExportConfig:
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: the main branch)")
     parser.add_argument(
         "--quantization",
-        type=Quantization,
-        choices=list(Quantization),
-        default=Quantization.INT8,
-        metavar="{none,int8,int4}",
+        choices=[precision.value for precision in Quantization],
+        default=Quantization.INT8.value,
         help="precision of the weights (default: int8)",
     )
     parser.add_argument(
@@ -45,11 +51,12 @@ def parse(arguments: list[str]) -> ExportConfig:
     options = parser.parse_args(arguments)
     if not options.model.strip():
         parser.error("--model is empty; name a Hub id or a local folder")
+    quantization = Quantization(options.quantization)
     return ExportConfig(
         model=options.model,
         revision=options.revision,
-        quantization=options.quantization,
-        output_dir=options.output_dir or default_output_dir(options.model, options.quantization),
+        quantization=quantization,
+        output_dir=options.output_dir or default_output_dir(options.model, quantization),
         force=options.force,
         verify=options.verify,
     )

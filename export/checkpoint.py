@@ -84,15 +84,16 @@ def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, Pr
         ) from error
     try:
         model, info = BlenderbotForConditionalGeneration.from_pretrained(
-            checkpoint.path, dtype=torch.float32, output_loading_info=True
+            checkpoint.path, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:
         raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({_first_line(error)}).") from error
-    missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    missing = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CheckpointError(
-            f"The weights in {checkpoint.path} lack {missing[0]}{more}; download the checkpoint again."
+            f"The weights in {checkpoint.path} lack {missing[0]}{more}, or hold it in another shape than config.json "
+            "says; download the checkpoint again."
         )
     broken = next((name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()), None)
     if broken is not None:

@@ -18,11 +18,13 @@ from export import checkpoint as checkpoints
 from export import converter, output, quantizer, resources
 from export.checkpoint import Checkpoint
 from export.config import ExportConfig, Quantization, default_output_dir
+from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph, decoder_step_graph
 from export.errors import VerificationError
 from export.parity import TIE_TOLERANCE
 from export.weights import WeightFile
 from service.engine import manifest
 
+FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
 
 
@@ -48,14 +50,26 @@ def run(config: ExportConfig, progress: Progress) -> Path:
         work, finished = folder / "work", folder / "finished"
         work.mkdir()
         finished.mkdir()
-        with progress.stage("Convert to ONNX"):
-            _convert(checkpoint, work)
-        if config.quantization is not Quantization.NONE:
-            with progress.stage(f"Quantise the weights to {config.quantization}"):
-                for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
-                    quantizer.quantize(work / name, quantizer.SCHEMES[config.quantization])
-        with progress.stage("Merge the decoders"):
-            _assemble(work, finished)
+        scheme = quantizer.SCHEMES.get(config.quantization)
+        with WeightFile(finished) as weights:
+            with progress.stage("Load the checkpoint"):
+                model, tokenizer = checkpoints.load(checkpoint)
+            with progress.stage("Build the fused decoder"):
+                for name, build in FUSED_GRAPHS.items():
+                    graph = build(model, scheme)
+                    weights.save(graph.model, name, graph.joined)
+            with progress.stage("Convert to ONNX"):
+                converter.convert(model, work)
+                tokenizer.save_pretrained(work)
+                model.generation_config.save_pretrained(work)
+                del model
+                gc.collect()
+            if scheme is not None:
+                with progress.stage(f"Quantise the weights to {config.quantization}"):
+                    for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
+                        quantizer.quantize(work / name, scheme)
+            with progress.stage("Merge the decoders"):
+                _assemble(work, finished, weights)
         verification: dict[str, Any] = {}
         if config.verify:
             with progress.stage("Compare with torch"):
@@ -67,22 +81,12 @@ def run(config: ExportConfig, progress: Progress) -> Path:
     return config.output_dir
 
 
-def _convert(checkpoint: Checkpoint, work: Path) -> None:
-    model, tokenizer = checkpoints.load(checkpoint)
-    converter.convert(model, work)
-    tokenizer.save_pretrained(work)
-    model.generation_config.save_pretrained(work)
-    del model
-    gc.collect()
-
-
-def _assemble(work: Path, finished: Path) -> None:
-    """Write the finished folder: graphs, shared weights, configuration and tokenizer."""
+def _assemble(work: Path, finished: Path, weights: WeightFile) -> None:
+    """Add to the finished folder what the stock class loads: graphs, configuration and tokenizer."""
     import onnx
 
-    with WeightFile(finished) as weights:
-        weights.save(onnx.load(work / converter.ENCODER), converter.ENCODER)
-        weights.save(converter.merge(work), converter.MERGED_DECODER)
+    weights.save(onnx.load(work / converter.ENCODER), converter.ENCODER)
+    weights.save(converter.merge(work), converter.MERGED_DECODER)
     for path in work.glob("*.onnx*"):
         path.unlink()
     for path in work.iterdir():

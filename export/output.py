@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from export.errors import OutputError
@@ -42,6 +43,7 @@ def staging(target: Path) -> Iterator[Path]:
         if not _alive(stale.name.rsplit("-", 1)[-1]):
             shutil.rmtree(stale, ignore_errors=True)
     folder = target.parent / f".{target.name}.partial-{os.getpid()}"
+    made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -51,7 +53,11 @@ def staging(target: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with _uninterrupted():
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                for parent in made:
+                    parent.rmdir()
 
 
 def put_in_place(finished: Path, target: Path) -> None:
@@ -63,13 +69,28 @@ def put_in_place(finished: Path, target: Path) -> None:
             target.rename(aside)
         finished.rename(target)
     except OSError as error:
+        raise OutputError(f"{target} cannot be put in place ({error.strerror}).") from error
+    finally:
         if aside.exists() and not target.exists():
             aside.rename(target)
-        raise OutputError(f"{target} cannot be put in place ({error.strerror}).") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals that arrive while the block runs are dropped: a second Ctrl-C must not leave half a folder behind."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _alive(pid: str) -> bool:
+    """Whether another process has this id; in a container, an earlier export may well have had ours."""
     try:
+        if int(pid) == os.getpid():
+            return False
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False

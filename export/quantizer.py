@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.config import Quantization
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OUTPUT_PROJECTION = "/lm_head/MatMul"
 ACCURACY_LEVEL_INT8 = 4
@@ -58,3 +62,31 @@ def quantize(path: Path, scheme: WeightScheme) -> None:
         quantizer.process()
         model = quantizer.model.model
     onnx.save(model, path)
+
+
+def quantize_matrix(
+    weight: NDArray[np.float32], scheme: WeightScheme, bits: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Quantise one matrix exactly as `quantize` does it inside a graph.
+
+    Args:
+        weight: [N, K], as torch keeps it.
+        scheme: block size.
+        bits: 4 or 8.
+
+    Returns:
+        Packed weights [N, K / block_size, block_size * bits / 8] and scales [N, K / block_size].
+    """
+    import numpy as np
+    from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
+
+    columns, rows = weight.shape
+    blocks = -(-rows // scheme.block_size)
+    transposed = np.zeros((blocks * scheme.block_size, columns), np.float32)
+    transposed[:rows] = weight.T
+    packed = np.zeros((columns, blocks, scheme.block_size * bits // 8), np.uint8)
+    scales = np.zeros((columns, blocks), np.float32)
+    zero_points = np.zeros((columns, -(-blocks * bits // 8)), np.uint8)
+    kernel = quantize_matmul_8bits if bits == 8 else quantize_matmul_4bits
+    kernel(packed, transposed, scales, zero_points, scheme.block_size, columns, rows, True)
+    return packed, scales

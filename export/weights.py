@@ -7,6 +7,7 @@ page boundaries, so that ONNX Runtime maps the file instead of reading it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -35,10 +36,14 @@ class WeightFile:
     ) -> None:
         self._file.close()
 
-    def save(self, model: onnx.ModelProto, name: str) -> None:
+    def save(self, model: onnx.ModelProto, name: str, joined: Mapping[str, Sequence[int]] | None = None) -> None:
         """Write a graph as `name`, its initialisers of `SMALLEST_EXTERNAL` bytes or more in the weight file.
 
-        The tensors of `model` are emptied.
+        Args:
+            model: the graph; its tensors are emptied.
+            name: file name.
+            joined: initialisers made by stacking matrices, with the rows of each. Graphs that are saved later and hold
+                a part by itself find it inside the stacked one.
         """
         import onnx
         from onnx.external_data_helper import set_external_data
@@ -47,18 +52,24 @@ class WeightFile:
             data = onnx.numpy_helper.to_array(tensor).tobytes()
             if len(data) < SMALLEST_EXTERNAL:
                 continue
+            offset = self._store(data, (joined or {}).get(tensor.name, ()))
             tensor.raw_data = b""
-            set_external_data(tensor, FILE_NAME, offset=self._store(data), length=len(data))
+            set_external_data(tensor, FILE_NAME, offset=offset, length=len(data))
             for typed_field in ("float_data", "int32_data", "int64_data", "raw_data"):
                 tensor.ClearField(typed_field)
         onnx.save_model(model, self._folder / name)
 
-    def _store(self, data: bytes) -> int:
+    def _store(self, data: bytes, parts: Sequence[int]) -> int:
         digest = hashlib.sha256(data).digest()
         if digest not in self._offsets:
             self._file.write(b"\0" * (-self._file.tell() % PAGE))
-            self._offsets[digest] = self._file.tell()
+            offset = self._offsets[digest] = self._file.tell()
             self._file.write(data)
+            row = len(data) // max(1, sum(parts))
+            end = 0
+            for rows in parts:
+                begin, end = end, end + rows * row
+                self._offsets.setdefault(hashlib.sha256(data[begin:end]).digest(), offset + begin)
         return self._offsets[digest]
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 from service.errors import ConfigurationError
 
@@ -77,9 +78,15 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     return ServiceConfig(**values)  # type: ignore[arg-type]
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message}; python -m service --help lists the flags.")
+
+
 def _parser(defaults: Mapping[str, object]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m service",
+        allow_abbrev=False,
         description="Serve a Blenderbot chat model over HTTP.",
         epilog="Each flag has an environment twin, for example CHATBOT_PORT for --port; a flag wins over it.",
     )

@@ -8,6 +8,7 @@ ServiceError
 ├── NotReady                503  the model still loads
 ├── Overloaded              503  the queue is full
 ├── DeadlineExceeded        504  no reply in time
+├── UnsupportedSetting      422  a generation setting that the engine does not do
 ├── ConfigurationError           a wrong flag or environment value (exit code 2)
 └── ModelFolderError             a model folder that is missing or damaged (exit code 1)
 """
@@ -69,6 +70,11 @@ class Overloaded(ServiceError):
 class DeadlineExceeded(ServiceError):
     status = 504
     code = "deadline_exceeded"
+
+
+class UnsupportedSetting(ServiceError):
+    status = 422
+    code = "unsupported_setting"
 
 
 class ConfigurationError(ServiceError):

@@ -39,12 +39,17 @@ class ServedModel:
 class Runtime:
     """Loads the model in the background and holds what the request handlers share."""
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, model: ServedModel | None = None) -> None:
+        """
+        Args:
+            config: settings of the service.
+            model: one that is loaded already; without it, `load` finds and loads the configured one.
+        """
         self.config = config
         self.store = MemoryStore(capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
         self.shared_conversation = new_id()
-        self._model: ServedModel | None = None
-        self._state = "The model is being loaded."
+        self._model = model
+        self._state = "The model is being loaded." if model is None else "Ready."
         self._draining = False
         self._running = 0
         self._idle = threading.Condition()
@@ -96,8 +101,8 @@ class Runtime:
         from transformers import AutoTokenizer
 
         from service.chat.prompt import PromptFormat
+        from service.engine.chat_model import load
         from service.engine.engine import Engine
-        from service.engine.model import load
 
         self._tell(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)

@@ -34,13 +34,16 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
+    except UnicodeError as error:
+        raise ConfigurationError(f"The address {host!r} is not a host name; choose another with --host.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = f"Port {port} on {host} is in use; stop the other program or choose another with --port."
         elif error.errno == errno.EACCES:
             reason = f"Port {port} needs more rights than this user has; choose one above 1023 with --port."
         else:
-            reason = f"The address {host} cannot be listened on ({error.strerror}); choose another with --host."
+            cause = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            reason = f"The address {host} cannot be listened on ({cause}); choose another with --host."
         raise ConfigurationError(reason) from error
 
 

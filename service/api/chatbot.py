@@ -24,8 +24,8 @@ def blueprint(runtime: Runtime) -> Blueprint:
         body = _body(config.max_body_bytes)
         message = parse_chat_request(body, max_prompt_chars=config.max_prompt_chars)
         conversation = _conversation(runtime, message.session_id)
-        chatbot = runtime.model.chatbot
         with runtime:
+            chatbot = runtime.model.chatbot
             reply = chatbot.reply(runtime.store, conversation, message.prompt, timeout_s=config.deadline_s)
         if wants_json():
             response = jsonify(

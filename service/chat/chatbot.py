@@ -41,6 +41,8 @@ class Chatbot:
     def reply(self, store: MemoryStore, conversation_id: str, message: str, *, timeout_s: float) -> Reply:
         """Answer a message and store both turns, together and only when the reply is complete.
 
+        A conversation that is deleted while it is being answered stays forgotten.
+
         Args:
             store: where the conversation is.
             conversation_id: of an existing conversation or of one to be made.
@@ -56,7 +58,8 @@ class Chatbot:
             prompt = self._format.encode([*history, message])
             generation = self._engine.generate(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
             text = self._format.decode(generation.ids)
-            store.append(conversation_id, message, text)
+            if not history or conversation_id in store:
+                store.append(conversation_id, message, text)
         return Reply(
             text=text,
             prompt_tokens=len(prompt.ids),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class MemoryStore:
         self._ttl_s = ttl_s
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._turn_locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._lines: dict[str, deque[threading.Event]] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -84,26 +84,27 @@ class MemoryStore:
 
     @contextmanager
     def turn(self, conversation_id: str, *, timeout_s: float) -> Iterator[None]:
-        """Hold a conversation for one exchange, so that its messages are answered in order.
+        """Hold a conversation for one exchange, so that its messages are answered in the order they came.
 
         Raises:
             DeadlineExceeded: an earlier message of the conversation is still being answered after `timeout_s`.
         """
+        first = threading.Event()
         with self._lock:
-            lock, users = self._turn_locks.get(conversation_id, (threading.Lock(), 0))
-            self._turn_locks[conversation_id] = (lock, users + 1)
+            line = self._lines.setdefault(conversation_id, deque())
+            line.append(first)
+            line[0].set()
         try:
-            if not lock.acquire(timeout=timeout_s):
+            if not first.wait(timeout_s):
                 raise DeadlineExceeded("An earlier message of this conversation is still being answered; try again.")
-            try:
-                yield
-            finally:
-                lock.release()
+            yield
         finally:
             with self._lock:
-                lock, users = self._turn_locks.pop(conversation_id)
-                if users > 1:
-                    self._turn_locks[conversation_id] = (lock, users - 1)
+                line.remove(first)
+                if line:
+                    line[0].set()
+                else:
+                    del self._lines[conversation_id]
 
     def _expire(self) -> None:
         oldest = self._clock() - self._ttl_s

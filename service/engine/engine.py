@@ -89,8 +89,10 @@ class Engine:
         try:
             return request.future.result(timeout=timeout_s)
         except TimeoutError:
-            request.future.cancel()
-            raise DeadlineExceeded(f"No reply within {timeout_s:.0f} seconds; try again.") from None
+            if request.future.cancel():
+                with self._lock:
+                    self._waiting -= 1
+            raise DeadlineExceeded("There was no reply in time; try again.") from None
 
     def close(self) -> None:
         """Refuse new requests, finish those that were accepted, and end the thread."""
@@ -101,9 +103,9 @@ class Engine:
 
     def _serve(self) -> None:
         while (request := self._requests.get()) is not None:
-            with self._lock:
-                self._waiting -= 1
             if request.future.set_running_or_notify_cancel():
+                with self._lock:
+                    self._waiting -= 1
                 self._answer(request)
 
     def _answer(self, request: _Request) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,11 @@ def read(folder: Path) -> Manifest:
         if content.pop("format") != FORMAT:
             raise ValueError("another format version")
         files = {name: FileRecord(**record) for name, record in content.pop("files").items()}
-        return Manifest(files=files, **content)
+        manifest = Manifest(files=files, **content)
+        datetime.fromisoformat(manifest.created)
+        if "precision" not in manifest.quantization:
+            raise KeyError("precision")
+        return manifest
     except FileNotFoundError as error:
         raise ModelFolderError(
             f"{folder} holds no {FILE_NAME}, so it is not an exported model; make one with: python -m export "

@@ -1,66 +1,128 @@
-"""Loading an exported folder and generating replies from token ids."""
+"""The model class: an exported folder behind the interface of transformers."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from optimum.onnxruntime import ORTModelForSeq2SeqLM
+import torch
+from optimum.onnxruntime import ORTModelForSeq2SeqLM
+from transformers import GenerationConfig, PretrainedConfig
+
+from service.engine.batch import Batch
+from service.engine.network import Network, available_cores
+from service.engine.sequence import Sequence
+from service.engine.settings import DecodingSettings
+from service.errors import ModelFolderError, UnsupportedSetting
+
+# Rows of one step beyond which a larger batch brings no more tokens a second.
+MOST_ROWS = 40
 
 
-@dataclass(frozen=True)
-class ChatModel:
-    """An exported model in memory.
+class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
+    """Blenderbot on the fused decoder step, with a beam search of its own.
 
-    Attributes:
-        network: the ONNX sessions with the model's own generation settings.
-        window: positions of the encoder, in tokens.
+    `generate` gives the tokens that transformers gives. The decoder of the stock class is not loaded: for `forward`
+    and for everything else that works on raw logits, load the same folder with `ORTModelForSeq2SeqLM`.
     """
 
-    network: ORTModelForSeq2SeqLM
-    window: int
+    def __init__(self, network: Network, config: PretrainedConfig, generation_config: GenerationConfig) -> None:
+        self.network = network
+        self.config = config
+        self.generation_config = generation_config
+        self.settings = DecodingSettings.from_generation_config(generation_config.to_dict())
 
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
-        """Decode one reply by the model's own generation settings.
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, model_id: str | Path, *, threads: int = 0
+    ) -> ORTBlenderbotForConditionalGeneration:
+        """Load a folder written by `python -m export`.
 
         Args:
-            source: token ids of the history, at most `window`, ending in the end token.
-            max_time_s: seconds after which decoding stops where it is.
+            model_id: the folder.
+            threads: processor threads; 0 means one for each core this process may use.
+
+        Raises:
+            ModelFolderError: the folder is incomplete, or this ONNX Runtime lacks an operator.
+        """
+        folder = Path(model_id)
+        try:
+            content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = PretrainedConfig.from_pretrained(folder, local_files_only=True)
+            generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelFolderError(
+                f"{folder} is not an exported model ({str(error).splitlines()[0][:160]}); make one: python -m export."
+            ) from error
+        network = Network(folder, content, threads=threads or available_cores())
+        return cls(network, config, generation_config)
+
+    @property
+    def window(self) -> int:
+        """Positions of encoder and decoder, in tokens."""
+        return int(self.config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def generate(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        **settings: Any,
+    ) -> torch.Tensor:
+        """Write a reply to each source, by the model's own settings where none are given.
+
+        Args:
+            input_ids: [batch, source].
+            attention_mask: [batch, source], 0 for padding; None means no padding.
+            generation_config: used in place of the model's own.
+            settings: as in transformers (`num_beams`, `min_length`, `do_sample`, ...) and `seed`.
 
         Returns:
-            Token ids of the reply, start and end tokens included.
+            LongTensor [batch, length], start token first, padded with the pad token.
+
+        Raises:
+            UnsupportedSetting: a setting that this engine does not do; the message names it.
         """
-        import torch
+        base = self.settings
+        if generation_config is not None:
+            base = DecodingSettings.from_generation_config(generation_config.to_dict())
+        decoding = base.override(settings)
+        self.check(decoding, input_ids.shape[1])
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        sequences = [Sequence(ids[kept.bool()].numpy(), decoding) for ids, kept in zip(input_ids, mask, strict=True)]
+        self._decode(sequences, decoding)
+        replies = [torch.tensor(sequence.result, dtype=torch.long) for sequence in sequences]
+        return torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=decoding.pad_token_id)
 
-        ids = torch.tensor([list(source)], dtype=torch.long)
-        with torch.inference_mode():
-            output = self.network.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_time=max_time_s)
-        return [int(token) for token in output[0]]
+    def batch(self) -> Batch:
+        """An empty running batch, for a caller that decides itself who joins and when."""
+        return Batch(self.network, longest=self.window)
 
+    def check(self, settings: DecodingSettings, source_length: int) -> None:
+        """Refuse what does not fit the model's positions.
 
-def load(folder: Path, *, threads: int = 0) -> ChatModel:
-    """Load an exported folder.
+        Raises:
+            UnsupportedSetting: saying which limit is passed.
+        """
+        if settings.max_length > self.window:
+            raise UnsupportedSetting(
+                f"max_length is {settings.max_length}, and this model has {self.window} positions for a reply."
+            )
+        if not 0 < source_length <= self.window:
+            raise UnsupportedSetting(
+                f"The source has {source_length} tokens, and this model takes from 1 to {self.window}."
+            )
 
-    Args:
-        folder: written by `python -m export`.
-        threads: processor threads; 0 means one for each core this process may use.
-    """
-    from onnxruntime import SessionOptions
-    from optimum.onnxruntime import ORTModelForSeq2SeqLM
-
-    options = SessionOptions()
-    options.intra_op_num_threads = threads or available_cores()
-    options.log_severity_level = 3
-    network = ORTModelForSeq2SeqLM.from_pretrained(folder, session_options=options, local_files_only=True)
-    return ChatModel(network, int(network.config.max_position_embeddings))
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _decode(self, sequences: list[Sequence], settings: DecodingSettings) -> None:
+        batch = self.batch()
+        waiting = deque(sequences)
+        while waiting or len(batch):
+            while waiting and (not len(batch) or batch.rows + settings.num_beams <= MOST_ROWS):
+                batch.add(waiting.popleft())
+            batch.step()

@@ -1,0 +1,183 @@
+"""The fused graphs of Blenderbot: cross-attention keys and values once a request, then one step for all rows.
+
+A row is one hypothesis of one request. Rows of different ages, source lengths and beam widths share a step:
+
+- Self-attention keeps keys and values in preallocated buffers [row, head, slot, channel]. All rows write the same slot
+  in a step; `cache_indirection` tells from which row each earlier slot is read, so that a beam switch moves no key or
+  value, and `slot_mask` leaves out the slots before a row began.
+- Cross-attention runs on a grid of requests by beams, so that beams share the keys and values of their request.
+  `grid_rows` lays the rows out on the grid and `row_cells` brings them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.graph_builder import FusedGraph, GraphBuilder
+from export.quantizer import WeightScheme
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import BlenderbotForConditionalGeneration
+
+    Weights = Mapping[str, NDArray[np.float32]]
+
+CROSS_STATES = "cross_states.onnx"
+DECODER_STEP = "decoder_step.onnx"
+LAYER_NORM_EPSILON = 1e-5
+
+
+def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme | None) -> FusedGraph:
+    """Encoder output to the keys and values of every cross-attention.
+
+    Inputs: last_hidden_state float32 [request, source, d_model].
+    Outputs: cross_key.L and cross_value.L float32 [request, heads, source, head_dim] for each decoder layer L.
+    """
+    config, weights = model.config, _weights(model)
+    heads = config.decoder_attention_heads
+    head_dim = config.d_model // heads
+    graph = GraphBuilder(scheme)
+    states = graph.input("last_hidden_state", np.float32, ["request", "source", config.d_model])
+    split = graph.constant("split_heads", np.array([0, 0, heads, head_dim], np.int64))
+    for layer in range(config.decoder_layers):
+        prefix = f"model.decoder.layers.{layer}.encoder_attn"
+        names = [f"{prefix}.k_proj", f"{prefix}.v_proj"]
+        projected = graph.linear_group(
+            states, [weights[f"{n}.weight"] for n in names], [weights[f"{n}.bias"] for n in names], names
+        )
+        for name, kind in zip(projected, ("key", "value"), strict=True):
+            output = f"cross_{kind}.{layer}"
+            graph.node("Reshape", [name, split], f"{name}.heads")
+            graph.node("Transpose", [f"{name}.heads"], output, perm=[0, 2, 1, 3])
+            graph.output(output, np.float32, ["request", heads, "source", head_dim])
+    return graph.build("cross_states")
+
+
+def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme | None) -> FusedGraph:
+    """One token for every row.
+
+    Inputs:
+        input_ids int64 [row, 1], position_ids int64 [row, 1]: last token of each row and its place in the reply.
+        slot int32 [1]: where this step's keys and values are written.
+        slot_mask int32 [row, slot + 1]: 1 for the slots that belong to the row.
+        cache_indirection int32 [1, row, slots]: row that holds each earlier slot; row_count int32 [1].
+        past_key.L, past_value.L float32 [row, heads, slots, head_dim]: the buffers, updated in place when bound to
+        present_key.L and present_value.L.
+        cross_key.L, cross_value.L float32 [request, heads, source, head_dim].
+        source_mask int32 [request, source]: 1 for the tokens of the source.
+        grid_rows int64 [request, beam], row_cells int64 [row].
+    Outputs: logits and log_probabilities float32 [row, 1, vocabulary]; present_key.L, present_value.L.
+    """
+    config, weights = model.config, _weights(model)
+    width, heads = config.d_model, config.decoder_attention_heads
+    head_dim = width // heads
+    graph = GraphBuilder(scheme)
+    ids = graph.input("input_ids", np.int64, ["row", 1])
+    positions = graph.input("position_ids", np.int64, ["row", 1])
+    slot = graph.input("slot", np.int32, [1])
+    slot_mask = graph.input("slot_mask", np.int32, ["row", "used_slots"])
+    row_count = graph.input("row_count", np.int32, [1])
+    indirection = graph.input("cache_indirection", np.int32, [1, "row", "slots"])
+    source_mask = graph.input("source_mask", np.int32, ["request", "source"])
+    grid_rows = graph.input("grid_rows", np.int64, ["request", "beam"])
+    row_cells = graph.input("row_cells", np.int64, ["row"])
+    to_rows = graph.constant("to_rows", np.array([-1, 1, width], np.int64))
+
+    def norm(name: str) -> list[str]:
+        return [graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
+
+    def residual_norm(update: str, hidden: str, bias: str, layer_norm: str) -> tuple[str, str]:
+        """Add an update and its bias to the residual stream and normalise: the normalised and the plain sum."""
+        outputs = [f"{layer_norm}.normalized", "", "", f"{layer_norm}.residual"]
+        scale, shift = norm(layer_norm)
+        graph.fused(
+            "SkipLayerNormalization",
+            [update, hidden, scale, shift, graph.constant(bias, weights[bias])],
+            outputs,
+            epsilon=LAYER_NORM_EPSILON,
+        )
+        return outputs[0], outputs[3]
+
+    scale = np.array(np.sqrt(width) if config.scale_embedding else 1.0, np.float32)
+    embedding = graph.constant("shared.weight", weights["model.shared.weight"])
+    graph.node("Gather", [embedding, ids], "embedded")
+    graph.node("Mul", ["embedded", graph.constant("embedding_scale", scale)], "scaled")
+    position_table = graph.constant("positions.weight", weights["model.decoder.embed_positions.weight"])
+    graph.node("Gather", [position_table, positions], "positioned")
+    hidden = graph.node("Add", ["scaled", "positioned"], "hidden")
+    first_norm = "model.decoder.layers.0.self_attn_layer_norm"
+    normalized = graph.node(
+        "LayerNormalization", [hidden, *norm(first_norm)], "normalized", axis=-1, epsilon=LAYER_NORM_EPSILON
+    )
+    for layer in range(config.decoder_layers):
+        prefix = f"model.decoder.layers.{layer}"
+        cache = ["past_key", "past_value", "present_key", "present_value"]
+        past_key, past_value, present_key, present_value = (f"{name}.{layer}" for name in cache)
+        for name in (past_key, past_value):
+            graph.input(name, np.float32, ["row", heads, "slots", head_dim])
+        names = [f"{prefix}.self_attn.{kind}_proj" for kind in "qkv"]
+        query, key, value = graph.linear_group(
+            normalized, [weights[f"{n}.weight"] for n in names], [weights[f"{n}.bias"] for n in names], names
+        )
+        attended = graph.fused(
+            "DecoderMaskedMultiHeadAttention",
+            [query, key, value, slot_mask, "", past_key, past_value, slot, row_count, indirection],
+            [f"{prefix}.self_attn", present_key, present_value],
+            num_heads=heads,
+            past_present_share_buffer=1,
+            scale=float(head_dim**-0.5),
+        )
+        for name in (present_key, present_value):
+            graph.output(name, np.float32, ["row", heads, "slots", head_dim])
+        update = graph.linear(
+            attended, weights[f"{prefix}.self_attn.out_proj.weight"], None, f"{prefix}.self_attn.out_proj"
+        )
+        normalized, hidden = residual_norm(
+            update, hidden, f"{prefix}.self_attn.out_proj.bias", f"{prefix}.encoder_attn_layer_norm"
+        )
+
+        name = f"{prefix}.encoder_attn"
+        query = graph.linear(
+            normalized, weights[f"{name}.q_proj.weight"], weights[f"{name}.q_proj.bias"], f"{name}.q_proj"
+        )
+        cross = [
+            graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
+            for kind in ("key", "value")
+        ]
+        graph.node("Gather", [query, grid_rows], f"{name}.cells", axis=0)
+        graph.node("Squeeze", [f"{name}.cells", graph.constant("cell_axis", np.array([2], np.int64))], f"{name}.grid")
+        graph.fused(
+            "MultiHeadAttention",
+            [f"{name}.grid", *cross, "", source_mask],
+            f"{name}.grid_attended",
+            num_heads=heads,
+            scale=float(head_dim**-0.5),
+        )
+        graph.node("Reshape", [f"{name}.grid_attended", to_rows], f"{name}.cells_attended")
+        attended = graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
+        update = graph.linear(attended, weights[f"{name}.out_proj.weight"], None, f"{name}.out_proj")
+        normalized, hidden = residual_norm(update, hidden, f"{name}.out_proj.bias", f"{prefix}.final_layer_norm")
+
+        inner = graph.linear(normalized, weights[f"{prefix}.fc1.weight"], None, f"{prefix}.fc1")
+        bias = graph.constant(f"{prefix}.fc1.bias", weights[f"{prefix}.fc1.bias"])
+        activated = graph.fused("BiasGelu", [inner, bias], f"{prefix}.activated")
+        update = graph.linear(activated, weights[f"{prefix}.fc2.weight"], None, f"{prefix}.fc2")
+        last = layer + 1 == config.decoder_layers
+        following = "model.decoder.layer_norm" if last else f"model.decoder.layers.{layer + 1}.self_attn_layer_norm"
+        normalized, hidden = residual_norm(update, hidden, f"{prefix}.fc2.bias", following)
+
+    bits = scheme.output_projection_bits if scheme else None
+    logits = graph.linear(
+        normalized, weights["lm_head.weight"], weights["final_logits_bias"].reshape(-1), "logits", bits
+    )
+    graph.node("LogSoftmax", [logits], "log_probabilities", axis=-1)
+    for name in ("logits", "log_probabilities"):
+        graph.output(name, np.float32, ["row", 1, config.vocab_size])
+    return graph.build("decoder_step")
+
+
+def _weights(model: BlenderbotForConditionalGeneration) -> Weights:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,116 @@
+"""Beam search over the rows of one request, with the scores and the stopping rule of transformers 4.57."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.engine.logits import restrict
+from service.engine.settings import DecodingSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEVER = np.float32(-1e9)
+
+
+class BeamSearch:
+    """The hypotheses of one request, running and finished.
+
+    It begins with one row and goes on with `num_beams`.
+    """
+
+    scores_name = "log_probabilities"
+
+    def __init__(self, source: NDArray[np.int64], settings: DecodingSettings) -> None:
+        self._source = source
+        self._settings = settings
+        beams = settings.num_beams
+        self._tokens = np.array([[settings.decoder_start_token_id]], np.int64)
+        self._scores = np.zeros(1, np.float32)
+        self._done: list[list[int]] = [[] for _ in range(beams)]
+        self._done_scores = np.full(beams, NEVER)
+        self._done_flags = np.zeros(beams, bool)
+        self.finished = False
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Running hypotheses, best first, [row, length]."""
+        return self._tokens
+
+    @property
+    def result(self) -> list[int]:
+        """Token ids of the best finished hypothesis, start token first."""
+        return self._done[0]
+
+    @property
+    def best_finished(self) -> list[int] | None:
+        """The finished hypothesis that would be returned now; None while there is none."""
+        return self._done[0] if self._done_flags[0] else None
+
+    def advance(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Extend every hypothesis by one token and keep the best.
+
+        Args:
+            scores: log-probabilities of the next token [row, vocabulary]; changed in place.
+
+        Returns:
+            For each row that goes on, the row it continues, [num_beams].
+        """
+        settings, beams = self._settings, self._settings.num_beams
+        length = self._tokens.shape[1]
+        restrict(scores, self._tokens, self._source, settings)
+        scores += self._scores[:, None]
+        flat = scores.reshape(-1)
+        kept = _largest(flat, min(2 * beams, flat.size))
+        parents, tokens = np.divmod(kept, scores.shape[1])
+        totals = flat[kept]
+        ended = (tokens == settings.eos_token_id) | (length + 1 >= settings.max_length)
+
+        running_totals = totals + ended * NEVER
+        order = np.argsort(-running_totals, kind="stable")[:beams]
+        self._collect(parents, tokens, totals, ended, length)
+        self._tokens = np.concatenate([self._tokens[parents[order]], tokens[order, None]], axis=1)
+        self._scores = running_totals[order]
+        full = settings.early_stopping is True and bool(self._done_flags.all())
+        self.finished = bool(ended.all()) or full or not self._can_improve(length + 1)
+        return parents[order]
+
+    def _collect(
+        self,
+        parents: NDArray[np.intp],
+        tokens: NDArray[np.intp],
+        totals: NDArray[np.float32],
+        ended: NDArray[np.bool_],
+        length: int,
+    ) -> None:
+        """Put the hypotheses that ended among the best `num_beams` candidates beside the finished ones."""
+        beams = self._settings.num_beams
+        new = np.flatnonzero(ended[:beams])
+        if not len(new):
+            return
+        candidates = totals[new] / np.float32(length**self._settings.length_penalty)
+        scores = np.concatenate([self._done_scores, candidates])
+        sequences = self._done + [[*self._tokens[parents[i]].tolist(), int(tokens[i])] for i in new]
+        flags = np.concatenate([self._done_flags, np.ones(len(new), bool)])
+        order = np.argsort(-scores, kind="stable")[:beams]
+        self._done = [sequences[i] for i in order]
+        self._done_scores, self._done_flags = scores[order], flags[order]
+
+    def _can_improve(self, length: int) -> bool:
+        """Whether the best running hypothesis could still beat the worst finished one."""
+        settings = self._settings
+        never = settings.early_stopping == "never" and settings.length_penalty > 0.0
+        best_length = (settings.max_length if never else length) - 1
+        best = self._scores[0] / np.float32(best_length**settings.length_penalty)
+        return bool(best > self._done_scores.min())
+
+
+def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Indices of the `count` largest values, largest first, the earlier of equals first."""
+    if count < values.size:
+        chosen = np.sort(np.argpartition(values, values.size - count)[-count:])
+    else:
+        chosen = np.arange(values.size)
+    return chosen[np.argsort(-values[chosen], kind="stable")]
