@@ -1,0 +1,108 @@
+"""What quantisation costs, against torch fp32: teacher-forced on the held-out dialogues of the demo model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.demo.conversations import Sample
+
+BATCH = 16
+SAMPLES = 600
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """An exported model beside its checkpoint, over the tokens of held-out replies.
+
+    Attributes:
+        tokens: tokens compared, end tokens included.
+        reference_perplexity: of torch fp32.
+        perplexity: of the exported model.
+        mean_divergence: mean Kullback-Leibler divergence from torch's distribution, in nats.
+        worst_divergence: its 99th percentile.
+        top1_agreement: share of tokens where both rank the same token first.
+    """
+
+    tokens: int
+    reference_perplexity: float
+    perplexity: float
+    mean_divergence: float
+    worst_divergence: float
+    top1_agreement: float
+
+    @property
+    def ratio(self) -> float:
+        return self.perplexity / self.reference_perplexity
+
+
+def heldout_samples(count: int = SAMPLES) -> list[Sample]:
+    """Held-out replies to held-out lines, with their history."""
+    from transformers import AutoTokenizer
+
+    from models.demo.config import CHECKPOINT, DIALOGUES, NAMES
+    from models.demo.conversations import ConversationSampler
+    from models.demo.dialogues import load_subjects, without_overlap
+    from models.demo.names import NameSampler, find_pieces, load_names
+
+    names = load_names(NAMES)
+    sampler = ConversationSampler(
+        without_overlap(load_subjects(DIALOGUES)),
+        NameSampler(names, find_pieces(names.train)),
+        AutoTokenizer.from_pretrained(CHECKPOINT),
+        SEED,
+        heldout_users=True,
+        heldout_replies=True,
+    )
+    return list(islice(sampler.samples(), count))
+
+
+def fidelity(checkpoint: Path, exported: Path, samples: Sequence[Sample]) -> Fidelity:
+    """Compare the next-token distributions of both models after every token of every reply.
+
+    Args:
+        checkpoint: folder that torch loads, in fp32.
+        exported: folder that the stock ONNX class loads.
+        samples: histories and replies.
+    """
+    import numpy as np
+    import torch
+    from optimum.onnxruntime import ORTModelForSeq2SeqLM
+    from transformers import BlenderbotForConditionalGeneration
+
+    from models.demo.batches import IGNORED, collate
+
+    reference = BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval()
+    candidate = ORTModelForSeq2SeqLM.from_pretrained(exported)
+    pad, start = reference.config.pad_token_id, reference.config.decoder_start_token_id
+    losses = np.zeros(2)
+    same = 0
+    divergences: list[Any] = []
+    for begin in range(0, len(samples), BATCH):
+        batch = collate(samples[begin : begin + BATCH], pad, start)
+        labels = batch.pop("labels")
+        asked = labels != IGNORED
+        with torch.inference_mode():
+            expected, found = (
+                torch.log_softmax(model(**batch).logits[asked].double(), dim=-1) for model in (reference, candidate)
+            )
+        wanted = labels[asked][:, None]
+        losses -= [float(scores.gather(1, wanted).sum()) for scores in (expected, found)]
+        same += int((expected.argmax(-1) == found.argmax(-1)).sum())
+        divergences.append((expected.exp() * (expected - found)).sum(-1).numpy())
+    divergence = np.concatenate(divergences)
+    tokens = len(divergence)
+    return Fidelity(
+        tokens=tokens,
+        reference_perplexity=math.exp(losses[0] / tokens),
+        perplexity=math.exp(losses[1] / tokens),
+        mean_divergence=float(divergence.mean()),
+        worst_divergence=float(np.percentile(divergence, 99)),
+        top1_agreement=same / tokens,
+    )

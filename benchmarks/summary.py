@@ -1,0 +1,60 @@
+"""Statistics of the raw values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.latency import BackendRun
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of some values."""
+
+    median: float
+    least: float
+    greatest: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two backends said the same.
+
+    Attributes:
+        equal: replies that are the same token for token.
+        replies: replies compared.
+        shared_tokens: median number of tokens before the first difference (all of them in equal replies).
+    """
+
+    equal: int
+    replies: int
+    shared_tokens: float
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values lie below, with linear interpolation between neighbours."""
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    below, above = math.floor(position), math.ceil(position)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def speed_up(reference: BackendRun, other: BackendRun) -> Spread:
+    """How many times faster `other` is: ratios within each round, so that slow moments of the machine cancel."""
+    ratios = [a / b for a, b in zip(reference.seconds, other.seconds, strict=True)]
+    return Spread(median(ratios), min(ratios), max(ratios))
+
+
+def agreement(first: BackendRun, second: BackendRun) -> Agreement:
+    """Compare the replies of two backends, round by round."""
+    shared = [_shared_prefix(a, b) for a, b in zip(first.replies, second.replies, strict=True)]
+    equal = sum(a == b for a, b in zip(first.replies, second.replies, strict=True))
+    return Agreement(equal, len(shared), median(shared))
+
+
+def _shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))

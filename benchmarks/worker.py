@@ -1,0 +1,94 @@
+"""The subprocess side: one backend, JSON lines on stdin and stdout.
+
+Each request is an object with an `op` and its arguments; each reply is one, `{"error": "..."}` when it went wrong.
+
+    load      path, threads               import_s, load_s
+    describe                              decoding, vocab_size, special_ids, eos_id
+    warm_up   ids, beams, new_tokens      (nothing)
+    generate  ids, beams, new_tokens      tokens, seconds
+    memory                                peak_bytes
+    close                                 (the process ends)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from benchmarks.backends import BACKENDS, Backend, Loader
+
+
+class Worker:
+    """Answers requests with one backend."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._backend: Backend | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to one request other than `close`."""
+        arguments = {name: value for name, value in request.items() if name != "op"}
+        match request["op"]:
+            case "load":
+                loaded = self._loader(request["path"], request["threads"])
+                self._backend = loaded.backend
+                return {"import_s": loaded.import_s, "load_s": loaded.load_s}
+            case "describe":
+                return self._loaded().describe()
+            case "warm_up":
+                self._loaded().generate(**arguments)
+                return {}
+            case "generate":
+                started = time.perf_counter()
+                tokens = self._loaded().generate(**arguments)
+                return {"tokens": tokens, "seconds": time.perf_counter() - started}
+            case "memory":
+                return {"peak_bytes": peak_bytes()}
+            case unknown:
+                raise ValueError(f"unknown op {unknown}")
+
+    def _loaded(self) -> Backend:
+        if self._backend is None:
+            raise ValueError("no model is loaded")
+        return self._backend
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far: VmHWM on Linux, ru_maxrss elsewhere."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def serve(worker: Worker, requests: TextIO, replies: TextIO) -> None:
+    """Answer until `close` or the end of input."""
+    for line in requests:
+        request = json.loads(line)
+        if request["op"] == "close":
+            return
+        try:
+            reply = worker.answer(request)
+        except Exception as error:
+            text = str(error).strip()
+            reply = {"error": f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def main() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr and leaves the replies alone
+    serve(Worker(BACKENDS[sys.argv[1]]), sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: real subprocesses, a tiny model."""
