@@ -66,11 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     config = parse(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     _quieten_libraries()
-    from export.exporter import run
-    from export.progress import ConsoleProgress
-
-    progress = ConsoleProgress()
     try:
+        from export.exporter import run
+        from export.progress import ConsoleProgress
+
+        progress = ConsoleProgress()
         folder = run(config, progress)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: The export ran out of memory; close other programs or use a larger machine.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         print("error: The export was interrupted; nothing was written.", file=sys.stderr)
         return 130
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -103,6 +105,9 @@ def _quieten_libraries() -> None:
     """Keep the libraries' own chatter off the terminal; one of them reconfigures logging when it is imported."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(level=logging.ERROR)
     import warnings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import threading
@@ -24,7 +25,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 CONFIG_FILES = ("config.json", "generation_config.json")
-WEIGHT_PATTERNS = (("*.safetensors", "model.safetensors*"), ("pytorch_model*.bin", "pytorch_model.bin*"))
+WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
 LOCAL_FOLDER_ADVICE = "pass a local folder that holds the checkpoint instead: python -m export --model FOLDER"
 
 
@@ -88,7 +89,7 @@ def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, Pr
         )
     except Exception as error:
         raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({_first_line(error)}).") from error
-    missing = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
+    missing = sorted({*info["missing_keys"], *info["mismatched_keys"]})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CheckpointError(
@@ -98,6 +99,13 @@ def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, Pr
     broken = next((name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()), None)
     if broken is not None:
         raise CheckpointError(f"The weight {broken} in {checkpoint.path} holds values that are not finite.")
+    try:
+        model.generation_config.validate(strict=True)
+    except ValueError as error:
+        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), _first_line(error))
+        raise CheckpointError(
+            f"{checkpoint.path / 'generation_config.json'} contradicts itself ({reason}); correct it there."
+        ) from error
     return model.eval(), tokenizer
 
 
@@ -121,26 +129,30 @@ def _download(model: str, revision: str | None) -> Checkpoint:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        commit, files = _hub_listing(model, revision)
+        files = _hub_listing(model, revision)
     except HubUnreachable:
         cached = _cached(model, revision)
         if cached is None:
             raise
-        return Checkpoint(cached, model, cached.name)
-    weights = next((kept for present, kept in WEIGHT_PATTERNS if any(Path(f).match(present) for f in files)), None)
+        return cached
+    weights = next((pattern for pattern in WEIGHT_PATTERNS if fnmatch.filter(files, pattern)), None)
     if weights is None:
         raise CheckpointError(f"{model} on the Hub holds no PyTorch weights (model.safetensors or pytorch_model.bin).")
     try:
-        path = snapshot_download(model, revision=commit, allow_patterns=[*CONFIG_FILES, *TOKENIZER_FILES, weights])
+        # By the name of the revision, not its commit: only then does the cache know the commit when the Hub is away.
+        path = Path(snapshot_download(model, revision=revision, allow_patterns=[*CONFIG_FILES, *TOKENIZER_FILES]))
+        checkpoint = Checkpoint(path, model, path.name)
+        _check_model_type(checkpoint)
+        snapshot_download(model, revision=checkpoint.revision, allow_patterns=[f"{weights}*"])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise HubUnreachable(
             f"The download of {model} broke off ({_first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
         ) from error
-    return Checkpoint(Path(path), model, commit)
+    return checkpoint
 
 
-def _hub_listing(model: str, revision: str | None) -> tuple[str, list[str]]:
-    """Commit and file names of a Hub repository, decided within `HUB_DEADLINE_S` seconds whatever the network does."""
+def _hub_listing(model: str, revision: str | None) -> list[str]:
+    """Files at the root of a Hub repository, decided within `HUB_DEADLINE_S` seconds whatever the network does."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -168,33 +180,41 @@ def _hub_listing(model: str, revision: str | None) -> tuple[str, list[str]]:
         status = found.response.status_code if isinstance(found, HfHubHTTPError) else None
         reason = f"answered {status}" if status else "is switched off" if offline else "cannot be reached"
         raise HubUnreachable(f"The Hub {reason}, so {model} cannot be downloaded; {LOCAL_FOLDER_ADVICE}") from found
-    return found.sha, [sibling.rfilename for sibling in found.siblings]
+    return [sibling.rfilename for sibling in found.siblings if "/" not in sibling.rfilename]
 
 
-def _cached(model: str, revision: str | None) -> Path | None:
+def _cached(model: str, revision: str | None) -> Checkpoint | None:
+    """The checkpoint as an earlier download left it; None when there is none or it broke off."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, revision=revision, local_files_only=True))
-    except Exception:
+        path = Path(snapshot_download(model, revision=revision, local_files_only=True))
+        checkpoint = Checkpoint(path, model, path.name)
+        _check_files(checkpoint)
+    except (OSError, ValueError, CheckpointError):
         return None
+    return checkpoint
 
 
 def _check_files(checkpoint: Checkpoint) -> None:
     path = checkpoint.path
-    config = _read_json(path / "config.json")
-    if config.get("model_type") != "blenderbot":
-        raise CheckpointError(
-            f"{checkpoint.source} is not a Blenderbot checkpoint: its config.json says model_type "
-            f"{config.get('model_type')!r}, and only 'blenderbot' can be exported."
-        )
+    _check_model_type(checkpoint)
     for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         if (path / name).exists():
             _read_json(path / name)
     if not (path / "tokenizer.json").exists() and not (path / "vocab.json").exists():
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
-    if not any(any(path.glob(present)) for present, _ in WEIGHT_PATTERNS):
+    if not any(any(path.glob(pattern)) for pattern in WEIGHT_PATTERNS):
         raise CheckpointError(f"{path} holds no weights (model.safetensors or pytorch_model.bin).")
+
+
+def _check_model_type(checkpoint: Checkpoint) -> None:
+    model_type = _read_json(checkpoint.path / "config.json").get("model_type")
+    if model_type != "blenderbot":
+        raise CheckpointError(
+            f"{checkpoint.source} is not a Blenderbot checkpoint: its config.json says model_type {model_type!r}, and "
+            "only 'blenderbot' can be exported."
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from export import checkpoint as checkpoints
 from export import converter, output, quantizer, resources
@@ -23,6 +22,9 @@ from export.errors import VerificationError
 from export.parity import TIE_TOLERANCE
 from export.weights import WeightFile
 from service.engine import manifest
+
+if TYPE_CHECKING:
+    from transformers import BlenderbotForConditionalGeneration, PreTrainedTokenizerBase
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
@@ -45,7 +47,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
     output.check_free(config.output_dir, force=config.force)
     with progress.stage("Find the checkpoint"):
         checkpoint = checkpoints.locate(config.model, config.revision)
-        resources.check(checkpoints.parameter_count(checkpoint), config.output_dir)
+        resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
     with output.staging(config.output_dir) as folder:
         work, finished = folder / "work", folder / "finished"
         work.mkdir()
@@ -60,14 +62,14 @@ def run(config: ExportConfig, progress: Progress) -> Path:
                     weights.save(graph.model, name, graph.joined)
             with progress.stage("Convert to ONNX"):
                 converter.convert(model, work)
-                tokenizer.save_pretrained(work)
-                model.generation_config.save_pretrained(work)
+                _save_settings(model, tokenizer, work)
                 del model
-                gc.collect()
+                converter.release_memory()
             if scheme is not None:
                 with progress.stage(f"Quantise the weights to {config.quantization}"):
                     for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
                         quantizer.quantize(work / name, scheme)
+                        converter.release_memory()
             with progress.stage("Merge the decoders"):
                 _assemble(work, finished, weights)
         verification: dict[str, Any] = {}
@@ -77,8 +79,18 @@ def run(config: ExportConfig, progress: Progress) -> Path:
             progress.note(_describe(verification))
         with progress.stage("Write the manifest"):
             _write_manifest(config, checkpoint, work, finished, verification)
+            output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
     return config.output_dir
+
+
+def _save_settings(model: BlenderbotForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save configuration, generation settings and tokenizer; old checkpoints keep the settings in the configuration."""
+    model.generation_config.save_pretrained(folder)
+    for name in model.config._get_non_default_generation_parameters():
+        setattr(model.config, name, None)
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _assemble(work: Path, finished: Path, weights: WeightFile) -> None:
@@ -110,12 +122,11 @@ def _verify(checkpoint: Checkpoint, exported: Path, quantization: Quantization) 
 
 
 def _describe(verification: dict[str, Any]) -> str:
-    parts = [
-        f"{counts['equal']} of {counts['replies']} replies equal at {name.replace('_', ' ')}"
-        for name, counts in verification.items()
-        if name.startswith("beam_")
+    counts = [
+        f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of {entry['compared']} replies equal"
+        for entry in verification["replies"]
     ]
-    return "Against torch: " + ", ".join(parts)
+    return "Against torch, " + "; ".join(counts)
 
 
 def _write_manifest(

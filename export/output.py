@@ -14,11 +14,16 @@ from service.engine import manifest
 
 
 def check_free(target: Path, *, force: bool) -> None:
-    """Refuse a target that exists, unless it is an earlier export and `force` is set.
+    """Refuse a target that cannot be made, or that exists, unless it is an earlier export and `force` is set.
 
     Raises:
         OutputError: saying what stands there.
     """
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{parent} is a file, so no folder can be made in it; name another --output-dir.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{parent} cannot be written to; name another --output-dir.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not target.is_dir():

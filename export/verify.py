@@ -1,7 +1,7 @@
 """Compares an exported folder with its checkpoint, token by token, in a process of its own.
 
-`python -m export.verify CHECKPOINT EXPORTED` prints one JSON object: replies compared and equal for greedy and beam
-search, and the largest tie among those that differ.
+`python -m export.verify CHECKPOINT EXPORTED` prints one JSON object: replies compared and equal, with greedy and with
+beam search, for the stock class and for the fused decoder, and the largest gap among those that differ.
 """
 
 from __future__ import annotations
@@ -22,32 +22,36 @@ NEW_TOKENS = 20
 
 
 def compare(checkpoint: Path, exported: Path) -> dict[str, Any]:
-    """Generate replies to a few prompts with torch and with the stock ONNX class and count equal ones."""
+    """Generate replies to a few prompts with torch and with both ways to run the export, and count equal ones."""
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
     from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
 
     from export.parity import strip_padding, tie_gap
+    from service.engine.model import ORTBlenderbotForConditionalGeneration
 
     tokenizer = AutoTokenizer.from_pretrained(exported)
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
-    candidate = _generate(ORTModelForSeq2SeqLM.from_pretrained(exported), sources)
+    candidates = {
+        "stock": _generate(ORTModelForSeq2SeqLM.from_pretrained(exported), sources),
+        "fused": _generate(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), sources),
+    }
     model = BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval()
     reference = _generate(model, sources)
     pad_id = model.generation_config.pad_token_id
-    result: dict[str, Any] = {}
-    gaps = [0.0]
-    for beams in reference:
-        equal = 0
-        for source, expected, found in zip(sources, reference[beams], candidate[beams], strict=True):
-            expected, found = strip_padding(expected, pad_id), strip_padding(found, pad_id)
-            if expected == found:
-                equal += 1
-            else:
-                settings = {"num_beams": beams, "length_penalty": model.generation_config.length_penalty}
-                gaps.append(tie_gap(model, source, expected, found, settings))
-        result[f"beam_{beams}"] = {"replies": len(sources), "equal": equal}
-    result["largest_gap"] = max(gaps)
-    return result
+    replies: list[dict[str, Any]] = []
+    largest = 0.0
+    for name, candidate in candidates.items():
+        for beams, expected_replies in reference.items():
+            settings = {"num_beams": beams, "length_penalty": model.generation_config.length_penalty}
+            equal = 0
+            for source, expected, found in zip(sources, expected_replies, candidate[beams], strict=True):
+                expected, found = strip_padding(expected, pad_id), strip_padding(found, pad_id)
+                if expected == found:
+                    equal += 1
+                else:
+                    largest = max(largest, tie_gap(model, source, expected, found, settings))
+            replies.append({"decoder": name, "beams": beams, "equal": equal, "compared": len(sources)})
+    return {"replies": replies, "largest_gap": largest}
 
 
 def _generate(model: Any, sources: list[list[int]]) -> dict[int, list[list[int]]]:

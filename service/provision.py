@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from typing import NamedTuple
 
 from service.engine import manifest
 from service.errors import ModelFolderError
-
-logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -37,79 +34,86 @@ class ExportFailed(Exception):
     reason: str
 
 
-def provide(model: str, tell: Callable[[str], None]) -> Provision:
-    """Find the folder for `--model`, exporting it once when needed.
+class Provider:
+    """Finds the folder for `--model`, exporting it once when needed."""
 
-    Args:
-        model: `auto`, `demo`, an exported folder, or a Hub id.
-        tell: called with one sentence when something long begins.
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """
+        Args:
+            tell: called with one sentence when something long begins.
+        """
+        self._tell = tell
+        self._process: subprocess.Popen[str] | None = None
+        self._cancelled = False
 
-    Raises:
-        ModelFolderError: there is no such model and none can be made.
-    """
-    if model == "auto":
-        return _automatic(tell)
-    if model == "demo":
-        return Provision(_demo(tell), "")
-    folder = Path(model).expanduser()
-    if folder.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
-        manifest.read(folder)
-        return Provision(folder, "")
-    try:
-        return Provision(_exported(model) or _export(model, tell), "")
-    except ExportFailed as failure:
-        raise ModelFolderError(failure.reason) from failure
+    def provide(self, model: str) -> Provision:
+        """Find or make an exported folder.
 
+        Args:
+            model: `auto`, `demo`, an exported folder, or a Hub id.
 
-def _automatic(tell: Callable[[str], None]) -> Provision:
-    exported = _exported(DEFAULT_MODEL)
-    if exported is not None:
-        return Provision(exported, "")
-    try:
-        return Provision(_export(DEFAULT_MODEL, tell), "")
-    except ExportFailed as failure:
-        reason = f"Serving the demo model instead of {DEFAULT_MODEL}: {failure.reason}"
-        return Provision(_demo(tell), reason)
+        Raises:
+            ModelFolderError: there is no such model and none can be made.
+        """
+        if model == "auto":
+            return self._automatic()
+        if model == "demo":
+            return Provision(self._demo(), "")
+        folder = Path(model).expanduser()
+        if folder.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+            manifest.read(folder)
+            return Provision(folder, "")
+        try:
+            return Provision(_exported(model) or self._export(model), "")
+        except ExportFailed as failure:
+            raise ModelFolderError(failure.reason) from failure
+
+    def cancel(self) -> None:
+        """End an export that is under way; it leaves nothing behind."""
+        self._cancelled = True
+        if self._process is not None:
+            self._process.terminate()
+
+    def _automatic(self) -> Provision:
+        exported = _exported(DEFAULT_MODEL)
+        if exported is not None:
+            return Provision(exported, "")
+        try:
+            return Provision(self._export(DEFAULT_MODEL), "")
+        except ExportFailed as failure:
+            return Provision(self._demo(), f"Serving the demo model instead of {DEFAULT_MODEL}: {failure.reason}")
+
+    def _demo(self) -> Path:
+        if not (DEMO_FOLDER / manifest.FILE_NAME).exists():
+            self._tell("The demo model is being exported; this takes about half a minute, once.")
+            try:
+                self._run(["--model", str(DEMO_CHECKPOINT), "--output-dir", str(DEMO_FOLDER), "--no-verify"])
+            except ExportFailed as failure:
+                raise ModelFolderError(failure.reason) from failure
+        return DEMO_FOLDER
+
+    def _export(self, model: str) -> Path:
+        self._tell(f"{model} is being looked for on the Hub and exported; this takes some minutes, once.")
+        folder = MODELS / f"{model.rsplit('/', 1)[-1]}-int8"
+        self._run(["--model", model, "--output-dir", str(folder)])
+        return folder
+
+    def _run(self, arguments: list[str]) -> None:
+        """Run `python -m export` as a child process, its progress on our terminal."""
+        command = [sys.executable, "-m", "export", *arguments]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+            self._process = process
+            assert process.stderr is not None
+            lines = [line.strip() for line in process.stderr]
+        self._process = None
+        if self._cancelled:
+            raise ModelFolderError("The service was stopped before it had a model.")
+        if process.returncode != 0:
+            said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            raise ExportFailed(said[-1] if said else f"The export ended with exit code {process.returncode}.")
 
 
 def _exported(model: str) -> Path | None:
     name = model.rsplit("/", 1)[-1]
     candidates = (MODELS / f"{name}-{precision}" for precision in PRECISIONS)
     return next((folder for folder in candidates if (folder / manifest.FILE_NAME).exists()), None)
-
-
-def _demo(tell: Callable[[str], None]) -> Path:
-    if (DEMO_FOLDER / manifest.FILE_NAME).exists():
-        return DEMO_FOLDER
-    tell("The demo model is being exported; this takes about half a minute, once.")
-    try:
-        return _run_export(
-            ["--model", str(DEMO_CHECKPOINT), "--output-dir", str(DEMO_FOLDER), "--no-verify"], DEMO_FOLDER
-        )
-    except ExportFailed as failure:
-        raise ModelFolderError(failure.reason) from failure
-
-
-def _export(model: str, tell: Callable[[str], None]) -> Path:
-    tell(f"{model} is being looked for on the Hub and exported; this takes some minutes, once.")
-    folder = MODELS / f"{model.rsplit('/', 1)[-1]}-int8"
-    return _run_export(["--model", model, "--output-dir", str(folder)], folder)
-
-
-def _run_export(arguments: list[str], folder: Path) -> Path:
-    """Run `python -m export` as a child process, its progress on our terminal."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "export", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
-    assert process.stderr is not None
-    last = ""
-    try:
-        for line in process.stderr:
-            last = line.strip() or last
-            logger.debug("export: %s", line.rstrip())
-    finally:
-        if process.poll() is None and sys.exc_info()[0] is not None:
-            process.terminate()
-    if process.wait() != 0:
-        raise ExportFailed(last.removeprefix("error: ") or f"the export ended with code {process.returncode}")
-    return folder

@@ -13,10 +13,12 @@ from service.chat.store import MemoryStore, new_id
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
-from service.errors import NotReady, ServiceError
-from service.provision import provide
+from service.errors import NotReady, Overloaded, ServiceError
+from service.provision import Provider
 
 logger = logging.getLogger(__name__)
+
+WAITING_FOR_THEIR_TURN = 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Runtime:
         self.shared_conversation = new_id()
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
+        self._provider = Provider(self._tell)
         self._draining = False
         self._running = 0
         self._idle = threading.Condition()
@@ -80,7 +83,7 @@ class Runtime:
         Raises:
             ServiceError: the model cannot be served.
         """
-        self.serve(*provide(self.config.model, self._tell))
+        self.serve(*self._provider.provide(self.config.model))
 
     def load_in_background(self, on_failure: Callable[[str], None]) -> None:
         """Run `load` in a thread and report a failure in one sentence."""
@@ -116,8 +119,15 @@ class Runtime:
             logger.warning(line)
 
     def __enter__(self) -> Runtime:
-        """Count a request as running."""
+        """Count a request as running.
+
+        Raises:
+            Overloaded: as many run as the queue holds and some wait for an earlier message of their conversation;
+                more would take the threads that answer everything else.
+        """
         with self._idle:
+            if self._running >= self.config.queue + WAITING_FOR_THEIR_TURN:
+                raise Overloaded("Too many requests are waiting; try again in a few seconds.")
             self._running += 1
         return self
 
@@ -129,6 +139,7 @@ class Runtime:
     def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for the running ones; False when some still run after `timeout_s`."""
         self._draining = True
+        self._provider.cancel()
         with self._idle:
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from service.chat.prompt import clean
 from service.errors import BadRequest, InvalidPrompt, PayloadTooLarge
@@ -13,12 +14,20 @@ from service.errors import BadRequest, InvalidPrompt, PayloadTooLarge
 EXAMPLE = '{"prompt": "Hello, how are you today?"}'
 
 
+def _whole_characters(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "half of a surrogate pair") from None
+    return text
+
+
 class ChatRequest(BaseModel):
     """Body of `POST /chatbot`."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    prompt: str = Field(description="What the user says.")
+    prompt: Annotated[str, AfterValidator(_whole_characters)] = Field(description="What the user says.")
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )

@@ -42,7 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
         elif error.errno == errno.EACCES:
             reason = f"Port {port} needs more rights than this user has; choose one above 1023 with --port."
         else:
-            cause = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            # Resolver errors are negative; the text of the others names the address once more.
+            cause = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
             reason = f"The address {host} cannot be listened on ({cause}); choose another with --host."
         raise ConfigurationError(reason) from error
 

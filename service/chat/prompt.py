@@ -60,8 +60,6 @@ class PromptFormat:
                 break
             kept.insert(0, text)
             room -= size
-            if room <= 0:
-                break
         ids = self._encode(TURN_SEPARATOR.join(kept))[-(self._window - 1) :]
         return Prompt([*ids, self._end], len(turns) - len(kept))
 

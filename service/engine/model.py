@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
-from transformers import GenerationConfig, PretrainedConfig
+from transformers import AutoConfig, GenerationConfig, PretrainedConfig
 
 from service.engine.batch import Batch
-from service.engine.network import Network, available_cores
+from service.engine.network import Network, session_options
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 from service.errors import ModelFolderError, UnsupportedSetting
@@ -21,7 +21,7 @@ from service.errors import ModelFolderError, UnsupportedSetting
 MOST_ROWS = 40
 
 
-class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
+class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: ignore[misc]
     """Blenderbot on the fused decoder step, with a beam search of its own.
 
     `generate` gives the tokens that transformers gives. The decoder of the stock class is not loaded: for `forward`
@@ -32,12 +32,10 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
         self.network = network
         self.config = config
         self.generation_config = generation_config
-        self.settings = DecodingSettings.from_generation_config(generation_config.to_dict())
+        self.settings = DecodingSettings.from_generation_config(generation_config.to_diff_dict())
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls, model_id: str | Path, *, threads: int = 0
-    ) -> ORTBlenderbotForConditionalGeneration:
+    def from_pretrained(cls, model_id: str | Path, *, threads: int = 0) -> ORTBlenderbotForConditionalGeneration:
         """Load a folder written by `python -m export`.
 
         Args:
@@ -50,13 +48,13 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
         folder = Path(model_id)
         try:
             content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            config = PretrainedConfig.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
             generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ModelFolderError(
                 f"{folder} is not an exported model ({str(error).splitlines()[0][:160]}); make one: python -m export."
             ) from error
-        network = Network(folder, content, threads=threads or available_cores())
+        network = Network(folder, content, session_options(threads))
         return cls(network, config, generation_config)
 
     @property
@@ -68,19 +66,19 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
     def device(self) -> torch.device:
         return torch.device("cpu")
 
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
         generation_config: GenerationConfig | None = None,
+        attention_mask: torch.Tensor | None = None,
         **settings: Any,
     ) -> torch.Tensor:
         """Write a reply to each source, by the model's own settings where none are given.
 
         Args:
             input_ids: [batch, source].
-            attention_mask: [batch, source], 0 for padding; None means no padding.
-            generation_config: used in place of the model's own.
+            generation_config: what differs in it from the defaults of transformers goes before the model's own.
+            attention_mask: [batch, source], 0 for padding; None takes pad tokens for padding.
             settings: as in transformers (`num_beams`, `min_length`, `do_sample`, ...) and `seed`.
 
         Returns:
@@ -91,11 +89,12 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
         """
         base = self.settings
         if generation_config is not None:
-            base = DecodingSettings.from_generation_config(generation_config.to_dict())
+            base = base.override(generation_config.to_diff_dict())
         decoding = base.override(settings)
-        self.check(decoding, input_ids.shape[1])
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = input_ids != decoding.pad_token_id if attention_mask is None else attention_mask
         sequences = [Sequence(ids[kept.bool()].numpy(), decoding) for ids, kept in zip(input_ids, mask, strict=True)]
+        for sequence in sequences:
+            self.check(decoding, len(sequence.source))
         self._decode(sequences, decoding)
         replies = [torch.tensor(sequence.result, dtype=torch.long) for sequence in sequences]
         return torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=decoding.pad_token_id)
@@ -123,6 +122,6 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):
         batch = self.batch()
         waiting = deque(sequences)
         while waiting or len(batch):
-            while waiting and (not len(batch) or batch.rows + settings.num_beams <= MOST_ROWS):
+            while waiting and (not len(batch) or (len(batch) + 1) * settings.num_beams <= MOST_ROWS):
                 batch.add(waiting.popleft())
             batch.step()

@@ -15,6 +15,7 @@ from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from onnxruntime import SessionOptions
 
 ENCODER = "encoder_model.onnx"
 CROSS_STATES = "cross_states.onnx"
@@ -57,22 +58,18 @@ class CrossStates:
 class Network:
     """Encoder, cross-attention states and decoder step of one model. One thread at a time may use it."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], *, threads: int) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], options: SessionOptions) -> None:
         """Create the sessions.
 
         Args:
             folder: written by `python -m export`.
             config: content of its `config.json`.
-            threads: processor threads.
+            options: of every session.
 
         Raises:
             ModelFolderError: a graph is missing, or holds an operator that this ONNX Runtime lacks.
         """
-        from onnxruntime import InferenceSession, SessionOptions
-
-        options = SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        from onnxruntime import InferenceSession
 
         def session(name: str) -> InferenceSession:
             path = folder / name
@@ -106,6 +103,10 @@ class Network:
         (hidden,) = self._encoder.run(["last_hidden_state"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
         arrays = self._cross.run(self._cross_names, {"last_hidden_state": hidden})
         return CrossStates(arrays, np.ones(ids.shape, np.int32))
+
+    def end_profiling(self) -> str:
+        """Path of the trace of the decoder step, when the session options ask for one."""
+        return str(self._step.end_profiling())
 
     def bind(self, cache: KVCache, cross: CrossStates) -> StepBinding:
         """Attach the large arrays of a batch, which stay the same from step to step while its rows do."""
@@ -156,6 +157,20 @@ class StepBinding:
             self._binding.bind_cpu_input(name, array)
         self._session.run_with_iobinding(self._binding)
         return self._outputs
+
+
+def session_options(threads: int) -> SessionOptions:
+    """Options for the sessions of a network.
+
+    Args:
+        threads: processor threads; 0 means one for each core this process may use.
+    """
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads or available_cores()
+    options.log_severity_level = 3
+    return options
 
 
 def available_cores() -> int:

@@ -1,0 +1,1 @@
+"""Acceptance checks: the large counts and the measured targets, outside the everyday tests."""

@@ -1,0 +1,37 @@
+"""Exported folders that several checks use, made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from service.provision import DEMO_CHECKPOINT
+
+CACHE = Path(".accept") / "models"
+SYNTHETIC = CACHE / "synthetic-400m"
+
+
+def demo(precision: str) -> Path:
+    """The demo model exported as `none`, `int8` or `int4`."""
+    return _exported(DEMO_CHECKPOINT, CACHE / f"demo-{precision}", precision)
+
+
+def synthetic_checkpoint() -> Path:
+    """Random weights in the 400M shape."""
+    if not SYNTHETIC.exists():
+        command = [sys.executable, "-m", "benchmarks", "synthetic", "--output-dir", str(SYNTHETIC)]
+        subprocess.run(command, check=True)
+    return SYNTHETIC
+
+
+def synthetic(precision: str) -> Path:
+    """The 400M shape exported as `none`, `int8` or `int4`."""
+    return _exported(synthetic_checkpoint(), CACHE / f"400m-{precision}", precision)
+
+
+def _exported(checkpoint: Path, folder: Path, precision: str) -> Path:
+    if not (folder / "manifest.json").exists():
+        command = [sys.executable, "-m", "export", "--model", str(checkpoint), "--output-dir", str(folder)]
+        subprocess.run([*command, "--quantization", precision, "--no-verify"], check=True)
+    return folder

@@ -1,0 +1,38 @@
+"""Fixtures that more than one package's tests use: a tiny checkpoint with random weights and exports of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks.synthetic import Shape, write_checkpoint
+from tests.export_child import exported
+
+TINY = Shape(vocab_size=300, d_model=128, encoder_layers=2, decoder_layers=3, heads=4, ffn=256, positions=128)
+
+
+def pytest_configure() -> None:
+    """Run torch on one thread, here and in child processes: threads that wait for each other slow tiny models down."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Blenderbot checkpoint with random weights; tests copy it before they change anything."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    write_checkpoint(folder, shape=TINY)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint exported with 8-bit weights."""
+    return exported(tiny_checkpoint, tmp_path_factory.mktemp("int8") / "tiny-int8", "int8")
+
+
+@pytest.fixture(scope="session")
+def tiny_fp32_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint exported without quantisation."""
+    return exported(tiny_checkpoint, tmp_path_factory.mktemp("fp32") / "tiny-fp32", "none")

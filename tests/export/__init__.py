@@ -1,0 +1,1 @@
+"""Tests of the export: real checkpoints, real child processes."""

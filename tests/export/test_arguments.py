@@ -1,0 +1,50 @@
+"""The command line: wrong arguments, defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import parse
+from export.config import DEFAULT_MODEL, Quantization
+from tests.export_child import refusal, run_export
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--quantization", "int3"], "'none', 'int8', 'int4'"),
+        (["--precision", "int8"], "--precision"),
+        (["--model", "  "], "--model is empty"),
+        (["--model"], "--model"),
+        (["checkpoint"], "checkpoint"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], named: str) -> None:
+    assert named in refusal(run_export(*arguments), code=2)
+
+
+def test_help_names_every_option() -> None:
+    shown = run_export("--help")
+    assert shown.returncode == 0
+    for option in ("--model", "--revision", "--quantization", "--output-dir", "--force", "--no-verify"):
+        assert option in shown.stdout
+
+
+def test_without_arguments_the_distilled_400m_model_is_exported_to_int8_and_verified() -> None:
+    config = parse([])
+    assert config.model == DEFAULT_MODEL == "facebook/blenderbot-400M-distill"
+    assert config.quantization is Quantization.INT8
+    assert config.output_dir == Path("models/blenderbot-400M-distill-int8")
+    assert config.verify
+    assert not config.force
+
+
+def test_the_folder_is_named_after_model_and_precision(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine" / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    assert parse(["--model", "a/b", "--quantization", "int4"]).output_dir == Path("models/b-int4")
+    assert parse(["--model", "a/b", "--quantization", "none"]).output_dir == Path("models/b-fp32")
+    assert parse(["--model", str(tmp_path / "mine")]).output_dir == Path("models/mine-int8")
+    assert parse(["--model", str(checkpoint)]).output_dir == Path("models/mine-int8")

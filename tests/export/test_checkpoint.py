@@ -1,0 +1,212 @@
+"""Checkpoints that cannot be exported: one sentence each, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.export_child import refusal, run_export
+
+WEIGHT = "model.decoder.layers.2.fc1.weight"
+
+
+def _not_blenderbot(folder: Path) -> None:
+    _edit(folder / "config.json", model_type="bart")
+
+
+def _without_model_type(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _impossible_shape(folder: Path) -> None:
+    _edit(folder / "config.json", encoder_attention_heads=7)
+
+
+def _without_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def _config_not_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{'model_type': blenderbot")
+
+
+def _config_a_list(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def _config_not_text(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xff\xfe\x00")
+
+
+def _generation_config_not_json(folder: Path) -> None:
+    (folder / "generation_config.json").write_text("num_beams=10")
+
+
+def _without_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink()
+
+
+def _tokenizer_not_json(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+
+
+def _tokenizer_of_nothing(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def _without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def _truncated(folder: Path) -> None:
+    _cut(folder / "model.safetensors")
+
+
+def _empty_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def _truncated_pickle(folder: Path) -> None:
+    _to_pickle(folder)
+    _cut(folder / "pytorch_model.bin")
+
+
+def _tensor_missing(folder: Path) -> None:
+    _edit_weights(folder, lambda tensors: tensors.pop(WEIGHT))
+
+
+def _embedding_missing(folder: Path) -> None:
+    _edit_weights(folder, lambda tensors: tensors.pop("model.shared.weight"))
+
+
+def _tensor_of_another_shape(folder: Path) -> None:
+    _edit_weights(folder, lambda tensors: tensors.update({WEIGHT: tensors[WEIGHT][:5].copy()}))
+
+
+def _not_a_number(folder: Path) -> None:
+    _edit_weights(folder, lambda tensors: tensors[WEIGHT].__setitem__((3, 4), float("nan")))
+
+
+def _infinite(folder: Path) -> None:
+    _edit_weights(folder, lambda tensors: tensors[WEIGHT].__setitem__((3, 4), float("inf")))
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_removed, "There is no folder"),
+        (_a_file, "is a file"),
+        (_emptied, "config.json"),
+        (_without_config, "config.json"),
+        (_config_not_json, "config.json"),
+        (_config_a_list, "config.json"),
+        (_config_not_text, "config.json"),
+        (_not_blenderbot, "'bart'"),
+        (_without_model_type, "model_type"),
+        (_impossible_shape, "config.json"),
+        (_generation_config_not_json, "generation_config.json"),
+        (_without_tokenizer, "holds no tokenizer"),
+        (_tokenizer_not_json, "tokenizer.json"),
+        (_tokenizer_of_nothing, "tokenizer"),
+        (_without_weights, "holds no weights"),
+        (_truncated, "weights"),
+        (_empty_weights, "weights"),
+        (_truncated_pickle, "weights"),
+        (_tensor_missing, WEIGHT),
+        (_embedding_missing, "lack"),
+        (_tensor_of_another_shape, WEIGHT),
+        (_not_a_number, WEIGHT),
+        (_infinite, WEIGHT),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "-",
+)
+def test_a_checkpoint_that_cannot_be_exported_is_refused_in_one_sentence(
+    checkpoint: Path, target: Path, damage: Callable[[Path], None], named: str
+) -> None:
+    damage(checkpoint)
+    message = refusal(run_export("--model", checkpoint, "--output-dir", target))
+    assert named in message
+    assert str(checkpoint) in message
+    assert message.endswith(".")
+    assert not target.parent.exists()
+
+
+def test_a_revision_is_refused_for_a_local_folder(tiny_checkpoint: Path, target: Path) -> None:
+    message = refusal(run_export("--model", tiny_checkpoint, "--revision", "main", "--output-dir", target))
+    assert "--revision" in message
+    assert not target.parent.exists()
+
+
+def test_weights_in_the_older_pickle_format_are_exported(checkpoint: Path, target: Path, tiny_export: Path) -> None:
+    _to_pickle(checkpoint)
+    finished = run_export("--model", checkpoint, "--output-dir", target, "--no-verify")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert (target / "weights.bin").read_bytes() == (tiny_export / "weights.bin").read_bytes()
+
+
+def test_generation_settings_that_stand_in_an_old_config_are_exported(
+    checkpoint: Path, target: Path, tiny_export: Path
+) -> None:
+    settings = json.loads((checkpoint / "generation_config.json").read_text())
+    (checkpoint / "generation_config.json").unlink()
+    _edit(checkpoint / "config.json", **settings)
+    finished = run_export("--model", checkpoint, "--output-dir", target, "--no-verify")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    exported, expected = (json.loads((f / "generation_config.json").read_text()) for f in (target, tiny_export))
+    exported.pop("_from_model_config", None)
+    assert exported == expected
+
+
+def test_generation_settings_that_contradict_each_other_are_refused_in_one_sentence(
+    checkpoint: Path, target: Path
+) -> None:
+    _edit(checkpoint / "generation_config.json", do_sample=False, temperature=0.5)
+    message = refusal(run_export("--model", checkpoint, "--output-dir", target))
+    assert "generation_config.json" in message
+    assert "temperature" in message
+    assert not target.parent.exists()
+
+
+def _edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def _edit_weights(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    tensors = {name: tensor.copy() for name, tensor in load_file(folder / "model.safetensors").items()}
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _to_pickle(folder: Path) -> None:
+    import torch
+
+    tensors = load_file(folder / "model.safetensors")
+    torch.save({name: torch.from_numpy(values) for name, values in tensors.items()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()

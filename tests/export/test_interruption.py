@@ -1,0 +1,92 @@
+"""An export that is stopped half way."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.export_child import ROOT, command, refusal, run_export
+
+STAGES = ("Find the checkpoint", "Convert to ONNX", "Merge the decoders", "Compare with torch")
+
+
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [*((signal.SIGTERM, stage) for stage in STAGES), (signal.SIGINT, "Convert to ONNX"), (signal.SIGINT, STAGES[-1])],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else value.lower().replace(" ", "-"),
+)
+def test_a_signal_ends_the_export_with_code_130_and_leaves_nothing(
+    tiny_checkpoint: Path, target: Path, number: signal.Signals, stage: str
+) -> None:
+    with _running(tiny_checkpoint, target, stage) as child:
+        child.send_signal(number)
+        assert "interrupted" in refusal(_ended(child), code=130)
+    assert not target.parent.exists()
+
+
+def test_a_second_signal_while_the_first_is_obeyed_changes_nothing(tiny_checkpoint: Path, target: Path) -> None:
+    with _running(tiny_checkpoint, target, "Convert to ONNX") as child:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            child.send_signal(number)
+            time.sleep(0.02)
+        assert "interrupted" in refusal(_ended(child), code=130)
+    assert not target.parent.exists()
+
+
+def test_an_interrupted_replacement_leaves_the_earlier_export(tiny_checkpoint: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text("{}")
+    with _running(tiny_checkpoint, target, "Convert to ONNX", "--force") as child:
+        child.send_signal(signal.SIGTERM)
+        refusal(_ended(child), code=130)
+    assert (target / "manifest.json").read_text() == "{}"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_after_a_kill_there_is_no_manifest_and_the_next_export_clears_the_remains(
+    tiny_checkpoint: Path, target: Path
+) -> None:
+    with _running(tiny_checkpoint, target, "Merge the decoders") as child:
+        child.kill()
+        child.wait()
+    assert not target.exists()
+    assert len(list(target.parent.iterdir())) == 1
+    assert not list(target.parent.rglob("manifest.json"))
+    finished = run_export("--model", tiny_checkpoint, "--output-dir", target, "--no-verify")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert list(target.parent.iterdir()) == [target]
+
+
+@contextmanager
+def _running(checkpoint: Path, target: Path, stage: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """An export that has just begun a stage; killed at the end when it still runs."""
+    child = subprocess.Popen(
+        command("--model", checkpoint, "--output-dir", target, *arguments),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if stage in line:
+                break
+        time.sleep(0.2)
+        assert child.poll() is None
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def _ended(child: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    output, errors = child.communicate(timeout=60)
+    return subprocess.CompletedProcess(child.args, child.returncode, output, errors)

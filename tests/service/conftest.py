@@ -1,0 +1,96 @@
+"""Fixtures of the service's tests: small exported models with short or long replies, and applications around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from service.app import create_app
+from service.chat.chatbot import Chatbot
+from service.chat.prompt import PromptFormat
+from service.config import ServiceConfig
+from service.engine import manifest
+from service.engine.engine import Engine
+from service.runtime import Runtime, ServedModel
+from tests.service.fakes import FakeEngine
+
+SHORT_REPLIES = {"num_beams": 2, "min_length": 3, "max_length": 12}
+LONG_REPLIES = {"num_beams": 10, "min_length": 120, "max_length": 127}
+
+Application = Callable[..., Flask]
+
+
+@pytest.fixture(scope="session")
+def short_export(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model whose replies take a moment."""
+    return _with_generation(tiny_export, tmp_path_factory.mktemp("short") / "tiny", SHORT_REPLIES)
+
+
+@pytest.fixture(scope="session")
+def long_export(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model whose replies take a second or more."""
+    return _with_generation(tiny_export, tmp_path_factory.mktemp("long") / "tiny", LONG_REPLIES)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_checkpoint: Path) -> PreTrainedTokenizerFast:
+    """The checkpoint's tokenizer as it comes, the reference for what the model should read."""
+    return AutoTokenizer.from_pretrained(tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def prompt_format(tiny_checkpoint: Path) -> PromptFormat:
+    return PromptFormat(AutoTokenizer.from_pretrained(tiny_checkpoint), window=128)
+
+
+@pytest.fixture(scope="session")
+def served(short_export: Path) -> ServedModel:
+    """The real model, ready to answer."""
+    runtime = Runtime(ServiceConfig())
+    runtime.serve(short_export, "")
+    return runtime.model
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def faked(served: ServedModel, engine: FakeEngine, prompt_format: PromptFormat) -> ServedModel:
+    """The served model with the fake engine in place of the real one."""
+    return dataclasses.replace(served, chatbot=Chatbot(cast(Engine, engine), prompt_format))
+
+
+@pytest.fixture
+def application(served: ServedModel) -> Application:
+    """Makes an application with the settings given, around the real model when none is named."""
+
+    def make(model: ServedModel | None = served, **settings: Any) -> Flask:
+        return create_app(Runtime(ServiceConfig(**settings), model))
+
+    return make
+
+
+@pytest.fixture
+def client(application: Application) -> FlaskClient:
+    """A visitor with a cookie jar."""
+    return application().test_client()
+
+
+def _with_generation(source: Path, folder: Path, settings: dict[str, int]) -> Path:
+    shutil.copytree(source, folder)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    sealed = dataclasses.replace(manifest.read(source), files=manifest.record_files(folder))
+    sealed.write(folder)
+    return folder

@@ -1,0 +1,123 @@
+"""The service as a process of its own, spoken to from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTENING = re.compile(r"Listening on (http://\S+)")
+START_TIMEOUT_S = 90.0
+
+
+class Answer(NamedTuple):
+    """What came back for one request."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class ServiceProcess:
+    """`python -m service` on a free port; ended when the `with` block ends.
+
+    Attributes:
+        url: address it listens on, without a slash at the end.
+    """
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", *map(str, arguments)],
+            cwd=ROOT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._listening = threading.Event()
+        self.url = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._listening.wait(START_TIMEOUT_S), self.log
+
+    def __enter__(self) -> ServiceProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self.wait()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr."""
+        return "".join(self._lines)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """Wait for its end; returns the exit code."""
+        code = self._process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        return code
+
+    def wait_ready(self) -> ServiceProcess:
+        end = time.monotonic() + START_TIMEOUT_S
+        while self.get("/readyz").status != 200:
+            assert time.monotonic() < end, self.log
+            time.sleep(0.05)
+        return self
+
+    def get(self, path: str, timeout_s: float = 10.0) -> Answer:
+        """GET by urllib."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=timeout_s) as response:
+                return Answer(response.status, dict(response.headers), response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read().decode())
+
+    def curl(self, *arguments: str | bytes, path: str = "/chatbot", timeout_s: float = 60.0) -> Answer:
+        """Run curl against a path of the service; the reply is parsed from what `curl -i` prints."""
+        finished = subprocess.run(
+            ["curl", "-sS", "-i", "--max-time", str(timeout_s), *arguments, self.url + path],
+            capture_output=True,
+            timeout=timeout_s + 10,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr.decode()
+        head, _, body = finished.stdout.partition(b"\r\n\r\n")
+        while head.split(b" ", 2)[1] == b"100":
+            head, _, body = body.partition(b"\r\n\r\n")
+        status, *fields = head.decode("latin-1").split("\r\n")
+        headers = dict(field.split(": ", 1) for field in fields)
+        return Answer(int(status.split(" ", 2)[1]), headers, body.decode())
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._lines.append(line)
+            found = LISTENING.search(line)
+            if found:
+                self.url = found.group(1)
+                self._listening.set()
+        self._listening.set()

@@ -1,0 +1,142 @@
+"""Flags, environment and defaults, and what a wrong value says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from service.config import OPTIONS, ServiceConfig, parse
+from service.errors import ConfigurationError
+from tests.service.process import ROOT
+
+GOOD_VALUES: dict[str, tuple[str, object]] = {
+    "--model": ("models/some-int8", "models/some-int8"),
+    "--host": ("0.0.0.0", "0.0.0.0"),
+    "--port": ("8080", 8080),
+    "--threads": ("3", 3),
+    "--queue": ("7", 7),
+    "--deadline": ("1.5", 1.5),
+    "--drain-timeout": ("0", 0.0),
+    "--max-body": ("4096", 4096),
+    "--max-prompt": ("10", 10),
+    "--conversations": ("1", 1),
+    "--conversation-ttl": ("60", 60.0),
+    "--shared-history": ("on", True),
+}
+WRONG_VALUES = {
+    "--model": [""],
+    "--host": [" "],
+    "--port": ["http", "65536", "-1", "5000.5", "9" * 5000],
+    "--threads": ["-1", "many"],
+    "--queue": ["0", "1e3"],
+    "--deadline": ["0", "nan", "inf", "soon"],
+    "--drain-timeout": ["-0.1", "1 minute"],
+    "--max-body": ["255", "64K"],
+    "--max-prompt": ["0", "None"],
+    "--conversations": ["0", "10.0"],
+    "--conversation-ttl": ["0", "7d"],
+    "--shared-history": ["maybe", "2"],
+}
+FIELDS = {option.flag: name for name, option in OPTIONS.items()}
+
+
+def variable(flag: str) -> str:
+    return "CHATBOT_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def service(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_flag_has_a_good_and_a_wrong_value_here() -> None:
+    assert set(FIELDS) == set(GOOD_VALUES) == set(WRONG_VALUES)
+
+
+def test_without_flags_and_environment_the_defaults_hold() -> None:
+    assert parse([], {}) == ServiceConfig()
+
+
+@pytest.mark.parametrize("flag", GOOD_VALUES)
+def test_a_flag_sets_its_field(flag: str) -> None:
+    text, value = GOOD_VALUES[flag]
+    assert getattr(parse([flag, text], {}), FIELDS[flag]) == value
+    assert getattr(parse([f"{flag}={text}"], {}), FIELDS[flag]) == value
+
+
+@pytest.mark.parametrize("flag", GOOD_VALUES)
+def test_the_environment_sets_what_no_flag_does(flag: str) -> None:
+    text, value = GOOD_VALUES[flag]
+    assert getattr(parse([], {variable(flag): text}), FIELDS[flag]) == value
+
+
+@pytest.mark.parametrize("flag", GOOD_VALUES)
+def test_a_flag_wins_over_the_environment_even_over_a_wrong_one(flag: str) -> None:
+    text, value = GOOD_VALUES[flag]
+    wrong = WRONG_VALUES[flag][0]
+    assert getattr(parse([flag, text], {variable(flag): wrong}), FIELDS[flag]) == value
+
+
+def test_other_variables_are_left_alone() -> None:
+    assert parse([], {"PORT": "1", "MODEL": "x", "CHATBOT_NOTHING": "y"}) == ServiceConfig()
+
+
+def test_a_switch_needs_no_value() -> None:
+    assert parse(["--shared-history"], {}).shared_history
+    assert parse(["--shared-history", "--port", "1"], {}).port == 1
+    assert not parse(["--shared-history", "off"], {"CHATBOT_SHARED_HISTORY": "on"}).shared_history
+
+
+@pytest.mark.parametrize(("flag", "text"), [(flag, text) for flag, texts in WRONG_VALUES.items() for text in texts])
+def test_a_wrong_value_is_refused_by_the_name_it_came_under_and_what_it_takes(flag: str, text: str) -> None:
+    for arguments, environment, origin in (
+        ([f"{flag}={text}"], {}, flag),
+        ([], {variable(flag): text}, variable(flag)),
+    ):
+        with pytest.raises(ConfigurationError) as refusal:
+            parse(arguments, environment)
+        message = str(refusal.value)
+        assert message.startswith(f"{origin} is ")
+        assert "it takes " in message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("flag", WRONG_VALUES)
+def test_the_process_prints_one_line_and_ends_with_2(flag: str) -> None:
+    text = WRONG_VALUES[flag][-1]
+    for finished, origin in (
+        (service(f"{flag}={text}"), flag),
+        (service(**{variable(flag): text}), variable(flag)),
+    ):
+        assert finished.returncode == 2
+        assert finished.stdout == ""
+        assert finished.stderr.startswith(f"error: {origin} is ")
+        assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--port"], ["--prot", "5000"], ["--por", "5000"], ["folder"]])
+def test_a_wrong_flag_is_one_line_too(arguments: list[str]) -> None:
+    finished = service(*arguments)
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert arguments[0] in finished.stderr
+    assert "--help" in finished.stderr
+
+
+def test_help_lists_every_flag_with_its_default_and_names_the_environment() -> None:
+    finished = service("--help", COLUMNS="200")
+    assert finished.returncode == 0
+    for flag in FIELDS:
+        assert f"  {flag} " in finished.stdout
+    assert finished.stdout.count("(default: ") == len(FIELDS)
+    assert "CHATBOT_PORT" in finished.stdout
