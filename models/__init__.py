@@ -1,0 +1,1 @@
+"""Models that the service can answer with, one folder each."""

@@ -1,0 +1,1 @@
+"""A small Blenderbot that talks: its dialogues, training recipe and evaluation."""

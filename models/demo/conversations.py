@@ -1,0 +1,152 @@
+"""Conversations drawn from the dialogues: what the user and the bot say in turn, within the bans."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from transformers import BlenderbotTokenizerFast
+
+from models.demo.bans import may_be_said
+from models.demo.dialogues import Exchange, Subject, words
+from models.demo.names import NameSampler
+from models.demo.tokenizer import encode_history
+from models.demo.wording import Rewording
+
+TRIES = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`."""
+
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    intent: str
+    turns: int
+    user: str
+    reply: str
+
+
+class ConversationSampler:
+    """Draws conversations by seed, from the training lines or from the held-out ones."""
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        names: NameSampler,
+        tokenizer: BlenderbotTokenizerFast,
+        seed: int,
+        heldout_users: bool = False,
+        heldout_replies: bool = False,
+    ) -> None:
+        self._subjects = {s.name: s for s in subjects}
+        exchanges = [e for s in subjects for e in s.exchanges if e.reply.of(heldout_replies)]
+        self._free = [e for e in exchanges if e.free]
+        self._introductions = [e for e in exchanges if e.introduces]
+        self._recalls = [e for e in exchanges if e.needs_name]
+        self._unknowns = [e for e in exchanges if e.no_name]
+        self._names = names
+        self._tokenizer = tokenizer
+        self._random = Random(seed)
+        self._heldout_users = heldout_users
+        self._heldout_replies = heldout_replies
+        fillers = sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
+        self._rewording = None if heldout_users else Rewording(fillers)
+        self._encoded: dict[str, tuple[int, ...]] = {}
+
+    def samples(self) -> Iterator[Sample]:
+        """Samples without end."""
+        while True:
+            yield from self.conversation()
+
+    def conversation(self) -> list[Sample]:
+        """The samples of one conversation, one for each reply worth learning."""
+        kind = self._random.random()
+        if kind < 0.45 or not (self._introductions and self._recalls):
+            return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (35, 30, 20, 15))[0]), 1.0)
+        between = self._chain(self._random.choices((0, 1, 2, 3), (20, 38, 28, 14))[0])
+        if kind < 0.90:
+            before = self._chain(1) if self._random.random() < 0.12 else []
+            after = self._chain(1) if self._random.random() < 0.15 else []
+            recalls = [self._random.choice(self._recalls)]
+            if len(self._recalls) > 1 and self._random.random() < 0.15:
+                recalls += [self._random.choice(self._recalls)]
+            return self._speak([*before, self._random.choice(self._introductions), *between, *recalls, *after], 0.5)
+        if not self._unknowns:
+            return self._speak(between, 0.5)
+        return self._speak([*between, self._random.choice(self._unknowns)], 0.5)
+
+    def _chain(self, length: int) -> list[Exchange]:
+        """Exchanges without names; each is followed, half of the time, by one that answers it."""
+        chain: list[Exchange] = []
+        while len(chain) < length:
+            subject = self._subjects[chain[-1].subject] if chain else None
+            followers = subject.followers(chain[-1]) if subject else []
+            if followers and self._random.random() < 0.55:
+                chain.append(self._random.choice(followers))
+            elif subject and self._random.random() < 0.3:
+                chain.append(self._random.choice([e for e in self._free if e.subject == subject.name] or self._free))
+            elif not chain and self._random.random() < 0.25:
+                chain += self._followed(length)
+            else:
+                chain.append(self._random.choice(self._free))
+        return chain
+
+    def _followed(self, room: int) -> list[Exchange]:
+        parents = [e for e in self._free if self._subjects[e.subject].followers(e)]
+        if room < 2 or not parents:
+            return []
+        parent = self._random.choice(parents)
+        return [parent, self._random.choice(self._subjects[parent.subject].followers(parent))]
+
+    def _speak(self, plan: Sequence[Exchange], share: float) -> list[Sample]:
+        """The samples of a planned conversation; replies that involve no name are kept with chance `share`."""
+        values: dict[str, str] = {"name": self._names.draw(self._random)}
+        turns: list[str] = []
+        samples: list[Sample] = []
+        for exchange in plan:
+            sample = self._exchange(exchange, values, turns)
+            if sample is None:
+                break
+            turns += [sample.user, sample.reply]
+            if (not exchange.free and not exchange.after) or self._random.random() < share:
+                samples.append(sample)
+        return samples
+
+    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str]) -> Sample | None:
+        slots = self._subjects[exchange.subject].slots
+        for slot, split in slots.items():
+            key = f"{exchange.subject}.{slot}"
+            if key not in values or (not exchange.after and self._random.random() < 0.5):
+                values[key] = self._random.choice(split.of(self._heldout_users))
+        filled = {slot: values[f"{exchange.subject}.{slot}"] for slot in slots}
+        for _ in range(TRIES):
+            line = self._random.choice(exchange.user.of(self._heldout_users))
+            if self._rewording:
+                line = self._rewording.draw(line, self._random)
+            if exchange.introduces:
+                values["name"] = self._typed(values["name"], line)
+            filled["name"] = values["name"]
+            user = line.format_map(filled)
+            reply = self._random.choice(exchange.reply.of(self._heldout_replies)).format_map(filled)
+            input_ids, kept = encode_history(self._tokenizer, [*turns, user])
+            if exchange.needs_name and values["name"] not in " ".join(kept[:-1]):
+                return None
+            labels = self._encode(reply)
+            if may_be_said(input_ids, self._tokenizer.bos_token_id, labels):
+                return Sample(tuple(input_ids), labels, f"{exchange.subject}.{exchange.intent}", len(kept), user, reply)
+        return None
+
+    def _typed(self, name: str, line: str) -> str:
+        """The name in lower case, now and then, where the line is too and two tokens still spell it."""
+        lower = name.lower()
+        if line.replace("{name}", "") == line.replace("{name}", "").lower() and self._random.random() < 0.3:
+            return lower if len(self._encode(lower)) <= 3 else name
+        return name
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        if text not in self._encoded:
+            if len(self._encoded) > 200_000:
+                self._encoded.clear()
+            self._encoded[text] = tuple(self._tokenizer(" " + text.strip())["input_ids"])
+        return self._encoded[text]
