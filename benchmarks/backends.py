@@ -1,11 +1,14 @@
-"""The engines, as they run inside their subprocess."""
+"""The engines that run in the project's own environment, as they run inside their subprocess."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
+
+# Settings that have no bearing on the tokens of an encoder-decoder model.
+IMMATERIAL = ("transformers_version", "_from_model_config", "bos_token_id")
 
 
 class Backend(Protocol):
@@ -15,7 +18,13 @@ class Backend(Protocol):
         """Ids of one reply without the decoder's start token; `ids` are those of the source."""
 
     def describe(self) -> dict[str, Any]:
-        """Vocabulary and decoding settings, which must be the same for all backends of a run."""
+        """Vocabulary and decoding settings, which must be the same for all backends of a run.
+
+        Returns:
+            decoding: those that differ from the defaults of transformers, by the names they have there.
+            vocab_size, special_ids, eos_id: as in `benchmarks.workload.Vocabulary`.
+            engine: what else the figures depend on; for the report only.
+        """
 
 
 @dataclass(frozen=True)
@@ -37,19 +46,28 @@ Loader = Callable[[str, int], Loaded]
 """Loads a model folder with a number of threads."""
 
 
+@dataclass
 class GenerateBackend:
-    """A model whose `generate` is that of transformers, with the generation settings that came with it."""
+    """A model whose `generate` is that of transformers, or like it.
 
-    def __init__(self, model: Any, path: str) -> None:
-        self._model = model
-        self._path = path
+    Attributes:
+        model: with the generation settings that came with it.
+        path: folder that holds the tokenizer.
+        decoding: settings that the model goes by, when they are not in its `generation_config`.
+        engine: for `describe`.
+    """
+
+    model: Any
+    path: str
+    decoding: dict[str, Any] | None = None
+    engine: dict[str, str] = field(default_factory=dict)
 
     def generate(self, ids: list[int], beams: int, new_tokens: int) -> list[int]:
         import torch
 
         input_ids = torch.tensor([ids])
         length = new_tokens + 1  # transformers counts the decoder's start token
-        output = self._model.generate(
+        output = self.model.generate(
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
             num_beams=beams,
@@ -62,13 +80,13 @@ class GenerateBackend:
     def describe(self) -> dict[str, Any]:
         from transformers import AutoTokenizer
 
-        settings = self._model.generation_config.to_diff_dict()
-        settings.pop("transformers_version", None)
+        decoding = self.model.generation_config.to_diff_dict() if self.decoding is None else self.decoding
         return {
-            "decoding": settings,
-            "vocab_size": self._model.config.vocab_size,
-            "special_ids": sorted(AutoTokenizer.from_pretrained(self._path).all_special_ids),
-            "eos_id": self._model.config.eos_token_id,
+            "decoding": {name: value for name, value in decoding.items() if name not in IMMATERIAL},
+            "vocab_size": self.model.config.vocab_size,
+            "special_ids": sorted(AutoTokenizer.from_pretrained(self.path).all_special_ids),
+            "eos_id": self.model.config.eos_token_id,
+            "engine": self.engine,
         }
 
 
@@ -84,8 +102,8 @@ def load_torch(path: str, threads: int) -> Loaded:
     return Loaded(GenerateBackend(model, path), imported - started, time.perf_counter() - imported)
 
 
-def load_onnxruntime(path: str, threads: int) -> Loaded:
-    """An exported folder in the stock `ORTModelForSeq2SeqLM`; torch, which runs its loop, gets the same threads."""
+def load_stock(path: str, threads: int) -> Loaded:
+    """A folder of ONNX files in the stock `ORTModelForSeq2SeqLM`; torch, which runs its loop, gets the same threads."""
     started = time.perf_counter()
     import torch
     from onnxruntime import SessionOptions
@@ -99,4 +117,22 @@ def load_onnxruntime(path: str, threads: int) -> Loaded:
     return Loaded(GenerateBackend(model, path), imported - started, time.perf_counter() - imported)
 
 
-BACKENDS: dict[str, Loader] = {"torch": load_torch, "onnxruntime": load_onnxruntime}
+def load_ours(path: str, threads: int) -> Loaded:
+    """A folder written by `python -m export` in the project's own engine."""
+    started = time.perf_counter()
+    import torch
+    from transformers import GenerationConfig
+
+    from service.engine.model import ORTBlenderbotForConditionalGeneration
+    from service.engine.settings import DecodingSettings
+
+    imported = time.perf_counter()
+    torch.set_num_threads(threads)
+    model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads)
+    loaded = time.perf_counter()
+    settings = asdict(model.settings)
+    del settings["seed"]
+    if model.settings.max_length == DecodingSettings().max_length:
+        del settings["max_length"]  # the default of transformers, which is counted differently there
+    backend = GenerateBackend(model, path, GenerationConfig(**settings).to_diff_dict())
+    return Loaded(backend, imported - started, loaded - imported)

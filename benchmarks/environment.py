@@ -34,6 +34,10 @@ PACKAGES = (
     "optimum-onnx",
     "onnxruntime",
     "onnx",
+    "openvino",
+    "optimum-intel",
+    "nncf",
+    "ctranslate2",
     "numpy",
 )
 

@@ -4,6 +4,7 @@ BenchmarkError           exit code 1
 ├── ArgumentError        exit code 2: arguments that do not fit together
 ├── OutputError          a folder or file exists, or cannot be written
 ├── InputError           a checkpoint or an exported folder that is not there or not usable
+├── RivalError           a rival that cannot be installed, converted or loaded; a run goes on without it
 ├── BackendError         a backend refused a request or ended before its work was done
 └── WorkloadError        a backend generated something else than was asked for
 """
@@ -26,6 +27,10 @@ class OutputError(BenchmarkError):
 
 
 class InputError(BenchmarkError):
+    pass
+
+
+class RivalError(BenchmarkError):
     pass
 
 

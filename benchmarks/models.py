@@ -1,91 +1,131 @@
-"""The two folders that are compared: those the user names, or synthetic ones made in the cache."""
+"""The checkpoint that is measured and its exports: those the user names, or made in the cache."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
+from benchmarks import child, environment, synthetic
+from benchmarks.cache import Cache, fingerprint
 from benchmarks.errors import BenchmarkError, InputError
-from benchmarks.process import PROJECT
 from benchmarks.synthetic import BLENDERBOT_400M, Shape, is_synthetic, write_checkpoint
 
-CACHE = Path(__file__).resolve().parent / ".cache"
-EXPORTED_FILES = ("config.json", "generation_config.json", "encoder_model.onnx", "decoder_model_merged.onnx")
-EXPORT_DEADLINE_S = 15.0
+EXPORTED_FILES = (
+    "encoder_model.onnx",
+    "decoder_model_merged.onnx",
+    "cross_states.onnx",
+    "decoder_step.onnx",
+    "config.json",
+    "generation_config.json",
+    "manifest.json",
+)
+# What `python -m export --quantization` calls the precisions that contestants are named by.
+QUANTIZATIONS = {"fp32": "none", "int8": "int8", "int4": "int4"}
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Models:
-    """A checkpoint and its export.
+class Checkpoint:
+    """What is measured.
 
     Attributes:
-        source: what the checkpoint is called in reports: a Hub id, or the name of a folder.
-        checkpoint: folder that `BlenderbotForConditionalGeneration` loads.
-        exported: folder that `ORTModelForSeq2SeqLM` loads.
-        precision: precision of the exported weights, as in its manifest; "" when it has none.
+        name: short name, for folders made from it.
+        source: what it is called in reports: a Hub id, or the name of a folder.
+        folder: folder that `BlenderbotForConditionalGeneration` loads.
         random_weights: what the model says means nothing.
         positions: longest source and longest reply, in tokens.
     """
 
+    name: str
     source: str
-    checkpoint: Path
-    exported: Path
-    precision: str
+    folder: Path
     random_weights: bool
     positions: int
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all its files."""
+        return fingerprint([self.folder])
 
-def named_models(checkpoint: str, exported: Path) -> Models:
-    """The models that the user names: a folder or a Hub id, and the folder of its export.
+
+def named_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint in a folder or on the Hub.
 
     Raises:
-        InputError: one of them is not there or is not what it should be.
+        InputError: it is not there, or is not what it should be.
     """
-    exported = exported.expanduser()
-    if not exported.is_dir():
-        raise InputError(f"There is no folder {exported}; --exported takes what `python -m export` wrote.")
-    missing = next((name for name in EXPORTED_FILES if not (exported / name).is_file()), None)
+    folder = _located(name)
+    if not Path(name).expanduser().is_dir():
+        return _checkpoint(name.rsplit("/", 1)[-1], name, folder)
+    path = folder.resolve()
+    short = path.parent.name if path.name == "checkpoint" else path.name
+    return _checkpoint(short, short, folder)
+
+
+def synthetic_checkpoint(cache: Cache, progress: Progress, shape: Shape = BLENDERBOT_400M) -> Checkpoint:
+    """A checkpoint with random weights, made in the cache unless it is there already.
+
+    Raises:
+        BenchmarkError: it cannot be made.
+    """
+
+    def make(folder: Path) -> None:
+        progress(f"making a synthetic checkpoint in {folder}")
+        write_checkpoint(folder, shape=shape, progress=progress)
+
+    made_from = {"shape": asdict(shape), "recipe": fingerprint([Path(synthetic.__file__)])}
+    folder = cache.kept("models/synthetic-400m", made_from, make)
+    return _checkpoint("synthetic-400m", "synthetic, in the shape of facebook/blenderbot-400M-distill", folder)
+
+
+def named_export(folder: Path) -> str:
+    """The precision of the weights in an exported folder: a key of `QUANTIZATIONS`.
+
+    Raises:
+        InputError: the folder is not there, or is not what `python -m export` writes.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; --exported takes what `python -m export` wrote.")
+    missing = next((name for name in EXPORTED_FILES if not (folder / name).is_file()), None)
     if missing is not None:
-        raise InputError(f"{exported} is not an exported model: it holds no {missing}.")
-    folder = _located(checkpoint)
-    return _models(folder.resolve().name if Path(checkpoint).is_dir() else checkpoint, folder, exported)
+        raise InputError(f"{folder} is not an exported model: it holds no {missing}.")
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["quantization"]["precision"]
+        return next(precision for precision, name in QUANTIZATIONS.items() if name == found)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise InputError(f"{folder / 'manifest.json'} does not tell the precision of the weights.") from error
 
 
-def cached_models(progress: Progress, cache: Path = CACHE, shape: Shape = BLENDERBOT_400M) -> Models:
-    """A synthetic checkpoint and its int8 export, made in the cache folder unless they are there already.
-
-    A new checkpoint is exported anew, so that the two always belong together.
+def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache, progress: Progress) -> Path:
+    """The checkpoint exported by `python -m export`, once for each state of the checkpoint and of the exporter.
 
     Raises:
-        BenchmarkError: one of them cannot be made.
+        BenchmarkError: the export failed, and has said why.
     """
-    checkpoint, exported = cache / "synthetic-400m", cache / "synthetic-400m-int8"
-    if not (checkpoint / "config.json").is_file():
-        progress(f"making a synthetic checkpoint in {checkpoint}")
-        write_checkpoint(checkpoint, force=True, shape=shape, progress=progress)
-        (cache / ".gitignore").write_text("*\n", encoding="utf-8")
-        _export(checkpoint, exported, progress)
-    elif not all((exported / name).is_file() for name in EXPORTED_FILES):
-        _export(checkpoint, exported, progress)
-    return _models("synthetic, in the shape of facebook/blenderbot-400M-distill", checkpoint, exported)
+
+    def make(folder: Path) -> None:
+        progress(f"exporting {checkpoint.name} to {folder}")
+        command = (sys.executable, "-m", "export", "--model", checkpoint.folder, "--output-dir", folder, "--no-verify")
+        ended = child.run([*command, "--quantization", QUANTIZATIONS[precision]], shown=True)
+        if ended.code != 0:
+            raise BenchmarkError(f"The export of {checkpoint.folder} {ended}.")
+
+    exporter = fingerprint(sorted((child.PROJECT / "export").glob("*.py")))
+    made_from = {"checkpoint": checkpoint.fingerprint, "exporter": exporter, "versions": environment.versions()}
+    return cache.kept(f"models/{checkpoint.name}-{precision}", made_from, make)
 
 
-def _models(source: str, checkpoint: Path, exported: Path) -> Models:
-    manifest = exported / "manifest.json"
+def _checkpoint(name: str, source: str, folder: Path) -> Checkpoint:
     try:
-        positions = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-        quantization = json.loads(manifest.read_text(encoding="utf-8"))["quantization"] if manifest.is_file() else {}
+        positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"The configuration of {checkpoint} or {exported} cannot be read ({error}).") from error
-    precision = quantization.get("precision", "")
-    return Models(source, checkpoint, exported, precision, is_synthetic(checkpoint), positions)
+        raise InputError(f"The configuration of {folder} cannot be read ({error}).") from error
+    return Checkpoint(name, source, folder, is_synthetic(folder), positions)
 
 
 def _located(checkpoint: str) -> Path:
@@ -99,28 +139,7 @@ def _located(checkpoint: str) -> Path:
     except HubUnreachable as error:
         raise InputError(
             f"{checkpoint} cannot be had from the Hub; name a local folder with --checkpoint, or leave out "
-            "--checkpoint and --exported to measure a synthetic model."
+            "--checkpoint to measure a synthetic model."
         ) from error
     except ExportError as error:
         raise InputError(str(error).replace("--model", "--checkpoint")) from error
-
-
-def _export(checkpoint: Path, exported: Path, progress: Progress) -> None:
-    """Run `python -m export` as a child, which shows its own progress; it ends when this process is interrupted."""
-    command = [sys.executable, "-m", "export", "--model", str(checkpoint), "--quantization", "int8", "--no-verify"]
-    progress(f"exporting it to {exported}")
-    child = subprocess.Popen(
-        [*command, "--output-dir", str(exported), "--force"], cwd=PROJECT, stdout=sys.stderr, start_new_session=True
-    )
-    try:
-        code = child.wait()
-    except BaseException:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(EXPORT_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        raise
-    if code != 0:
-        raise BenchmarkError(f"The export of {checkpoint} failed with exit code {code}.")

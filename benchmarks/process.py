@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,15 +11,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks import child
 from benchmarks.errors import BackendError
 
-PROJECT = Path(__file__).resolve().parent.parent
 CLOSE_DEADLINE_S = 10.0
 
 
-def worker_command(backend: str) -> tuple[str, ...]:
-    """The command that starts a worker for one of `benchmarks.backends.BACKENDS`."""
-    return (sys.executable, "-m", "benchmarks.worker", backend)
+def worker_command(backend: str, python: str | Path = sys.executable) -> tuple[str, ...]:
+    """The command that starts a worker for one of `benchmarks.worker.LOADERS`.
+
+    Args:
+        backend: name of the loader.
+        python: interpreter of the virtual environment that has what the loader imports.
+    """
+    return (str(python), "-m", "benchmarks.worker", backend)
 
 
 class BackendProcess:
@@ -42,7 +45,7 @@ class BackendProcess:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             encoding="utf-8",
-            env={**os.environ, **_environment()},
+            env=child.environment(),
             start_new_session=True,
         )
 
@@ -99,17 +102,7 @@ class BackendProcess:
         else:
             self.kill()
 
-    def _ending(self) -> str:
+    def _ending(self) -> child.Ended:
         code = self._process.wait()
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        said = f"; its last words: {lines[-1].strip()[:200].rstrip('.')}" if lines else ""
-        if code == -signal.SIGKILL:
-            return f"was killed (signal 9: often a lack of memory){said}"
-        return (f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}") + said
-
-
-def _environment() -> dict[str, str]:
-    """What a worker needs to import this package from any folder, and to leave the Hub alone."""
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
+        return child.Ended(code, child.last_line(self._stderr.read()))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
+
 if TYPE_CHECKING:
+    from benchmarks.models import Checkpoint
     from models.demo.conversations import Sample
 
+FORMAT = 1
 BATCH = 16
 SAMPLES = 600
 SEED = 7
@@ -42,8 +46,74 @@ class Fidelity:
         return self.perplexity / self.reference_perplexity
 
 
-def heldout_samples(count: int = SAMPLES) -> list[Sample]:
-    """Held-out replies to held-out lines, with their history."""
+@dataclass(frozen=True)
+class QualityReport:
+    """Everything a reader needs to judge the figures.
+
+    Attributes:
+        date: when the run began, ISO 8601.
+        machine: of `benchmarks.environment.machine`.
+        versions: of `benchmarks.environment.versions`.
+        checkpoint: what was exported.
+        samples: replies compared.
+        results: by name of the exported folder.
+    """
+
+    date: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    checkpoint: Checkpoint
+    samples: int
+    results: dict[str, Fidelity]
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures; divergences in nats."""
+        return {
+            "benchmark": "quality",
+            "format": FORMAT,
+            "date": self.date,
+            "machine": self.machine,
+            "versions": self.versions,
+            "settings": {
+                "checkpoint": self.checkpoint.source,
+                "random_weights": self.checkpoint.random_weights,
+                "samples": self.samples,
+                "seed": SEED,
+            },
+            "results": [
+                {"exported": name, **asdict(found), "perplexity_ratio": found.ratio}
+                for name, found in self.results.items()
+            ],
+        }
+
+    def as_text(self) -> str:
+        """One row an exported folder, in the stock class, against torch fp32."""
+        first = next(iter(self.results.values()))
+        head = [
+            f"Fidelity to torch fp32 over {self.samples} held-out replies, {first.tokens} tokens, teacher-forced",
+            machine_line(self.machine),
+            f"checkpoint: {self.checkpoint.source}, perplexity {first.reference_perplexity:.3f}"
+            + (f"; {RANDOM_WEIGHTS}" if self.checkpoint.random_weights else ""),
+            "",
+        ]
+        width = max(map(len, self.results))
+        lines = [f"{'':{width}}  {'perplexity':>10}  {'ratio':>8}  {'mean KL':>9}  {'99 % KL':>9}  {'same top-1':>10}"]
+        lines += [
+            f"{name:{width}}  {found.perplexity:10.3f}  {found.ratio:8.5f}  {found.mean_divergence:9.2e}  "
+            f"{found.worst_divergence:9.2e}  {found.top1_agreement:10.3%}"
+            for name, found in self.results.items()
+        ]
+        note = "KL: divergence from torch's distribution of the next token, in nats; its mean and 99th percentile."
+        return "\n".join([*wrapped(head), *lines, "", note])
+
+
+def heldout_samples(count: int = SAMPLES, checkpoint: Path | None = None) -> list[Sample]:
+    """Held-out replies to held-out lines, with their history.
+
+    Args:
+        count: number of replies.
+        checkpoint: folder of the tokenizer; None means that of the demo model.
+    """
     from transformers import AutoTokenizer
 
     from models.demo.config import CHECKPOINT, DIALOGUES, NAMES
@@ -55,7 +125,7 @@ def heldout_samples(count: int = SAMPLES) -> list[Sample]:
     sampler = ConversationSampler(
         without_overlap(load_subjects(DIALOGUES)),
         NameSampler(names, find_pieces(names.train)),
-        AutoTokenizer.from_pretrained(CHECKPOINT),
+        AutoTokenizer.from_pretrained(checkpoint or CHECKPOINT),
         SEED,
         heldout_users=True,
         heldout_replies=True,

@@ -3,7 +3,7 @@
 Each request is an object with an `op` and its arguments; each reply is one, `{"error": "..."}` when it went wrong.
 
     load      path, threads               import_s, load_s
-    describe                              decoding, vocab_size, special_ids, eos_id
+    describe                              decoding, vocab_size, special_ids, eos_id, engine, versions
     warm_up   ids, beams, new_tokens      (nothing)
     generate  ids, beams, new_tokens      tokens, seconds
     memory                                peak_bytes
@@ -20,7 +20,17 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchmarks.backends import BACKENDS, Backend, Loader
+from benchmarks import environment
+from benchmarks.backends import Backend, Loader, load_ours, load_stock, load_torch
+from benchmarks.rivals import ctranslate2, openvino
+
+LOADERS: dict[str, Loader] = {
+    "torch": load_torch,
+    "stock": load_stock,
+    "ours": load_ours,
+    "openvino": openvino.load,
+    "ctranslate2": ctranslate2.load,
+}
 
 
 class Worker:
@@ -39,7 +49,7 @@ class Worker:
                 self._backend = loaded.backend
                 return {"import_s": loaded.import_s, "load_s": loaded.load_s}
             case "describe":
-                return self._loaded().describe()
+                return {**self._loaded().describe(), "versions": environment.versions()}
             case "warm_up":
                 self._loaded().generate(**arguments)
                 return {}
@@ -87,7 +97,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to stderr and leaves the replies alone
-    serve(Worker(BACKENDS[sys.argv[1]]), sys.stdin, replies)
+    serve(Worker(LOADERS[sys.argv[1]]), sys.stdin, replies)
 
 
 if __name__ == "__main__":

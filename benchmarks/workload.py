@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 WARM_UP_ROUNDS = 1
 
@@ -49,3 +51,26 @@ def source(workload: Workload, vocabulary: Vocabulary, round_number: int) -> lis
     ordinary = [token for token in range(vocabulary.size) if token not in vocabulary.special_ids]
     drawn = random.Random(f"{workload.seed}/{round_number}").choices(ordinary, k=workload.source_tokens - 1)
     return [*drawn, vocabulary.eos_id]
+
+
+def broken_ban(ids: list[int], reply: list[int], decoding: Mapping[str, Any]) -> str | None:
+    """The n-gram ban of `decoding` that a reply does not keep; None when it keeps them all.
+
+    Args:
+        ids: the source.
+        reply: ids without the start token; the last is not looked at, since it may have been forced.
+        decoding: settings by the names of transformers; an absent ban is no ban.
+    """
+    free = reply[:-1]
+    size = decoding.get("no_repeat_ngram_size", 0)
+    said = _ngrams(free, size)
+    if len(said) != len(set(said)):
+        return "no_repeat_ngram_size"
+    size = decoding.get("encoder_no_repeat_ngram_size", 0)
+    if set(_ngrams(free, size)).intersection(_ngrams(ids, size)):
+        return "encoder_no_repeat_ngram_size"
+    return None
+
+
+def _ngrams(ids: list[int], size: int) -> list[tuple[int, ...]]:
+    return [tuple(ids[start : start + size]) for start in range(len(ids) - size + 1)] if size else []

@@ -32,7 +32,7 @@ class FusedGraph:
 
 
 class GraphBuilder:
-    """Collects nodes and initialisers of one graph; each method adds a node and names its output.
+    """Collects nodes and initialisers of one graph; most methods add one and return the name of what it gives.
 
     Args:
         scheme: how weight matrices are stored; None keeps them in fp32.
@@ -47,13 +47,16 @@ class GraphBuilder:
         self._joined: dict[str, Sequence[int]] = {}
 
     def input(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> str:
+        """Declare an input; strings in the shape name sizes that vary."""
         self._inputs.append(_value(name, dtype, shape))
         return name
 
     def output(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> None:
+        """Declare what a node has written as an output of the graph."""
         self._outputs.append(_value(name, dtype, shape))
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
+        """Add an initialiser, or find it by its name where it has been added before."""
         import onnx
 
         if name not in self._initializers:
@@ -134,6 +137,7 @@ class GraphBuilder:
         return list(outputs)
 
     def build(self, name: str) -> FusedGraph:
+        """The graph of everything that was added."""
         import onnx
 
         graph = onnx.helper.make_graph(

@@ -19,6 +19,7 @@ class ConsoleProgress:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
+        """Name a stage when it begins and its time when it has ended without an error."""
         started = time.monotonic()
         self.finished += 1
         label = f"[{self.finished}] {title}"
@@ -30,4 +31,5 @@ class ConsoleProgress:
         self.console.print(f"{label}: {seconds:.1f} s", markup=False)
 
     def note(self, line: str) -> None:
+        """Print a line under the stages."""
         self.console.print(f"    {line}", markup=False)

@@ -37,6 +37,7 @@ class WeightScheme:
     accuracy_level: int = ACCURACY_LEVEL_INT8
 
     def describe(self) -> dict[str, Any]:
+        """The scheme as the manifest holds it."""
         return {"operator": "MatMulNBits", "symmetric": True, **asdict(self)}
 
 

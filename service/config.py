@@ -29,7 +29,7 @@ class ServiceConfig:
         max_prompt_chars: longest prompt.
         max_conversations: conversations kept; the least recently used one makes room.
         conversation_ttl_s: seconds after which an untouched conversation is forgotten.
-        shared_history: requests without an id share one conversation, as in the tutorial.
+        shared_history: requests without an id share one conversation.
     """
 
     model: str = "auto"
@@ -177,7 +177,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "shared_history": Option(
         "--shared-history",
-        "one conversation shared by all requests without an id, as in the tutorial",
+        "one conversation shared by all requests without an id",
         _switch,
         "on|off",
     ),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from service.engine import manifest
 from service.errors import ModelFolderError
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -27,11 +29,8 @@ class Provision(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
 class ExportFailed(Exception):
-    """The export child ended without a folder; `reason` is its last line."""
-
-    reason: str
+    """The export child ended without a folder; the message is the last error it named."""
 
 
 class Provider:
@@ -66,13 +65,14 @@ class Provider:
         try:
             return Provision(_exported(model) or self._export(model), "")
         except ExportFailed as failure:
-            raise ModelFolderError(failure.reason) from failure
+            raise ModelFolderError(str(failure)) from failure
 
     def cancel(self) -> None:
         """End an export that is under way; it leaves nothing behind."""
         self._cancelled = True
-        if self._process is not None:
-            self._process.terminate()
+        process = self._process
+        if process is not None:
+            process.terminate()
 
     def _automatic(self) -> Provision:
         exported = _exported(DEFAULT_MODEL)
@@ -81,15 +81,17 @@ class Provider:
         try:
             return Provision(self._export(DEFAULT_MODEL), "")
         except ExportFailed as failure:
-            return Provision(self._demo(), f"Serving the demo model instead of {DEFAULT_MODEL}: {failure.reason}")
+            return Provision(self._demo(), f"Serving the demo model instead of {DEFAULT_MODEL}: {failure}")
 
     def _demo(self) -> Path:
         if not (DEMO_FOLDER / manifest.FILE_NAME).exists():
             self._tell("The demo model is being exported; this takes about half a minute, once.")
             try:
-                self._run(["--model", str(DEMO_CHECKPOINT), "--output-dir", str(DEMO_FOLDER), "--no-verify"])
+                self._run(
+                    ["--model", str(DEMO_CHECKPOINT.relative_to(ROOT)), "--output-dir", str(DEMO_FOLDER), "--no-verify"]
+                )
             except ExportFailed as failure:
-                raise ModelFolderError(failure.reason) from failure
+                raise ModelFolderError(str(failure)) from failure
         return DEMO_FOLDER
 
     def _export(self, model: str) -> Path:
@@ -103,13 +105,17 @@ class Provider:
         command = [sys.executable, "-m", "export", *arguments]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             self._process = process
+            if self._cancelled:
+                process.terminate()
             assert process.stderr is not None
-            lines = [line.strip() for line in process.stderr]
+            lines = [line.rstrip() for line in process.stderr]
         self._process = None
         if self._cancelled:
             raise ModelFolderError("The service was stopped before it had a model.")
         if process.returncode != 0:
             said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            if not said:
+                logger.error("The export failed:\n%s", "\n".join(lines))
             raise ExportFailed(said[-1] if said else f"The export ended with exit code {process.returncode}.")
 
 

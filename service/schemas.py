@@ -31,7 +31,7 @@ class ChatRequest(BaseModel):
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )
-    stream: bool = Field(default=False, description="Reply as server-sent events.")
+    stream: bool = Field(default=False, description="Not offered: only false is accepted.")
 
 
 def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from service.errors import ServiceError
 
 logger = logging.getLogger(__name__)
-
-OPENAI_TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 405: "invalid_request_error"}
 
 
 def register(app: Flask) -> None:
@@ -42,7 +40,7 @@ def register(app: Flask) -> None:
 def render(message: str, status: int, code: str) -> Response:
     """One error as OpenAI's object under `/v1`, problem+json for JSON clients, a plain sentence otherwise."""
     if request.path.startswith("/v1/"):
-        kind = OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        kind = "server_error" if status >= 500 else "invalid_request_error"
         response = jsonify({"error": {"message": message, "type": kind, "param": None, "code": code}})
     elif wants_json():
         response = jsonify({"type": "about:blank", "title": code, "status": status, "detail": message})
@@ -59,8 +57,6 @@ def wants_json() -> bool:
 
 
 def _sentence(error: HTTPException, status: int) -> str:
-    if isinstance(error, RequestEntityTooLarge):
-        return "The body is larger than this service accepts; send a shorter prompt."
     if status == 404:
         return f"There is nothing at {request.path}; chat with POST /chatbot."
     if status == 405:

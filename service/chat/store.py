@@ -48,7 +48,7 @@ class MemoryStore:
             return conversation_id in self._entries
 
     def turns(self, conversation_id: str) -> list[str]:
-        """Turns of a conversation, oldest first, the user's and the bot's in turn.
+        """Turns of a conversation, oldest first, the user's and the bot's in turn; reading it counts as using it.
 
         Raises:
             UnknownConversation: there is none of that id.
@@ -59,7 +59,10 @@ class MemoryStore:
                 raise UnknownConversation(
                     "There is no conversation with that id (it may have expired); leave the id out to start a new one."
                 )
-            return list(self._entries[conversation_id].turns)
+            entry = self._entries[conversation_id]
+            entry.touched = self._clock()
+            self._entries.move_to_end(conversation_id)
+            return list(entry.turns)
 
     def append(self, conversation_id: str, *turns: str) -> None:
         """Add turns to a conversation, making it when it is new; the least recently used one makes room."""

@@ -44,11 +44,6 @@ class BeamSearch:
         """Token ids of the best finished hypothesis, start token first."""
         return self._done[0]
 
-    @property
-    def best_finished(self) -> list[int] | None:
-        """The finished hypothesis that would be returned now; None while there is none."""
-        return self._done[0] if self._done_flags[0] else None
-
     def advance(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
         """Extend every hypothesis by one token and keep the best.
 

@@ -48,6 +48,11 @@ def load(folder: Path, *, threads: int = 0) -> ChatModel:
     Args:
         folder: written by `python -m export`.
         threads: processor threads; 0 means one for each core this process may use.
+
+    Raises:
+        ModelFolderError: the folder is incomplete.
+        UnsupportedSetting: its generation settings ask for what the engine does not do, or for too long a reply.
     """
     network = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, threads=threads)
+    network.check(network.settings, network.window)
     return ChatModel(network, network.window)

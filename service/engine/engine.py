@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 class Generator(Protocol):
     """What the engine needs of a model."""
 
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]: ...
+    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
+        """Token ids of a reply to `source`, start and end tokens included; cut short after `max_time_s` seconds."""
+        ...
 
 
 @dataclass(frozen=True)

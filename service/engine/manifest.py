@@ -51,6 +51,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
 
     def write(self, folder: Path) -> None:
+        """Write it into the folder that it describes."""
         content = {"format": FORMAT, **asdict(self)}
         (folder / FILE_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -104,7 +105,10 @@ def check(folder: Path) -> Manifest:
         ModelFolderError: naming the first file that is missing or differs, and the command that exports it again.
     """
     manifest = read(folder)
-    remedy = f"export the model again: python -m export --model {manifest.source} --output-dir {folder} --force"
+    remedy = (
+        f"export the model again: python -m export --model {manifest.source} "
+        f"--quantization {manifest.quantization['precision']} --output-dir {folder} --force"
+    )
     for name, record in manifest.files.items():
         path = folder / name
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -47,14 +46,13 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
         """
         folder = Path(model_id)
         try:
-            content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ModelFolderError(
                 f"{folder} is not an exported model ({str(error).splitlines()[0][:160]}); make one: python -m export."
             ) from error
-        network = Network(folder, content, session_options(threads))
+        network = Network(folder, config.to_dict(), session_options(threads))
         return cls(network, config, generation_config)
 
     @property

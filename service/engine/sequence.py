@@ -30,6 +30,7 @@ class Sequence:
 
     @property
     def finished(self) -> bool:
+        """Whether the reply is complete."""
         return self.search.finished
 
     @property

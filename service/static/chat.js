@@ -4,6 +4,8 @@ const log = document.getElementById("log");
 const form = document.getElementById("form");
 const prompt = document.getElementById("prompt");
 const send = form.querySelector("button");
+// Without the cookie, which would bring an old conversation into a new tab and back after "New conversation".
+const credentials = "omit";
 let session = sessionStorage.getItem("session_id");
 
 function show(kind, text) {
@@ -27,7 +29,7 @@ async function ask(text) {
   send.disabled = true;
   const turn = show("bot waiting", "…");
   try {
-    const response = await fetch("chatbot", { method: "POST", headers, body: JSON.stringify({ prompt: text }) });
+    const response = await fetch("chatbot", { method: "POST", headers, body: JSON.stringify({ prompt: text }), credentials });
     const reply = await response.text();
     if (!response.ok) {
       if (response.status === 404) remember(null);
@@ -75,7 +77,7 @@ document.getElementById("fresh").addEventListener("click", () => {
 
 async function restore() {
   if (!session) return;
-  const response = await fetch(`sessions/${encodeURIComponent(session)}`);
+  const response = await fetch(`sessions/${encodeURIComponent(session)}`, { credentials });
   if (!response.ok) return remember(null);
   const { turns } = await response.json();
   for (const turn of turns) show(turn.speaker, turn.text);

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.models import cached_models
-from benchmarks.process import PROJECT
-from benchmarks.synthetic import Shape
+from benchmarks.child import PROJECT
+from benchmarks.synthetic import Shape, write_checkpoint
+from tests.export_child import exported
 
 COMMAND = [sys.executable, "-m", "benchmarks"]
 
@@ -36,21 +36,23 @@ def test_latency_measures_torch_against_the_exported_model(
     models = ("--checkpoint", tiny_checkpoint, "--exported", tiny_export)
     finished = run("latency", *models, *sizes, "--output", output)
     assert finished.returncode == 0, finished.stderr
-    assert "7 source tokens, 5 generated tokens, 1 threads, 2 rounds" in finished.stdout
-    assert "onnx int8 (again)" in finished.stdout
-    assert "beam 2: round 2 of 2: torch fp32" in finished.stderr
+    assert "7 source tokens, 5 generated tokens (checked), 1 threads, 2 rounds" in finished.stdout
+    assert "ours-int8 (again)" in finished.stdout
+    assert "beam 2: round 2 of 2: torch-fp32" in finished.stderr
     content = json.loads(output.read_text())
     assert content["settings"]["random_weights"] is True
     assert content["settings"]["decoding"]["no_repeat_ngram_size"] == 3
     (result,) = content["results"]
     assert result["beams"] == 2
-    labels = ["torch fp32", "onnx int8", "onnx int8 (again)"]
+    labels = ["torch-fp32", "stock-int8", "ours-int8", "ours-int8 (again)"]
     assert [backend["label"] for backend in result["backends"]] == labels
     for backend in result["backends"]:
         assert len(backend["seconds"]) == 2
         assert backend["peak_bytes"] > 50_000_000
         assert backend["load_s"] > 0
-    assert result["agreement"]["a_a"] == {"equal": 2, "replies": 2, "shared_tokens": 5}
+        assert backend["generated_tokens"] == 10
+    assert result["a_a"]["agreement"] == {"equal": 2, "replies": 2, "shared_tokens": 5}
+    assert content["missing"] == []
 
 
 def test_interrupt_ends_the_workers_and_says_so_in_one_line(
@@ -61,8 +63,8 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
     arguments = [*COMMAND, "latency", *models, "--output", str(output)]
     with subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert "loading torch fp32" in process.stderr.readline()
-        assert "loading onnx int8" in process.stderr.readline()
+        assert "loading torch-fp32" in process.stderr.readline()
+        assert "loading stock-int8" in process.stderr.readline()
         workers = children(process.pid)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
@@ -83,7 +85,15 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         (("latency", "--rounds", "0"), 2, "'0' is not a whole number of at least 1"),
         (("latency", "--beams", "ten"), 2, "'ten' is not a whole number of at least 1"),
         (("latency", "--source-tokens", "1"), 2, "--source-tokens is at least 2"),
-        (("latency", "--checkpoint", "{checkpoint}"), 2, "--checkpoint and --exported go together"),
+        (("latency", "--exported", "{export}"), 2, "--exported needs --checkpoint"),
+        (("latency", "--contestants", "torch-fp32,gpt"), 2, "there is no contestant 'gpt'; choose from torch-fp32, "),
+        (("latency", "--contestants", "ctranslate2-int8"), 2, "at least one contestant must run the checkpoint itself"),
+        (("latency", "--contestants", "torch-fp32", "--rivals"), 2, "not allowed with argument"),
+        (
+            ("latency", "--checkpoint", "{checkpoint}", "--exported", "{export}", "{export}"),
+            2,
+            "--exported names two folders with int8 weights",
+        ),
         (("latency", "--output", "{missing}/figures.json"), 1, "There is no folder {missing}"),
         (("latency", "--checkpoint", "{missing}", "--exported", "{export}"), 1, "There is no folder {missing}"),
         (("latency", "--checkpoint", "{checkpoint}", "--exported", "{missing}"), 1, "There is no folder {missing}"),
@@ -97,6 +107,11 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
             2,
             "--new-tokens is 129, but the model has 128 positions",
         ),
+        (("profile",), 2, "--exported"),
+        (("profile", "--exported", "{missing}"), 1, "There is no folder {missing}"),
+        (("profile", "--exported", "{export}", "--output", "{export}"), 1, "{export} is a folder"),
+        (("quality", "--exported", "{checkpoint}"), 1, "{checkpoint} is not an exported model"),
+        (("quality", "--checkpoint", "{missing}"), 1, "There is no folder {missing}"),
         (("synthetic",), 2, "--output-dir"),
         (("synthetic", "--output-dir", "{checkpoint}"), 1, "{checkpoint} exists already; pass --force to replace it"),
         (("synthetic", "--output-dir", "{missing}", "--seed", "-1"), 2, "'-1' is not a whole number of at least 0"),
@@ -118,17 +133,38 @@ def test_mistakes_are_told_in_one_sentence(
     assert code == 2 or len(finished.stderr.splitlines()) == 1
 
 
-def test_cache_is_filled_once(tmp_path: Path) -> None:
-    shape = Shape(vocab_size=280, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=32)
-    lines: list[str] = []
-    models = cached_models(lines.append, tmp_path / "cache", shape)
-    assert models.random_weights
-    assert models.precision == "int8"
-    assert models.positions == 32
-    assert (tmp_path / "cache" / ".gitignore").read_text() == "*\n"
-    assert (models.exported / "decoder_model_merged.onnx").is_file()
-    made = (models.exported / "manifest.json").stat().st_mtime_ns
-    lines.clear()
-    assert cached_models(lines.append, tmp_path / "cache", shape) == models
-    assert lines == []
-    assert (models.exported / "manifest.json").stat().st_mtime_ns == made
+def test_profile_times_steps_and_operators(tiny_export: Path, tmp_path: Path) -> None:
+    output = tmp_path / "profile.json"
+    finished = run("profile", "--exported", tiny_export, "--rows", "4", "10", "--threads", "1", "--output", output)
+    assert finished.returncode == 0, finished.stderr
+    assert "10 rows: 1 x beam 10" in finished.stderr
+    assert "MatMulNBits" in finished.stdout
+    content = json.loads(output.read_text())
+    assert content["settings"]["precision"] == "int8"
+    assert content["machine"]["cores"] >= 1
+    kinds = [(step["rows"], step["beams"], step["requests"]) for step in content["steps"]]
+    assert kinds == [(4, 1, 4), (10, 1, 10), (10, 10, 1)]
+    for step in content["steps"]:
+        assert len(step["step_ms"]) == len(step["graph_ms"]) == content["settings"]["steps"]
+        assert step["step_median_ms"] > step["graph_median_ms"] > 0
+        assert step["outside_median_ms"] > 0
+    operators = {operator["name"]: operator for operator in content["operators"]["table"]}
+    assert operators["DecoderMaskedMultiHeadAttention"]["nodes"] == 3
+    assert all(operator["ms"] > 0 for operator in operators.values())
+
+
+def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> None:
+    checkpoint, output = tmp_path / "talker", tmp_path / "quality.json"
+    shape = Shape(vocab_size=400, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=512)
+    write_checkpoint(checkpoint, shape=shape)
+    folder = exported(checkpoint, tmp_path / "talker-fp32", "none")
+    finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, "--samples", "6", "--output", output)
+    assert finished.returncode == 0, finished.stderr
+    assert "6 held-out replies" in finished.stdout
+    assert "talker-fp32" in finished.stdout
+    content = json.loads(output.read_text())
+    assert content["settings"]["random_weights"] is True
+    (result,) = content["results"]
+    assert result["perplexity_ratio"] == pytest.approx(1, abs=1e-4)
+    assert result["top1_agreement"] == 1
+    assert 0 <= result["mean_divergence"] < 1e-6

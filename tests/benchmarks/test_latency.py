@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import BackendError, InputError, WorkloadError
-from benchmarks.latency import Contestant, LatencyRun, measure
-from benchmarks.workload import Vocabulary, Workload, source
+from benchmarks.errors import ArgumentError, BackendError, InputError, WorkloadError
+from benchmarks.latency import Contestant, LatencyRun, Missing, measure
+from benchmarks.workload import Vocabulary, Workload, broken_ban, source
 
 VOCABULARY = Vocabulary(20, frozenset({0, 1, 2, 3, 20}), 2)
 WORKLOAD = Workload(beams=(3, 1), new_tokens=4, source_tokens=6, rounds=2, threads=1)
@@ -15,28 +16,35 @@ WORKLOAD = Workload(beams=(3, 1), new_tokens=4, source_tokens=6, rounds=2, threa
 
 def contestant(mode: str) -> Contestant:
     command = (sys.executable, "-m", "tests.benchmarks.fake_worker", mode)
-    return Contestant(mode, command, Path("models") / mode)
+    return Contestant(mode, command, Path("models") / mode, name=mode, packages=("numpy",))
 
 
-def run(*modes: str, lines: list[str] | None = None) -> LatencyRun:
+def run(*entries: str | Contestant, lines: list[str] | None = None) -> LatencyRun:
     told = [] if lines is None else lines
-    return measure([contestant(mode) for mode in modes], WORKLOAD, told.append)
+    contestants = [contestant(entry) if isinstance(entry, str) else entry for entry in entries]
+    return measure(contestants, WORKLOAD, told.append)
 
 
 def test_every_beam_width_gets_every_round_of_every_backend() -> None:
     lines: list[str] = []
-    result = run("honest", "honest", lines=lines)
+    result = run("honest", replace(contestant("honest"), label="again"), lines=lines)
     assert [beam.beams for beam in result.results] == [3, 1]
     assert result.decoding == {"num_beams": 10}
+    assert result.missing == ()
     expected = [(source(WORKLOAD, VOCABULARY, number)[::-1] * 4)[:4] for number in range(2)]
     for beam in result.results:
+        assert [backend.label for backend in beam.backends] == ["honest", "again"]
         for backend in beam.backends:
             assert len(backend.seconds) == 2
             assert backend.replies == expected
             assert backend.peak_bytes >= backend.loaded_bytes > 0
             assert (backend.import_s, backend.load_s) == (0.25, 0.5)
-    assert lines[:3] == ["beam 3: loading honest", "beam 3: loading honest", "beam 3: warm-up"]
+    assert lines[:3] == ["beam 3: loading honest", "beam 3: loading again", "beam 3: warm-up"]
     assert lines[4].startswith("beam 3: round 2 of 2: honest ")
+    for participant in result.participants:
+        assert participant.engine == {"speed": "none"}
+        assert list(participant.versions) == ["numpy"]
+        assert participant.lacking == ()
 
 
 def test_wrong_number_of_tokens_stops_the_run() -> None:
@@ -50,9 +58,40 @@ def test_backend_that_dies_stops_the_run() -> None:
 
 
 def test_other_decoding_settings_stop_the_run() -> None:
-    message = "models/stranger is not an export of models/honest: num_beams is 3 where the checkpoint has 10"
+    message = r"stranger \(models/stranger\) does not do what honest \(models/honest\) does: num_beams is 3 where"
     with pytest.raises(InputError, match=message):
         run("honest", "stranger")
+
+
+def test_ban_that_is_claimed_but_not_kept_stops_the_run() -> None:
+    with pytest.raises(WorkloadError, match="deaf does not apply no_repeat_ngram_size, which is 2"):
+        run("deaf")
+
+
+def test_setting_that_a_rival_lacks_is_noted() -> None:
+    twin = replace(contestant("honest"), other_model="a twin", lacks=("encoder_no_repeat_ngram_size", "min_length"))
+    result = run(twin, "careful")
+    assert result.decoding == {"num_beams": 10, "encoder_no_repeat_ngram_size": 2}
+    assert result.participants[0].lacking == ("encoder_no_repeat_ngram_size",)
+    assert result.participants[1].lacking == ()
+    with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is None where the reference has 2"):
+        run(replace(twin, lacks=()), "careful")
+
+
+def test_rival_that_cannot_be_loaded_is_left_out() -> None:
+    lines: list[str] = []
+    result = run("honest", replace(contestant("unloadable"), rival=True), lines=lines)
+    reason = "The unloadable process could not load: OSError: the files are of another time"
+    assert result.missing == (Missing("unloadable", reason),)
+    assert [[backend.label for backend in beam.backends] for beam in result.results] == [["honest"], ["honest"]]
+    assert lines.count(f"unloadable is missing: {reason}.") == 1
+    with pytest.raises(BackendError, match="could not load"):
+        run("honest", "unloadable")
+
+
+def test_somebody_must_run_the_checkpoint() -> None:
+    with pytest.raises(ArgumentError, match="At least one contestant"):
+        run(replace(contestant("honest"), other_model="a twin"))
 
 
 def test_sources_have_the_length_asked_end_once_and_differ_between_rounds() -> None:
@@ -63,3 +102,18 @@ def test_sources_have_the_length_asked_end_once_and_differ_between_rounds() -> N
         assert not set(ids[:-1]) & VOCABULARY.special_ids
     assert len({tuple(ids) for ids in sources}) == len(sources)
     assert sources == [source(WORKLOAD, VOCABULARY, number) for number in range(-1, 20)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "decoding", "broken"),
+    [
+        ([7, 8, 9, 7, 8, 2], {"no_repeat_ngram_size": 2}, "no_repeat_ngram_size"),
+        ([7, 8, 9, 7, 8, 2], {"no_repeat_ngram_size": 3}, None),
+        ([7, 8, 9, 7, 8], {"no_repeat_ngram_size": 2}, None),
+        ([9, 4, 5, 9, 2], {"encoder_no_repeat_ngram_size": 2}, "encoder_no_repeat_ngram_size"),
+        ([9, 4, 5, 9, 2], {"encoder_no_repeat_ngram_size": 3}, None),
+        ([7, 7, 7, 7, 7], {}, None),
+    ],
+)
+def test_bans_are_checked_in_the_reply(reply: list[int], decoding: dict[str, int], broken: str | None) -> None:
+    assert broken_ban([4, 5, 6, 2], reply, decoding) == broken

@@ -89,7 +89,7 @@ def test_broken_export_is_told_in_one_line(tiny_export: Path, tmp_path: Path) ->
     broken = tmp_path / "broken"
     shutil.copytree(tiny_export, broken)
     (broken / "encoder_model.onnx").write_bytes(b"nonsense")
-    process = BackendProcess("onnx int8", worker_command("onnxruntime"))
+    process = BackendProcess("onnx int8", worker_command("stock"))
     with process, pytest.raises(BackendError) as caught:
         process.request("load", path=str(broken), threads=1)
     assert str(caught.value).startswith("The onnx int8 process could not load: ")

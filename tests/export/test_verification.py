@@ -9,13 +9,24 @@ import pytest
 
 from tests.export_child import refusal, run_export
 
-OTHER_WEIGHTS = """
+COMPARED = [("stock", 1, 3), ("stock", 10, 3), ("fused", 1, 3), ("fused", 10, 3)]
+WRONG_STOCK_DECODER = """
 import export.converter
 convert = export.converter.convert
 def planted(model, folder):
     model.model.decoder.layer_norm.weight.data.mul_(-1)
     convert(model, folder)
 export.converter.convert = planted
+"""
+WRONG_FUSED_DECODER = """
+import export.exporter
+build = export.exporter.FUSED_GRAPHS["decoder_step.onnx"]
+def planted(model, scheme):
+    model.model.decoder.layer_norm.weight.data.mul_(-1)
+    graph = build(model, scheme)
+    model.model.decoder.layer_norm.weight.data.mul_(-1)
+    return graph
+export.exporter.FUSED_GRAPHS["decoder_step.onnx"] = planted
 """
 OTHER_CHECKPOINT = """
 import pathlib, shutil
@@ -42,23 +53,28 @@ def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, targ
     assert (finished.returncode, finished.stderr) == (0, "")
     measured = json.loads((target / "manifest.json").read_text())["verification"]
     assert [(entry["decoder"], entry["beams"], entry["compared"]) for entry in measured["replies"]] == COMPARED
-    shown = "; ".join(
-        f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of 3 replies equal"
-        for entry in measured["replies"]
-    )
-    assert f"Against torch, {shown}" in finished.stdout
+    for entry in measured["replies"]:
+        shown = f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of 3 replies equal"
+        assert shown in finished.stdout
     if quantization == "none":
         assert [entry["equal"] for entry in measured["replies"]] == [3, 3, 3, 3]
         assert measured["largest_gap"] == 0.0
 
 
-def test_an_export_that_says_something_else_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:
+@pytest.mark.parametrize(
+    ("planted", "decoder"),
+    [(WRONG_STOCK_DECODER, "stock"), (WRONG_FUSED_DECODER, "fused")],
+    ids=["stock", "fused"],
+)
+def test_an_export_whose_decoder_says_something_else_is_thrown_away(
+    tiny_checkpoint: Path, target: Path, planted: str, decoder: str
+) -> None:
     finished = run_export(
-        *("--model", tiny_checkpoint, "--quantization", "none", "--output-dir", target), planted=OTHER_WEIGHTS
+        *("--model", tiny_checkpoint, "--quantization", "none", "--output-dir", target), planted=planted
     )
     message = refusal(finished)
     assert "answers differently from the checkpoint" in message
-    assert "stock at beam 10: 0 of 3 replies equal" in message
+    assert f"{decoder} at beam 10: 0 of 3 replies equal" in message
     assert not target.parent.exists()
 
 
@@ -78,6 +94,3 @@ def test_an_export_that_does_not_run_is_thrown_away(tiny_checkpoint: Path, targe
     finished = run_export("--model", tiny_checkpoint, "--output-dir", target, planted=BROKEN_GRAPH)
     assert "The exported model cannot be run" in refusal(finished)
     assert not target.parent.exists()
-
-
-COMPARED = [("stock", 1, 3), ("stock", 10, 3), ("fused", 1, 3), ("fused", 10, 3)]

@@ -35,10 +35,10 @@ class ServiceProcess:
         url: address it listens on, without a slash at the end.
     """
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, root: Path = ROOT) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0", *map(str, arguments)],
-            cwd=ROOT,
+            cwd=root,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

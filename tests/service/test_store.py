@@ -99,6 +99,16 @@ def test_the_least_recently_used_conversation_makes_room(store: MemoryStore) -> 
     assert len(store) == 3
 
 
+def test_a_conversation_that_is_read_counts_as_used(store: MemoryStore, clock: Clock) -> None:
+    for name in "abc":
+        store.append(name, name)
+    clock.now = 90.0
+    store.turns("a")
+    store.append("d", "d")
+    clock.now = 150.0
+    assert [name for name in "abcd" if name in store] == ["a", "d"]
+
+
 def test_messages_of_one_conversation_are_held_in_the_order_they_came(store: MemoryStore) -> None:
     served: list[int] = []
 

@@ -13,7 +13,7 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 from service.engine.logits import restrict
 from service.engine.settings import DecodingSettings
 
-VOCABULARY, END = 9, 2
+VOCABULARY, DRAWN, END = 9, 4, 2
 CHOICES: dict[str, tuple[Any, ...]] = {
     "repetition_penalty": (1.0, 1.3, 0.8),
     "no_repeat_ngram_size": (0, 1, 2, 3, 4),
@@ -38,8 +38,8 @@ def compare(seed: int, settings: dict[str, Any]) -> bool:
     """Whether the settings changed random scores; they must have changed them as in transformers."""
     random_numbers = np.random.default_rng(seed)
     rows, length = random_numbers.integers(1, 5), random_numbers.integers(1, settings["max_length"])
-    tokens = random_numbers.integers(0, VOCABULARY, (rows, length))
-    source = random_numbers.integers(0, VOCABULARY, random_numbers.integers(1, 12))
+    tokens = random_numbers.integers(0, DRAWN, (rows, length))
+    source = random_numbers.integers(0, DRAWN, random_numbers.integers(1, 12))
     scores = random_numbers.normal(size=(rows, VOCABULARY)).astype(np.float32)
     expected = processors(source, settings)(torch.tensor(tokens), torch.tensor(scores)).numpy()
     found = scores.copy()
@@ -50,9 +50,10 @@ def compare(seed: int, settings: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in CHOICES if name != "max_length"])
 def test_each_ban_and_penalty_is_that_of_transformers(name: str) -> None:
+    lengths = CHOICES["max_length"]
     for value in CHOICES[name][1:]:
-        lengths = CHOICES["max_length"]
-        assert any([compare(seed, OFF | {name: value, "max_length": lengths[seed % 3]}) for seed in range(40)])
+        changed = [compare(seed, OFF | {name: value, "max_length": lengths[seed % 3]}) for seed in range(40)]
+        assert any(changed)
 
 
 def test_together_they_apply_in_the_order_of_transformers() -> None:

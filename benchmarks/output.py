@@ -1,0 +1,58 @@
+"""Where figures go: a JSON file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import OutputError
+
+WIDTH = 110
+RANDOM_WEIGHTS = "random weights: numeric fidelity only, nothing about quality"
+
+
+def check_output(path: Path) -> None:
+    """Find out before a long run whether its figures can be written.
+
+    Raises:
+        OutputError: `path` is a folder, or its folder is missing or read-only.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; --output takes a file.")
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder {path.parent} to write {path.name} to.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"The folder {path.parent} cannot be written to.")
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """Write `report` to `path`, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+            written = Path(scratch) / path.name
+            written.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            written.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def wrapped(lines: Iterable[str]) -> list[str]:
+    """Lines of at most `WIDTH` columns; what is longer goes on, indented, in the next."""
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""]]
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """What `benchmarks.environment.machine` found, in one line."""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['os']}, "
+        f"{' '.join(machine['cpu_flags'])}"
+    )

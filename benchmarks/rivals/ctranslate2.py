@@ -1,0 +1,129 @@
+"""CTranslate2, which has no loader for Blenderbot: a BART of the same shape with random weights runs in its place."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.backends import IMMATERIAL, Loaded
+
+DESCRIPTION = "description.json"
+SEED = 0
+UNKNOWN_ID = 3
+# How settings of transformers are called here; the rest it does not have.
+SETTINGS = {
+    "length_penalty": "length_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "repetition_penalty": "repetition_penalty",
+}
+# Given with each request, or part of the converted model.
+ELSEWHERE = ("num_beams", "min_length", "max_length", "decoder_start_token_id", "eos_token_id", "pad_token_id")
+
+
+class TranslatorBackend:
+    """A `ctranslate2.Translator`, which takes and gives text: the tokens of the twin are its ids in decimal."""
+
+    def __init__(self, translator: Any, description: dict[str, Any]) -> None:
+        self._translator = translator
+        self._description = description
+
+    def generate(self, ids: list[int], beams: int, new_tokens: int) -> list[int]:
+        decoding = self._description["decoding"]
+        (result,) = self._translator.translate_batch(
+            [list(map(str, ids))],
+            beam_size=beams,
+            min_decoding_length=new_tokens,
+            max_decoding_length=new_tokens,
+            return_end_token=True,
+            **{ours: decoding[theirs] for theirs, ours in SETTINGS.items() if theirs in decoding},
+        )
+        return list(map(int, result.hypotheses[0]))
+
+    def describe(self) -> dict[str, Any]:
+        return self._description
+
+
+def load(path: str, threads: int) -> Loaded:
+    """A converted folder, without torch, which only the conversion needs."""
+    started = time.perf_counter()
+    import ctranslate2
+
+    imported = time.perf_counter()
+    translator = ctranslate2.Translator(path, device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
+    loaded = time.perf_counter()
+    description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
+    return Loaded(TranslatorBackend(translator, description), imported - started, loaded - imported)
+
+
+def convert_int8(checkpoint: Path, output: Path) -> None:
+    """Draw the weights of the twin, and convert it with 8-bit weights."""
+    import torch
+    from ctranslate2.converters import TransformersConverter
+    from transformers import (
+        AutoTokenizer,
+        BartConfig,
+        BartForConditionalGeneration,
+        BlenderbotConfig,
+        GenerationConfig,
+    )
+
+    original = BlenderbotConfig.from_pretrained(checkpoint)
+    shape = (
+        "vocab_size",
+        "d_model",
+        "encoder_layers",
+        "decoder_layers",
+        "encoder_attention_heads",
+        "decoder_attention_heads",
+        "encoder_ffn_dim",
+        "decoder_ffn_dim",
+        "max_position_embeddings",
+        "activation_function",
+        "scale_embedding",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "decoder_start_token_id",
+    )
+    config = BartConfig(**{name: getattr(original, name) for name in shape}, normalize_before=False)
+
+    class TwinConverter(TransformersConverter):  # type: ignore[misc, unused-ignore]
+        def load_model(self, *_arguments: Any, **_settings: Any) -> Any:
+            torch.manual_seed(SEED)
+            return BartForConditionalGeneration(config).eval()
+
+        def load_tokenizer(self, *_arguments: Any, **_settings: Any) -> Any:
+            return _Ids(config)
+
+    with TemporaryDirectory() as scratch:
+        config.save_pretrained(scratch)
+        TwinConverter(scratch).convert(str(output), quantization="int8")
+    decoding = GenerationConfig.from_pretrained(checkpoint).to_diff_dict()
+    applied = {*SETTINGS, *ELSEWHERE}.difference(IMMATERIAL)
+    description = {
+        "decoding": {name: value for name, value in decoding.items() if name in applied},
+        "vocab_size": config.vocab_size,
+        "special_ids": sorted(AutoTokenizer.from_pretrained(checkpoint).all_special_ids),
+        "eos_id": config.eos_token_id,
+        "engine": {"compute_type": "int8"},
+    }
+    (output / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+class _Ids:
+    """What the converter asks of a tokenizer, with ids in decimal for tokens."""
+
+    def __init__(self, config: Any) -> None:
+        self._size = config.vocab_size
+        self.bos_token = str(config.bos_token_id)
+        self.eos_token = str(config.eos_token_id)
+        self.unk_token = str(UNKNOWN_ID)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {str(index): index for index in range(self._size)}
+
+    def convert_ids_to_tokens(self, index: int) -> str:
+        return str(index)

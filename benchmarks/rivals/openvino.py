@@ -1,0 +1,48 @@
+"""OpenVINO through optimum-intel: `OVModelForSeq2SeqLM`, stateful, with compressed weights."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks.backends import GenerateBackend, Loaded
+
+
+def convert_int8(checkpoint: Path, output: Path) -> None:
+    """8-bit weights, a scale and a zero point for each channel: the defaults of optimum-intel."""
+    _convert(checkpoint, output, 8)
+
+
+def convert_int4(checkpoint: Path, output: Path) -> None:
+    """4-bit weights in groups of 128, embedding and output projection 8-bit: the defaults of optimum-intel."""
+    _convert(checkpoint, output, 4)
+
+
+def load(path: str, threads: int) -> Loaded:
+    """A converted folder; torch, which runs the loop, gets the same threads."""
+    started = time.perf_counter()
+    import torch
+    from optimum.intel import OVModelForSeq2SeqLM
+
+    imported = time.perf_counter()
+    torch.set_num_threads(threads)
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    model = OVModelForSeq2SeqLM.from_pretrained(path, ov_config=settings)
+    loaded = time.perf_counter()
+    compiled = model.decoder.request.get_compiled_model()
+    engine = {
+        "inference_precision": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
+        "stateful": str(model.decoder.stateful).lower(),
+    }
+    return Loaded(GenerateBackend(model, path, engine=engine), imported - started, loaded - imported)
+
+
+def _convert(checkpoint: Path, output: Path, bits: int) -> None:
+    from optimum.intel import OVModelForSeq2SeqLM, OVWeightQuantizationConfig
+    from transformers import AutoTokenizer
+
+    model = OVModelForSeq2SeqLM.from_pretrained(
+        checkpoint, export=True, compile=False, quantization_config=OVWeightQuantizationConfig(bits=bits)
+    )
+    model.save_pretrained(output)
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(output)

@@ -1,0 +1,24 @@
+"""Our engine beside the stock class on the same int8 folder."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.service.engine.parity_cases import Pair, draw_sources
+from tests.service.engine.stock import compare_with_stock
+from tests.service.engine.test_neighbours import INT8_NOISE
+
+PROMPTS = 12
+
+
+@pytest.mark.parametrize("beams", [10, 1])
+def test_an_int8_folder_says_the_same_in_our_class_and_in_the_stock_one(
+    pair: Pair, int8_export: Path, beams: int
+) -> None:
+    sources = [draw_sources(random.Random(seed), pair, 1)[0] for seed in range(PROMPTS)]
+    comparison = compare_with_stock(int8_export, sources, num_beams=beams, min_length=5, max_length=24)
+    assert comparison.equal >= 0.75 * PROMPTS, str(comparison)
+    assert comparison.largest_gap < INT8_NOISE, str(comparison)

@@ -1,0 +1,96 @@
+"""Which model is served when none is named, and what it says about itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service import provision
+from service.errors import ModelFolderError
+from service.provision import DEFAULT_MODEL, ExportFailed, Provider
+from tests.service.process import ROOT, ServiceProcess
+
+DEMO = "demo model"
+FEWEST_WORDS = 6
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as in a fresh clone, with no exported model in it."""
+    root = tmp_path_factory.mktemp("clone")
+    for package in ("service", "export"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "models" / "demo" / "checkpoint", root / "models" / "demo" / "checkpoint")
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """`--model auto` where the Hub is out of reach and nothing is cached."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        with ServiceProcess("--model", "auto", root=tree) as process:
+            yield process.wait_ready()
+
+
+def test_without_the_hub_the_demo_model_answers_in_words(service: ServiceProcess) -> None:
+    answer = service.curl("-d", '{"prompt": "Hello, how are you today?"}')
+    assert answer.status == 200
+    assert len(answer.body.split()) >= FEWEST_WORDS, answer.body
+
+
+def test_the_log_the_page_and_the_model_list_say_that_it_is_the_demo_model_and_why(service: ServiceProcess) -> None:
+    entry = json.loads(service.get("/v1/models").body)["data"][0]
+    assert entry["id"] == "demo"
+    for text in (service.log, service.get("/").body, entry["notice"]):
+        assert DEMO in text
+        assert DEFAULT_MODEL in text
+        assert "Hub" in text
+
+
+def test_the_demo_model_remembers_a_name_two_turns_later(service: ServiceProcess, tmp_path: Path) -> None:
+    jar = str(tmp_path / "jar")
+    said = ["Hi, my name is Sam.", "I had pasta for lunch today.", "What is my name?"]
+    answers = [service.curl("-c", jar, "-b", jar, "-d", json.dumps({"prompt": line})) for line in said]
+    assert "Sam" in answers[-1].body, [answer.body for answer in answers]
+
+
+def test_a_second_start_serves_the_export_of_the_first(service: ServiceProcess, tree: Path) -> None:
+    before = (tree / "models" / "demo-int8" / "manifest.json").stat().st_mtime_ns
+    with ServiceProcess("--model", "demo", root=tree) as again:
+        again.wait_ready()
+        assert json.loads(again.get("/v1/models").body)["data"][0]["id"] == "demo"
+    assert (tree / "models" / "demo-int8" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_sigterm_during_an_export_ends_it_and_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "clone"
+    shutil.copytree(tree, root, ignore=shutil.ignore_patterns("demo-int8"))
+    with ServiceProcess("--model", "demo", root=root) as process:
+        assert process.get("/livez").status == 200
+        assert process.get("/readyz").status == 503
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert sorted(path.name for path in (root / "models").iterdir()) == ["demo"]
+
+
+def test_an_exported_400m_model_is_preferred_to_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision, "MODELS", tmp_path)
+    folder = tmp_path / "blenderbot-400M-distill-int4"
+    folder.mkdir()
+    (folder / "manifest.json").touch()
+    assert Provider(print).provide("auto") == (folder, "")
+
+
+def test_a_hub_model_that_cannot_be_exported_is_an_error_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Provider, _arguments: list[str]) -> None:
+        raise ExportFailed("The Hub cannot be reached.")
+
+    monkeypatch.setattr(Provider, "_run", refuse)
+    with pytest.raises(ModelFolderError, match="The Hub cannot be reached"):
+        Provider(print).provide("somebody/some-model")
