@@ -62,8 +62,17 @@ class Provider:
         if folder.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
             manifest.read(folder)
             return Provision(folder, "")
+        exported = _exported(model)
+        if exported is not None:
+            source = manifest.read(exported).source
+            if source != model:
+                raise ModelFolderError(
+                    f"{exported} was exported from {source}, not from {model}; "
+                    f"export it elsewhere: python -m export --model {model} --output-dir FOLDER, and serve that folder."
+                )
+            return Provision(exported, "")
         try:
-            return Provision(_exported(model) or self._export(model), "")
+            return Provision(self._export(model), "")
         except ExportFailed as failure:
             raise ModelFolderError(str(failure)) from failure
 
@@ -91,7 +100,8 @@ class Provider:
                     ["--model", str(DEMO_CHECKPOINT.relative_to(ROOT)), "--output-dir", str(DEMO_FOLDER), "--no-verify"]
                 )
             except ExportFailed as failure:
-                raise ModelFolderError(str(failure)) from failure
+                if not (DEMO_FOLDER / manifest.FILE_NAME).exists():  # another service may have been faster
+                    raise ModelFolderError(str(failure)) from failure
         return DEMO_FOLDER
 
     def _export(self, model: str) -> Path:

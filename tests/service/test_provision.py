@@ -94,3 +94,12 @@ def test_a_hub_model_that_cannot_be_exported_is_an_error_with_the_reason(monkeyp
     monkeypatch.setattr(Provider, "_run", refuse)
     with pytest.raises(ModelFolderError, match="The Hub cannot be reached"):
         Provider(print).provide("somebody/some-model")
+
+
+def test_a_hub_model_is_not_mistaken_for_another_of_the_same_name(
+    tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_export, tmp_path / "some-model-int8")
+    monkeypatch.setattr(provision, "MODELS", tmp_path)
+    with pytest.raises(ModelFolderError, match="not from somebody/some-model"):
+        Provider(print).provide("somebody/some-model")
