@@ -71,7 +71,7 @@ def _openvino(bits: int) -> Entry:
         ("openvino", "optimum-intel", "transformers"),
         recipe="openvino",
         requirements=True,
-        bytes_per_weight=20.0,
+        bytes_per_weight=9.0,
     )
 
 
@@ -97,7 +97,7 @@ ENTRIES: Mapping[str, Entry] = {
             ("ctranslate2",),
             recipe="ctranslate2",
             requirements=True,
-            bytes_per_weight=12.0,
+            bytes_per_weight=8.0,
             other_model=BART,
             lacks=("encoder_no_repeat_ngram_size", "forced_eos_token_id"),
         ),

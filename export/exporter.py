@@ -52,10 +52,10 @@ def run(config: ExportConfig, progress: Progress) -> Path:
         work, finished = folder / "work", folder / "finished"
         work.mkdir()
         finished.mkdir()
-        scheme = quantizer.SCHEMES.get(config.quantization)
         with WeightFile(finished) as weights:
             with progress.stage("Load the checkpoint"):
                 model, tokenizer = checkpoints.load(checkpoint)
+                scheme = quantizer.scheme_for(config.quantization, model.config.d_model)
             with progress.stage("Build the fused decoder"):
                 for name, build in FUSED_GRAPHS.items():
                     graph = build(model, scheme)
@@ -132,8 +132,8 @@ def _describe(verification: dict[str, Any]) -> str:
 def _write_manifest(
     config: ExportConfig, checkpoint: Checkpoint, work: Path, finished: Path, verification: dict[str, Any]
 ) -> None:
-    scheme = quantizer.SCHEMES.get(config.quantization)
     settings = json.loads((work / "config.json").read_text(encoding="utf-8"))
+    scheme = quantizer.scheme_for(config.quantization, settings["d_model"])
     name = default_output_dir(config.model, config.quantization).name.rsplit("-", 1)[0]
     manifest.Manifest(
         name=name,

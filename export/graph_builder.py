@@ -131,7 +131,7 @@ class GraphBuilder:
             return [self.linear(x, w, b, name) for w, b, name in zip(weights, biases, outputs, strict=True)]
         joined = self.linear(x, np.concatenate(weights), np.concatenate(biases), f"{outputs[0]}.joined")
         rows = [w.shape[0] for w in weights]
-        self._joined |= {f"{joined}.weight": rows, f"{joined}.scales": rows}
+        self._joined |= {f"{joined}.{part}": rows for part in ("weight", "scales", "bias")}
         sizes = self.constant(f"{joined}.sizes", np.array(rows, np.int64))
         self.node("Split", [joined, sizes], outputs, axis=-1)
         return list(outputs)

@@ -21,22 +21,22 @@ def flavour() -> str:
 def convert(checkpoint: Path, output: Path) -> None:
     """Encoder and both decoders, quantised; what `ORTQuantizer` forgets, the generation settings, is copied."""
     import torch
+    from optimum.exporters.onnx import onnx_export_from_model
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
     from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
 
-    from export import converter
-
     model = BlenderbotForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    settings = model.generation_config
+    kept = (model.config, model.generation_config, AutoTokenizer.from_pretrained(checkpoint))
     config: Any = getattr(AutoQuantizationConfig, flavour())(is_static=False, per_channel=False)
     output.mkdir()
     with TemporaryDirectory(dir=output) as scratch:
-        converter.convert(model, Path(scratch))
+        task = "text2text-generation-with-past"
+        onnx_export_from_model(model, Path(scratch), task=task, no_post_process=True, do_validation=False)
         del model
         gc.collect()
-        for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
-            quantizer = ORTQuantizer.from_pretrained(scratch, file_name=name)
+        for name in ("encoder_model", "decoder_model", "decoder_with_past_model"):
+            quantizer = ORTQuantizer.from_pretrained(scratch, file_name=f"{name}.onnx")
             quantizer.quantize(save_dir=output, quantization_config=config, file_suffix="")
-    settings.save_pretrained(output)
-    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(output)
+    for part in kept:
+        part.save_pretrained(output)

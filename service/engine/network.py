@@ -78,8 +78,9 @@ class Network:
             try:
                 return InferenceSession(path, options, providers=["CPUExecutionProvider"])
             except Exception as error:
+                reason = str(error).splitlines()[0].replace(str(path), name)[:200]
                 raise ModelFolderError(
-                    f"{path} cannot be loaded by this ONNX Runtime ({str(error).splitlines()[0][:200]}); "
+                    f"{path} cannot be loaded by this ONNX Runtime ({reason}); "
                     "install the versions in requirements.txt and export the model again."
                 ) from error
 

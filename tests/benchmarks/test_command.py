@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from benchmarks.child import PROJECT
 from benchmarks.synthetic import Shape, write_checkpoint
+from models.demo.config import CHECKPOINT
 from tests.export_child import exported
 
 COMMAND = [sys.executable, "-m", "benchmarks"]
@@ -155,8 +157,10 @@ def test_profile_times_steps_and_operators(tiny_export: Path, tmp_path: Path) ->
 
 def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> None:
     checkpoint, output = tmp_path / "talker", tmp_path / "quality.json"
-    shape = Shape(vocab_size=400, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=512)
+    shape = Shape(vocab_size=4096, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32)
     write_checkpoint(checkpoint, shape=shape)
+    for path in CHECKPOINT.glob("*token*"):
+        shutil.copyfile(path, checkpoint / path.name)
     folder = exported(checkpoint, tmp_path / "talker-fp32", "none")
     finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, "--samples", "6", "--output", output)
     assert finished.returncode == 0, finished.stderr

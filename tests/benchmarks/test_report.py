@@ -76,10 +76,10 @@ def test_table_fits_the_width_and_is_ascii() -> None:
 
 def test_replies_are_compared_where_the_model_is_the_same() -> None:
     text = flat(report().as_text())
-    assert "stock-int8 1 of 2 (1.5), ours-int8 1 of 2 (1.5), ours-int8 (again) 1 of 2 (1.5)" in text
+    assert "stock-int8 1 of 2 (1), ours-int8 1 of 2 (1), ours-int8 (again) 1 of 2 (1)" in text
     assert "ctranslate2-int8 0 of 2" not in text
     found = {backend["label"]: backend for backend in report().as_json()["results"][0]["backends"]}
-    assert found["stock-int8"]["agreement_with_torch"] == {"equal": 1, "replies": 2, "shared_tokens": 1.5}
+    assert found["stock-int8"]["agreement_with_torch"] == {"equal": 1, "replies": 2, "shared_tokens": 1.0}
     assert found["ctranslate2-int8"]["agreement_with_torch"] is None
 
 

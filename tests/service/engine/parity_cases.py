@@ -139,7 +139,7 @@ def _shape(draw: random.Random, head_dim: int | None) -> Shape:
         decoder_layers=draw.choice([layers for layers in (1, 2, 3, 4) if layers != encoder_layers]),
         heads=heads,
         ffn=draw.choice((64, 128, 192)),
-        positions=draw.choice((32, 48, 64)),
+        positions=draw.choice((64, 72, 80)),
     )
 
 

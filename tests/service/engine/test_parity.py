@@ -27,7 +27,7 @@ def test_an_fp32_export_says_what_torch_says_at_random_settings(pairs: list[Pair
 
 def test_searches_that_weigh_the_same_candidates_are_traced_alike(pair: Pair) -> None:
     sources = draw_sources(random.Random(3), pair)
-    for arguments in ({"num_beams": 4, "max_length": 12}, {"num_beams": 1, "max_length": 12}):
+    for arguments in ({"num_beams": beams, "min_length": 0, "max_length": 12} for beams in (4, 1)):
         settings = pair.engine.settings.override(arguments)
         theirs = trace_transformers(pair.reference, sources, settings, arguments)
         for trace, reply in zip(theirs, trace_engine(pair.engine, sources, settings), strict=True):

@@ -156,13 +156,12 @@ def test_a_source_of_padding_alone_is_refused(pair: Pair) -> None:
 )
 @pytest.mark.filterwarnings("ignore:Unfeasible length constraints")
 def test_lengths_in_new_tokens_and_none_mean_what_they_mean_in_transformers(
-    pairs: list[Pair], arguments: dict[str, Any]
+    pair: Pair, arguments: dict[str, Any]
 ) -> None:
-    for pair in pairs:
-        assert pair.engine.settings.min_length == 20
-        for beams in (1, 3):
-            expected = reply(pair.reference, num_beams=beams, **arguments)
-            assert reply(pair.engine, num_beams=beams, **arguments) == expected
+    assert pair.engine.settings.min_length == 20
+    for beams in (1, 3):
+        expected = reply(pair.reference, num_beams=beams, **arguments)
+        assert reply(pair.engine, num_beams=beams, **arguments) == expected
 
 
 @pytest.mark.parametrize(
@@ -173,24 +172,20 @@ def test_lengths_in_new_tokens_and_none_mean_what_they_mean_in_transformers(
         GenerationConfig(max_new_tokens=6, no_repeat_ngram_size=2),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Unfeasible length constraints")
 def test_a_generation_config_goes_before_the_models_own_as_in_transformers(
-    pairs: list[Pair], config: GenerationConfig
+    pair: Pair, config: GenerationConfig
 ) -> None:
-    for pair in pairs:
-        expected = reply(pair.reference, generation_config=config)
-        assert reply(pair.engine, generation_config=config) == expected
-        expected = reply(pair.reference, generation_config=config, min_length=0)
-        assert reply(pair.engine, generation_config=config, min_length=0) == expected
+    for arguments in (dict[str, int](), {"min_length": 0}):
+        expected = reply(pair.reference, generation_config=config, **arguments)
+        assert reply(pair.engine, generation_config=config, **arguments) == expected
 
 
-def test_a_model_without_a_max_length_takes_that_of_transformers(
-    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_without_a_max_length_takes_that_of_transformers(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = GenerationConfig(decoder_start_token_id=1, eos_token_id=END, pad_token_id=0, num_beams=2, min_length=50)
-    for pair in pairs:
-        engine = ORTBlenderbotForConditionalGeneration(pair.engine.network, pair.engine.config, bare)
-        monkeypatch.setattr(pair.reference, "generation_config", bare)
-        with pytest.warns(UserWarning, match="Unfeasible length constraints"):
-            expected = reply(pair.reference)
-        assert reply(engine) == expected
-        assert len(expected) == 21
+    engine = ORTBlenderbotForConditionalGeneration(pair.engine.network, pair.engine.config, bare)
+    monkeypatch.setattr(pair.reference, "generation_config", bare)
+    with pytest.warns(UserWarning, match="Unfeasible length constraints"):
+        expected = reply(pair.reference)
+    assert reply(engine) == expected
+    assert len(expected) == 21
