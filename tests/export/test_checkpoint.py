@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.export_child import refusal, run_export
+from export.config import ExportConfig, Quantization
+from export.errors import CheckpointError
+from export.exporter import run
+from tests.export_child import exported, refusal, run_export
 
 WEIGHT = "model.decoder.layers.2.fc1.weight"
 
@@ -48,6 +52,10 @@ def _config_not_text(folder: Path) -> None:
 
 def _generation_config_not_json(folder: Path) -> None:
     (folder / "generation_config.json").write_text("num_beams=10")
+
+
+def _contradictory_settings(folder: Path) -> None:
+    _edit(folder / "generation_config.json", do_sample=False, temperature=0.5)
 
 
 def _without_tokenizer(folder: Path) -> None:
@@ -114,36 +122,34 @@ def _a_file(folder: Path) -> None:
     folder.write_text("checkpoint")
 
 
+class Silence:
+    """Progress that nobody watches."""
+
+    def stage(self, title: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def note(self, line: str) -> None:
+        pass
+
+
+def _name(value: object) -> str:
+    return getattr(value, "__name__", "-").strip("_")
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (_removed, "There is no folder"),
-        (_a_file, "is a file"),
-        (_emptied, "config.json"),
-        (_without_config, "config.json"),
         (_config_not_json, "config.json"),
-        (_config_a_list, "config.json"),
-        (_config_not_text, "config.json"),
         (_not_blenderbot, "'bart'"),
-        (_without_model_type, "model_type"),
-        (_impossible_shape, "config.json"),
-        (_generation_config_not_json, "generation_config.json"),
-        (_without_tokenizer, "holds no tokenizer"),
-        (_tokenizer_not_json, "tokenizer.json"),
         (_tokenizer_of_nothing, "tokenizer"),
-        (_without_weights, "holds no weights"),
         (_truncated, "weights"),
-        (_empty_weights, "weights"),
-        (_truncated_pickle, "weights"),
         (_tensor_missing, WEIGHT),
-        (_embedding_missing, "lack"),
-        (_tensor_of_another_shape, WEIGHT),
         (_not_a_number, WEIGHT),
-        (_infinite, WEIGHT),
     ],
-    ids=lambda value: value.__name__.strip("_") if callable(value) else "-",
+    ids=_name,
 )
-def test_a_checkpoint_that_cannot_be_exported_is_refused_in_one_sentence(
+def test_a_damaged_checkpoint_ends_the_export_with_one_line_and_writes_nothing(
     checkpoint: Path, target: Path, damage: Callable[[Path], None], named: str
 ) -> None:
     damage(checkpoint)
@@ -154,40 +160,62 @@ def test_a_checkpoint_that_cannot_be_exported_is_refused_in_one_sentence(
     assert not target.parent.exists()
 
 
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_a_file, "is a file"),
+        (_emptied, "config.json"),
+        (_without_config, "config.json"),
+        (_config_a_list, "config.json"),
+        (_config_not_text, "config.json"),
+        (_without_model_type, "model_type"),
+        (_impossible_shape, "config.json"),
+        (_generation_config_not_json, "generation_config.json"),
+        (_contradictory_settings, "temperature"),
+        (_without_tokenizer, "holds no tokenizer"),
+        (_tokenizer_not_json, "tokenizer.json"),
+        (_without_weights, "holds no weights"),
+        (_empty_weights, "weights"),
+        (_truncated_pickle, "weights"),
+        (_embedding_missing, "lack"),
+        (_tensor_of_another_shape, WEIGHT),
+        (_infinite, WEIGHT),
+    ],
+    ids=_name,
+)
+def test_whatever_is_wrong_with_a_checkpoint_is_said_in_one_sentence(
+    checkpoint: Path, target: Path, damage: Callable[[Path], None], named: str
+) -> None:
+    damage(checkpoint)
+    config = ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
+    with pytest.raises(CheckpointError) as raised:
+        run(config, Silence())
+    message = str(raised.value)
+    assert named in message
+    assert str(checkpoint) in message
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert not target.parent.exists()
+
+
 def test_a_revision_is_refused_for_a_local_folder(tiny_checkpoint: Path, target: Path) -> None:
     message = refusal(run_export("--model", tiny_checkpoint, "--revision", "main", "--output-dir", target))
     assert "--revision" in message
     assert not target.parent.exists()
 
 
-def test_weights_in_the_older_pickle_format_are_exported(checkpoint: Path, target: Path, tiny_export: Path) -> None:
-    _to_pickle(checkpoint)
-    finished = run_export("--model", checkpoint, "--output-dir", target, "--no-verify")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    assert (target / "weights.bin").read_bytes() == (tiny_export / "weights.bin").read_bytes()
-
-
-def test_generation_settings_that_stand_in_an_old_config_are_exported(
+def test_an_old_checkpoint_with_pickled_weights_and_its_settings_in_the_config_gives_the_same_export(
     checkpoint: Path, target: Path, tiny_export: Path
 ) -> None:
     settings = json.loads((checkpoint / "generation_config.json").read_text())
     (checkpoint / "generation_config.json").unlink()
     _edit(checkpoint / "config.json", **settings)
-    finished = run_export("--model", checkpoint, "--output-dir", target, "--no-verify")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    exported, expected = (json.loads((f / "generation_config.json").read_text()) for f in (target, tiny_export))
-    exported.pop("_from_model_config", None)
-    assert exported == expected
-
-
-def test_generation_settings_that_contradict_each_other_are_refused_in_one_sentence(
-    checkpoint: Path, target: Path
-) -> None:
-    _edit(checkpoint / "generation_config.json", do_sample=False, temperature=0.5)
-    message = refusal(run_export("--model", checkpoint, "--output-dir", target))
-    assert "generation_config.json" in message
-    assert "temperature" in message
-    assert not target.parent.exists()
+    _to_pickle(checkpoint)
+    assert exported(checkpoint, target, "int8") == target
+    assert (target / "weights.bin").read_bytes() == (tiny_export / "weights.bin").read_bytes()
+    found, expected = (json.loads((f / "generation_config.json").read_text()) for f in (target, tiny_export))
+    found.pop("_from_model_config", None)
+    assert found == expected
 
 
 def _edit(path: Path, **values: object) -> None:

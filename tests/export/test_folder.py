@@ -34,14 +34,14 @@ def test_an_exported_folder_loads_in_the_stock_class_without_further_arguments_a
     assert 20 <= len(ids) <= 60
 
 
-def test_a_batch_of_padded_sources_gets_the_replies_of_each_source_alone(any_export: Path) -> None:
+def test_a_batch_of_padded_sources_gets_the_replies_of_each_source_alone(tiny_export: Path) -> None:
     import torch
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
     from transformers import AutoTokenizer
 
     from export.parity import strip_padding
 
-    tokenizer, model = AutoTokenizer.from_pretrained(any_export), ORTModelForSeq2SeqLM.from_pretrained(any_export)
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny_export), ORTModelForSeq2SeqLM.from_pretrained(tiny_export)
     sentences = ["Hi", "I went for a walk in the hills", "no"]
     batch = tokenizer(sentences, padding=True, return_tensors="pt")
     with torch.inference_mode():

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from tests.export_child import refusal, run_export
+from export.parity import TIE_TOLERANCE
+from tests.export_child import ROOT, refusal, run_export
 
 COMPARED = [("stock", 1, 3), ("stock", 10, 3), ("fused", 1, 3), ("fused", 10, 3)]
-WRONG_STOCK_DECODER = """
-import export.converter
-convert = export.converter.convert
-def planted(model, folder):
-    model.model.decoder.layer_norm.weight.data.mul_(-1)
-    convert(model, folder)
-export.converter.convert = planted
-"""
 WRONG_FUSED_DECODER = """
 import export.exporter
 build = export.exporter.FUSED_GRAPHS["decoder_step.onnx"]
@@ -27,15 +21,6 @@ def planted(model, scheme):
     model.model.decoder.layer_norm.weight.data.mul_(-1)
     return graph
 export.exporter.FUSED_GRAPHS["decoder_step.onnx"] = planted
-"""
-OTHER_CHECKPOINT = """
-import pathlib, shutil
-import export.converter
-convert = export.converter.convert
-def planted(model, folder):
-    convert(model, folder)
-    shutil.copy({source!r}, {changed!r})
-export.converter.convert = planted
 """
 BROKEN_GRAPH = """
 import export.exporter
@@ -47,50 +32,49 @@ export.exporter._assemble = planted
 """
 
 
-@pytest.mark.parametrize("quantization", ["none", "int8"])
-def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, target: Path, quantization: str) -> None:
-    finished = run_export("--model", tiny_checkpoint, "--quantization", quantization, "--output-dir", target)
+def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, target: Path) -> None:
+    finished = run_export("--model", tiny_checkpoint, "--quantization", "none", "--output-dir", target)
     assert (finished.returncode, finished.stderr) == (0, "")
     measured = json.loads((target / "manifest.json").read_text())["verification"]
     assert [(entry["decoder"], entry["beams"], entry["compared"]) for entry in measured["replies"]] == COMPARED
-    for entry in measured["replies"]:
-        shown = f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of 3 replies equal"
-        assert shown in finished.stdout
-    if quantization == "none":
-        assert [entry["equal"] for entry in measured["replies"]] == [3, 3, 3, 3]
-        assert measured["largest_gap"] == 0.0
+    assert [entry["equal"] for entry in measured["replies"]] == [3, 3, 3, 3]
+    assert measured["largest_gap"] == 0.0
+    for decoder, beams, compared in COMPARED:
+        assert f"{decoder} at beam {beams}: {compared} of {compared} replies equal" in finished.stdout
 
 
-@pytest.mark.parametrize(
-    ("planted", "decoder"),
-    [(WRONG_STOCK_DECODER, "stock"), (WRONG_FUSED_DECODER, "fused")],
-    ids=["stock", "fused"],
-)
-def test_an_export_whose_decoder_says_something_else_is_thrown_away(
-    tiny_checkpoint: Path, target: Path, planted: str, decoder: str
-) -> None:
-    finished = run_export(
-        *("--model", tiny_checkpoint, "--quantization", "none", "--output-dir", target), planted=planted
-    )
-    message = refusal(finished)
-    assert "answers differently from the checkpoint" in message
-    assert f"{decoder} at beam 10: 0 of 3 replies equal" in message
-    assert not target.parent.exists()
-
-
-def test_a_checkpoint_that_changes_while_it_is_converted_is_noticed(
-    checkpoint: Path, other_checkpoint: Path, target: Path
-) -> None:
-    name = "model.safetensors"
-    planted = OTHER_CHECKPOINT.format(source=str(other_checkpoint / name), changed=str(checkpoint / name))
+def test_an_export_whose_decoder_says_something_else_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:
     message = refusal(
-        run_export("--model", checkpoint, "--quantization", "none", "--output-dir", target, planted=planted)
+        run_export(
+            *("--model", tiny_checkpoint, "--quantization", "none", "--output-dir", target), planted=WRONG_FUSED_DECODER
+        )
     )
     assert "answers differently from the checkpoint" in message
+    assert "stock at beam 10: 3 of 3 replies equal" in message
+    assert "fused at beam 10: 0 of 3 replies equal" in message
     assert not target.parent.exists()
+
+
+def test_a_checkpoint_that_is_not_the_one_exported_is_noticed(other_checkpoint: Path, tiny_fp32_export: Path) -> None:
+    measured = _measured(other_checkpoint, tiny_fp32_export)
+    assert [entry["equal"] for entry in measured["replies"]] == [0, 0, 0, 0]
+    assert measured["largest_gap"] > TIE_TOLERANCE
+
+
+def test_the_agreement_of_a_quantised_export_is_measured(tiny_checkpoint: Path, tiny_export: Path) -> None:
+    measured = _measured(tiny_checkpoint, tiny_export)
+    assert [(entry["decoder"], entry["beams"], entry["compared"]) for entry in measured["replies"]] == COMPARED
+    assert all(0 <= entry["equal"] <= 3 for entry in measured["replies"])
 
 
 def test_an_export_that_does_not_run_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:
     finished = run_export("--model", tiny_checkpoint, "--output-dir", target, planted=BROKEN_GRAPH)
     assert "The exported model cannot be run" in refusal(finished)
     assert not target.parent.exists()
+
+
+def _measured(checkpoint: Path, exported: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "export.verify", str(checkpoint), str(exported)]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    measured: dict[str, Any] = json.loads(child.stdout)
+    return measured
