@@ -47,7 +47,8 @@ def write_json(report: dict[str, Any], path: Path) -> None:
 
 def wrapped(lines: Iterable[str]) -> list[str]:
     """Lines of at most `WIDTH` columns; what is longer goes on, indented, in the next."""
-    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""]]
+    wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return [part for line in lines for part in wrapper.wrap(line) or [""]]
 
 
 def machine_line(machine: dict[str, Any]) -> str:
