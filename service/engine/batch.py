@@ -25,7 +25,11 @@ class _Member:
 class Batch:
     """Sequences that are decoded together, one token each a step.
 
-    A sequence joins with one row, goes on with its beams, and leaves when it is finished or removed.
+    A sequence joins with one row, goes on with its beams, and leaves when it is finished or removed. The memory of an
+    empty batch is kept, so that one that is used again has nothing to allocate.
+
+    Attributes:
+        longest: most tokens of any reply.
     """
 
     def __init__(self, network: Network, *, longest: int) -> None:
@@ -34,6 +38,7 @@ class Batch:
             network: sessions of the model.
             longest: most tokens of any reply.
         """
+        self.longest = longest
         self._network = network
         self._cache = network.cache(longest)
         self._members: list[_Member] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.engine.logits import restrict
+from service.engine.logits import forced_token, restrict
 from service.engine.settings import DecodingSettings
 
 if TYPE_CHECKING:
@@ -40,6 +40,21 @@ class BeamSearch:
         return self._tokens
 
     @property
+    def settled(self) -> list[int]:
+        """Tokens that the result is certain to begin with: those that every hypothesis shares which may become it.
+
+        These are the running ones, and the best of the finished ones.
+        """
+        if self.finished:
+            return self.result
+        first = self._tokens[0]
+        shared = _shared_length(self._tokens, first)
+        if self._done[0]:
+            best = np.array(self._done[0][: len(first)], np.int64)
+            shared = min(shared, _shared_length(best[None], first[: len(best)]))
+        return [int(token) for token in first[:shared]]
+
+    @property
     def result(self) -> list[int]:
         """Token ids of the best finished hypothesis, start token first."""
         return self._done[0]
@@ -70,7 +85,15 @@ class BeamSearch:
         self._scores = running_totals[order]
         full = settings.early_stopping is True and bool(self._done_flags.all())
         self.finished = bool(ended.all()) or full or not self._can_improve(length + 1)
+        if not self.finished:
+            self._end_if_forced()
         return parents[order]
+
+    def _end_if_forced(self) -> None:
+        """Append a token that needs no model: what it would say has no bearing on it."""
+        forced = forced_token(self._tokens.shape[1], self._settings)
+        if forced is not None:
+            self.advance(np.zeros((len(self._tokens), forced + 1), np.float32))
 
     def _collect(
         self,
@@ -100,6 +123,12 @@ class BeamSearch:
         best_length = (settings.max_length if never else length) - 1
         best = self._scores[0] / np.float32(best_length**settings.length_penalty)
         return bool(best > self._done_scores.min())
+
+
+def _shared_length(rows: NDArray[np.int64], first: NDArray[np.int64]) -> int:
+    """How many tokens all `rows` [row, length] begin with that `first` [length] begins with too."""
+    same = (rows == first).all(axis=0)
+    return len(first) if same.all() else int(same.argmin())
 
 
 def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.intp]:

@@ -24,6 +24,11 @@ def restrict(
         settings: of the request.
     """
     length = tokens.shape[1]
+    forced = forced_token(length, settings)
+    if forced is not None:
+        scores[:] = -np.inf
+        scores[:, forced] = 0.0
+        return
     if settings.repetition_penalty != 1.0:
         seen = np.take_along_axis(scores, tokens, axis=1)
         penalised = np.where(seen < 0, seen * settings.repetition_penalty, seen / settings.repetition_penalty)
@@ -35,9 +40,11 @@ def restrict(
         _ban_continuations(scores, tokens, history, settings.encoder_no_repeat_ngram_size)
     if length < settings.min_length:
         scores[:, settings.eos_token_id] = -np.inf
-    if settings.forced_eos_token_id is not None and length == settings.max_length - 1:
-        scores[:] = -np.inf
-        scores[:, settings.forced_eos_token_id] = 0.0
+
+
+def forced_token(length: int, settings: DecodingSettings) -> int | None:
+    """The token that must come after `length` tokens whatever the model says; None where the model has a choice."""
+    return settings.forced_eos_token_id if length == settings.max_length - 1 else None
 
 
 def _ban_continuations(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.engine.logits import restrict
+from service.engine.logits import forced_token, restrict
 from service.engine.settings import DecodingSettings
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class Sampler:
         return self._tokens
 
     @property
+    def settled(self) -> list[int]:
+        """Tokens that the result is certain to begin with: all of them."""
+        return self.result
+
+    @property
     def result(self) -> list[int]:
         """Token ids of the reply, start token first."""
         return [int(token) for token in self._tokens[0]]
@@ -48,7 +53,15 @@ class Sampler:
         token = self._draw(scores[0]) if self._settings.do_sample else int(scores[0].argmax())
         self._tokens = np.append(self._tokens, [[token]], axis=1)
         self.finished = token == self._settings.eos_token_id or self._tokens.shape[1] >= self._settings.max_length
+        if not self.finished:
+            self._end_if_forced()
         return np.zeros(1, np.intp)
+
+    def _end_if_forced(self) -> None:
+        """Append a token that needs no model: what it would say has no bearing on it."""
+        forced = forced_token(self._tokens.shape[1], self._settings)
+        if forced is not None:
+            self.advance(np.zeros((1, forced + 1), np.float32))
 
     def _draw(self, scores: NDArray[np.float32]) -> int:
         settings = self._settings

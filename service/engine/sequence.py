@@ -34,6 +34,11 @@ class Sequence:
         return self.search.finished
 
     @property
+    def settled(self) -> list[int]:
+        """Token ids that the finished reply is certain to begin with, start token first."""
+        return self.search.settled
+
+    @property
     def result(self) -> list[int]:
         """Token ids of the finished reply, start token first."""
         return self.search.result

@@ -9,7 +9,7 @@ from service.engine.model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.neighbours import compare_alone_and_among
 from tests.service.engine.parity_cases import Pair, draw_sources
 
-REQUESTS = 40
+REQUESTS = 60
 # What rounding activations to 8 bits can move a total score by, in nats.
 INT8_NOISE = 0.2
 

@@ -104,8 +104,11 @@ class TracedReply(Reply):
 
         def traced(scores: NDArray[np.float32]) -> NDArray[np.intp]:
             tokens = [tuple(row) for row in self.search.tokens.tolist()]
+            place = len(self.trace.steps)
             parents = advance(scores)
+            # A forced token is appended within `advance`, and its step noted before this one.
             self.trace.add(tokens, scores.astype(np.float64))
+            self.trace.steps.insert(place, self.trace.steps.pop())
             return parents
 
         self.search.advance = traced  # type: ignore[method-assign]
