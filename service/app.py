@@ -8,12 +8,12 @@ import secrets
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
-from service.api import chatbot, openai, ops, problems, sessions
+from service.api import chatbot, limits, openai, ops, problems, sessions
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-EXPOSED_HEADERS = ["X-Session-Id", REQUEST_ID_HEADER, "Retry-After", "Server-Timing"]
+EXPOSED_HEADERS = ["X-Session-Id", REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Idempotent-Replayed"]
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -42,7 +42,9 @@ def create_app(runtime: Runtime) -> Flask:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
-            response.headers["Cache-Control"] = "no-store"
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
+    config = runtime.config
+    limits.register(app, per_minute=config.client_limit, trusted_proxies=config.trusted_proxies)
     return app

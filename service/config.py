@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NoReturn
 
 from service.errors import ConfigurationError
@@ -22,7 +23,10 @@ class ServiceConfig:
         host: address to listen on.
         port: TCP port; 0 lets the system choose.
         threads: processor threads of the model; 0 means one for each core this process may use.
-        queue: requests that may wait for the model; further ones are refused.
+        rows: hypotheses that are computed together, beams times requests; further requests wait.
+        queue: requests that may wait; further ones are refused.
+        client_limit: messages a minute from one address; 0 for no limit.
+        trusted_proxies: whose X-Forwarded-For header says where a message came from.
         deadline_s: seconds after which a request is given up.
         drain_timeout_s: seconds that running replies get after SIGTERM.
         max_body_bytes: largest request body.
@@ -36,7 +40,10 @@ class ServiceConfig:
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 0
+    rows: int = 40
     queue: int = 32
+    client_limit: int = 0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     deadline_s: float = 60.0
     drain_timeout_s: float = 30.0
     max_body_bytes: int = 64 * 1024
@@ -102,7 +109,7 @@ def _parser(defaults: Mapping[str, object]) -> argparse.ArgumentParser:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{default:g}" if isinstance(default, float) else "none" if default == () else str(default)
 
 
 def _text(text: str) -> str:
@@ -148,6 +155,13 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
     return convert
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("addresses or networks such as 10.0.0.1,192.168.0.0/16") from None
+
+
 YEAR_S = 365 * 24 * 3600
 
 OPTIONS: Mapping[str, Option] = {
@@ -161,7 +175,16 @@ OPTIONS: Mapping[str, Option] = {
     "host": Option("--host", "address to listen on", _text, "HOST"),
     "port": Option("--port", "TCP port, 0 for any free one", _integer(0, 65535), "PORT"),
     "threads": Option("--threads", "processor threads of the model, 0 for one a core", _integer(0, 1024), "N"),
-    "queue": Option("--queue", "requests that may wait for the model", _integer(1, 10_000), "N"),
+    "rows": Option(
+        "--rows", "hypotheses computed together, beams times requests; further requests wait", _integer(1, 1000), "N"
+    ),
+    "queue": Option("--queue", "requests that may wait; further ones are refused", _integer(1, 10_000), "N"),
+    "client_limit": Option(
+        "--client-limit", "messages a minute from one address, 0 for no limit", _integer(0, 1_000_000), "N"
+    ),
+    "trusted_proxies": Option(
+        "--trusted-proxies", "proxies whose X-Forwarded-For is believed, addresses or networks", _networks, "A,B,..."
+    ),
     "deadline_s": Option("--deadline", "seconds after which a request is given up", _seconds(0.1, 3600), "SECONDS"),
     "drain_timeout_s": Option(
         "--drain-timeout", "seconds that running replies get after SIGTERM", _seconds(0, 3600), "SECONDS"

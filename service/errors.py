@@ -5,7 +5,12 @@ ServiceError
 ├── UnknownConversation     404  no conversation has that id
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
+├── KeyReused               422  an Idempotency-Key that came with another message before
+├── TooManyRequests         429  a client over its limit
+├── Cancelled               499  the client went away; nobody reads it
+├── EngineFault             500  the model failed
 ├── NotReady                503  the model still loads
+├── EngineStopped           503  the engine has died
 ├── Overloaded              503  the queue is full
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
@@ -53,6 +58,32 @@ class PayloadTooLarge(ServiceError):
 class InvalidPrompt(ServiceError):
     status = 422
     code = "invalid_prompt"
+
+
+class KeyReused(ServiceError):
+    status = 422
+    code = "idempotency_key_reused"
+
+
+class TooManyRequests(ServiceError):
+    status = 429
+    code = "too_many_requests"
+
+
+class Cancelled(ServiceError):
+    status = 499
+    code = "client_closed_request"
+
+
+class EngineFault(ServiceError):
+    status = 500
+    code = "engine_fault"
+
+
+class EngineStopped(ServiceError):
+    status = 503
+    code = "engine_stopped"
+    retry_after_s = 10
 
 
 class NotReady(ServiceError):

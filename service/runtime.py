@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.chat.chatbot import Chatbot
-from service.chat.store import MemoryStore, new_id
+from service.chat.conversation import new_id
+from service.chat.line import LONGEST_LINE
+from service.chat.store import MemoryStore
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
@@ -18,7 +20,10 @@ from service.provision import Provider
 
 logger = logging.getLogger(__name__)
 
-WAITING_FOR_THEIR_TURN = 8
+
+def most_at_work(config: ServiceConfig) -> int:
+    """Messages that can be at work at once: those that run, those that wait, and some behind one of their own."""
+    return config.rows + config.queue + LONGEST_LINE
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Runtime:
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
         self._provider = Provider(self._tell)
+        self._on_failure: Callable[[str], None] = lambda _: None
         self._draining = False
         self._running = 0
         self._idle = threading.Condition()
@@ -62,12 +68,14 @@ class Runtime:
         """The model served.
 
         Raises:
-            NotReady: it is still loading, or the service shuts down.
+            NotReady: it is still loading, its engine has died, or the service shuts down.
         """
         if self._draining:
             raise NotReady("The service is shutting down; try again in a moment.")
         if self._model is None:
             raise NotReady(f"{self._state} Try again in a few seconds.")
+        if not self._model.chatbot.engine.alive:
+            raise NotReady("The engine has stopped; the service must be started again.")
         return self._model
 
     @property
@@ -86,7 +94,8 @@ class Runtime:
         self.serve(*self._provider.provide(self.config.model))
 
     def load_in_background(self, on_failure: Callable[[str], None]) -> None:
-        """Run `load` in a thread and report a failure in one sentence."""
+        """Run `load` in a thread and report its failure, or a later one of the engine, in one sentence."""
+        self._on_failure = on_failure
 
         def work() -> None:
             try:
@@ -112,7 +121,9 @@ class Runtime:
         model = load(folder, threads=self.config.threads)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         prompt_format = PromptFormat(tokenizer, window=model.window)
-        engine = Engine(model, queue_size=self.config.queue)
+        engine = Engine(
+            model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self._on_failure(why)
+        )
         self._model = ServedModel(folder, checked, reason, Chatbot(engine, prompt_format))
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
         for line in filter(None, (reason, checked.notice)):
@@ -122,11 +133,10 @@ class Runtime:
         """Count a request as running.
 
         Raises:
-            Overloaded: as many run as the queue holds and some wait for an earlier message of their conversation;
-                more would take the threads that answer everything else.
+            Overloaded: more would take the threads that answer everything else.
         """
         with self._idle:
-            if self._running >= self.config.queue + WAITING_FOR_THEIR_TURN:
+            if self._running >= most_at_work(self.config):
                 raise Overloaded("Too many requests are waiting; try again in a few seconds.")
             self._running += 1
         return self

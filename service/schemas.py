@@ -31,7 +31,7 @@ class ChatRequest(BaseModel):
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )
-    stream: bool = Field(default=False, description="Not offered: only false is accepted.")
+    stream: bool = Field(default=False, description="Whether the reply comes piece by piece, as server-sent events.")
 
 
 def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:
@@ -60,8 +60,6 @@ def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:
         )
     if not clean(request.prompt):
         raise InvalidPrompt(f"The prompt is empty; send some text, for example {EXAMPLE}.")
-    if request.stream:
-        raise InvalidPrompt("This service does not stream replies; leave stream out or set it to false.")
     return request
 
 

@@ -15,7 +15,7 @@ from waitress.server import create_server
 
 from service.config import ServiceConfig
 from service.errors import ConfigurationError
-from service.runtime import Runtime
+from service.runtime import Runtime, most_at_work
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +59,13 @@ class Server:
         self._server = create_server(
             app,
             sockets=[listener],
-            threads=config.queue + SPARE_THREADS,
+            threads=most_at_work(config) + SPARE_THREADS,
             connection_limit=CONNECTIONS,
             max_request_body_size=LARGEST_BUFFERED_BODY,
             channel_request_lookahead=1,
             asyncore_use_poll=True,
             ident=None,
-            clear_untrusted_proxy_headers=True,
+            clear_untrusted_proxy_headers=False,
         )
 
     def fail(self, reason: str) -> None:
@@ -84,6 +84,8 @@ class Server:
         self._ended.wait()
         if self._failure:
             logger.error(self._failure)
+            self._runtime.drain(FLUSH_TIMEOUT_S)
+            self._flush()
             return 1
         logger.info("Shutting down: running replies finish first.")
         finished = self._runtime.drain(self._config.drain_timeout_s)

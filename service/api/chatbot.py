@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+import re
+from contextlib import ExitStack
+from typing import Any
 
-from service.api.problems import wants_json
-from service.chat.store import new_id
-from service.errors import PayloadTooLarge
+from flask import Blueprint, Response, g, jsonify, request
+
+from service.api import events
+from service.api.problems import wants
+from service.chat.chatbot import Message, Reply
+from service.chat.conversation import new_id
+from service.errors import InvalidPrompt, PayloadTooLarge
 from service.runtime import Runtime
-from service.schemas import parse_chat_request
+from service.schemas import ChatRequest, parse_chat_request
 
 SESSION_HEADER = "X-Session-Id"
 SESSION_COOKIE = "session_id"
+KEY_HEADER = "Idempotency-Key"
+KEY = re.compile(r"[\x21-\x7e]{1,128}")
+# A key that opens a conversation stands for its id, and must be as hard to guess.
+SHORTEST_OPENING_KEY = 16
 
 
 def blueprint(runtime: Runtime) -> Blueprint:
@@ -21,39 +31,68 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @routes.post("/chatbot")
     def chat() -> Response:
         config = runtime.config
-        body = _body(config.max_body_bytes)
-        message = parse_chat_request(body, max_prompt_chars=config.max_prompt_chars)
-        conversation = _conversation(runtime, message.session_id)
-        with runtime:
-            chatbot = runtime.model.chatbot
-            reply = chatbot.reply(runtime.store, conversation, message.prompt, timeout_s=config.deadline_s)
-        if wants_json():
-            response = jsonify(
-                {
-                    "reply": reply.text,
-                    "session_id": conversation,
-                    "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
-                    "truncated_turns": reply.truncated_turns,
-                }
+        asked = parse_chat_request(_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        message = _message(runtime, asked)
+        with ExitStack() as held:
+            held.enter_context(runtime)
+            answer = held.enter_context(
+                runtime.model.chatbot.answer(
+                    runtime.store,
+                    message,
+                    timeout_s=config.deadline_s,
+                    gone=request.environ.get("waitress.client_disconnected", lambda: False),
+                )
             )
-        else:
-            response = Response(reply.text, mimetype="text/plain")
-        response.headers[SESSION_HEADER] = conversation
-        response.headers["Server-Timing"] = (
-            f"queue;dur={reply.queue_s * 1e3:.0f}, decode;dur={reply.decode_s * 1e3:.0f}"
-        )
-        if conversation != runtime.shared_conversation:
-            response.set_cookie(
-                SESSION_COOKIE,
-                conversation,
-                max_age=int(config.conversation_ttl_s),
-                httponly=True,
-                samesite="Lax",
-                secure=request.is_secure,
-            )
+            if asked.stream or wants("text/event-stream"):
+                response = events.stream(
+                    answer, lambda reply: _described(reply, message.conversation_id), str(g.request_id)
+                )
+                response.call_on_close(held.pop_all().close)
+            else:
+                response = _whole(answer.reply(), message.conversation_id)
+        _remember(response, runtime, message.conversation_id)
         return response
 
     return routes
+
+
+def _described(reply: Reply, conversation_id: str) -> dict[str, Any]:
+    exchange = reply.exchange
+    return {
+        "reply": exchange.reply,
+        "session_id": conversation_id,
+        "usage": {"prompt_tokens": exchange.prompt_tokens, "completion_tokens": exchange.completion_tokens},
+        "truncated_turns": exchange.truncated_turns,
+    }
+
+
+def _whole(reply: Reply, conversation_id: str) -> Response:
+    if wants("application/json"):
+        response = jsonify(_described(reply, conversation_id))
+    else:
+        response = Response(reply.exchange.reply, mimetype="text/plain")
+    timing = reply.timing
+    if timing is None:
+        response.headers["Idempotent-Replayed"] = "true"
+    else:
+        response.headers["Server-Timing"] = (
+            f"queue;dur={timing.queue_s * 1e3:.0f}, encode;dur={timing.encode_s * 1e3:.0f}, "
+            f"decode;dur={timing.decode_s * 1e3:.0f}"
+        )
+    return response
+
+
+def _remember(response: Response, runtime: Runtime, conversation_id: str) -> None:
+    response.headers[SESSION_HEADER] = conversation_id
+    if conversation_id != runtime.shared_conversation:
+        response.set_cookie(
+            SESSION_COOKIE,
+            conversation_id,
+            max_age=int(runtime.config.conversation_ttl_s),
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+        )
 
 
 def _body(limit: int) -> bytes:
@@ -66,16 +105,26 @@ def _body(limit: int) -> bytes:
     return body
 
 
-def _conversation(runtime: Runtime, named: str | None) -> str:
+def _message(runtime: Runtime, asked: ChatRequest) -> Message:
     """Body before header before cookie; a named conversation must exist, an unknown cookie starts a fresh one."""
-    explicit = named or request.headers.get(SESSION_HEADER)
+    key = request.headers.get(KEY_HEADER, "")
+    if KEY_HEADER in request.headers and not KEY.fullmatch(key):
+        raise InvalidPrompt(f"The header {KEY_HEADER} must be 1 to 128 visible ASCII characters, such as a UUID.")
+    explicit = asked.session_id or request.headers.get(SESSION_HEADER)
     if explicit:
         if explicit != runtime.shared_conversation:
-            runtime.store.turns(explicit)
-        return explicit
+            runtime.store.exchanges(explicit)
+        return Message(explicit, asked.prompt, fresh=explicit == runtime.shared_conversation, key=key)
     if runtime.config.shared_history:
-        return runtime.shared_conversation
+        return Message(runtime.shared_conversation, asked.prompt, key=key)
     remembered = request.cookies.get(SESSION_COOKIE)
     if remembered and remembered in runtime.store:
-        return remembered
-    return new_id()
+        return Message(remembered, asked.prompt, fresh=False, key=key)
+    if not key:
+        return Message(new_id(), asked.prompt)
+    if len(key) < SHORTEST_OPENING_KEY:
+        raise InvalidPrompt(
+            f"Without a session_id, the header {KEY_HEADER} must be at least {SHORTEST_OPENING_KEY} characters, "
+            "such as a UUID, since it alone finds the conversation again."
+        )
+    return Message(runtime.store.opened_by(key), asked.prompt, key=key)

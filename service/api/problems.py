@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -34,7 +35,8 @@ def register(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unknown_error(_: Exception) -> Response:
         logger.exception("request %s failed", g.request_id)
-        return render(f"Something went wrong here; the request id is {g.request_id}.", 500, "internal_error")
+        told = unforeseen(g.request_id)
+        return render(told["detail"], told["status"], told["title"])
 
 
 def render(message: str, status: int, code: str) -> Response:
@@ -42,8 +44,8 @@ def render(message: str, status: int, code: str) -> Response:
     if request.path.startswith("/v1/"):
         kind = "server_error" if status >= 500 else "invalid_request_error"
         response = jsonify({"error": {"message": message, "type": kind, "param": None, "code": code}})
-    elif wants_json():
-        response = jsonify({"type": "about:blank", "title": code, "status": status, "detail": message})
+    elif wants("application/json"):
+        response = jsonify(problem(message, status, code))
         response.mimetype = "application/problem+json"
     else:
         response = Response(message, mimetype="text/plain")
@@ -51,9 +53,20 @@ def render(message: str, status: int, code: str) -> Response:
     return response
 
 
-def wants_json() -> bool:
-    """Whether the client asked for JSON and would rather have it than plain text."""
-    return request.accept_mimetypes.best_match(["text/plain", "application/json"]) == "application/json"
+def problem(message: str, status: int, code: str) -> dict[str, Any]:
+    """An error as problem+json has it (RFC 9457)."""
+    return {"type": "about:blank", "title": code, "status": status, "detail": message}
+
+
+def unforeseen(request_id: str) -> dict[str, Any]:
+    """An error whose details stand in the log, under the request's id."""
+    return problem(f"Something went wrong here; the request id is {request_id}.", 500, "internal_error")
+
+
+def wants(mimetype: str) -> bool:
+    """Whether the client asked for this form of a reply and would rather have it than plain text."""
+    forms = ["text/plain", "application/json", "text/event-stream"]
+    return request.accept_mimetypes.best_match(forms) == mimetype
 
 
 def _sentence(error: HTTPException, status: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from service.chat.conversation import turns
 from service.chat.store import MemoryStore
 
 
@@ -13,12 +14,12 @@ def blueprint(store: MemoryStore) -> Blueprint:
 
     @routes.get("/sessions/<conversation_id>")
     def read(conversation_id: str) -> Response:
-        turns = store.turns(conversation_id)
+        texts = turns(store.exchanges(conversation_id))
         speakers = ("user", "bot")
         return jsonify(
             {
                 "session_id": conversation_id,
-                "turns": [{"speaker": speakers[i % 2], "text": text} for i, text in enumerate(turns)],
+                "turns": [{"speaker": speakers[i % 2], "text": text} for i, text in enumerate(texts)],
             }
         )
 

@@ -1,13 +1,40 @@
-"""One exchange: the history and a message in, a stored reply out."""
+"""One exchange: the history and a message in, a stored reply out, as a whole or piece by piece."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 
-from service.chat.prompt import PromptFormat
+from service.chat.conversation import Exchange, turns
+from service.chat.line import Lines
+from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import MemoryStore
 from service.engine.engine import Engine
+from service.engine.generation import Generation, Timing
+from service.errors import Cancelled, DeadlineExceeded, KeyReused, UnknownConversation
+
+# A client that went away is noticed within this time.
+GLANCE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a user says.
+
+    Attributes:
+        conversation_id: of an existing conversation, or of one to be made.
+        text: the user's words.
+        fresh: whether the conversation may be made; a message to one that is gone fails otherwise.
+        key: by which a retry is known; empty for none.
+    """
+
+    conversation_id: str
+    text: str
+    fresh: bool = True
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -15,56 +42,163 @@ class Reply:
     """A reply that has been stored.
 
     Attributes:
-        text: what the bot says.
-        prompt_tokens: tokens of the history that the model read.
-        completion_tokens: tokens of the reply.
-        truncated_turns: oldest turns that did not fit the model's window.
-        queue_s: seconds of waiting.
-        decode_s: seconds of work.
+        exchange: as stored.
+        timing: where its time went; None for one that was stored before.
     """
 
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    truncated_turns: int
-    queue_s: float
-    decode_s: float
+    exchange: Exchange
+    timing: Timing | None
 
 
 class Chatbot:
     """Answers messages of conversations."""
 
     def __init__(self, engine: Engine, prompt_format: PromptFormat) -> None:
-        self._engine = engine
+        self.engine = engine
         self._format = prompt_format
+        self._lines = Lines()
 
-    def reply(self, store: MemoryStore, conversation_id: str, message: str, *, timeout_s: float) -> Reply:
-        """Answer a message and store both turns, together and only when the reply is complete.
-
-        A conversation that is deleted while it is being answered stays forgotten.
+    def answer(
+        self, store: MemoryStore, message: Message, *, timeout_s: float, gone: Callable[[], bool] = lambda: False
+    ) -> Answer:
+        """Begin to answer a message, once the earlier ones of its conversation have been answered.
 
         Args:
             store: where the conversation is.
-            conversation_id: of an existing conversation or of one to be made.
-            message: the user's words.
+            message: what the user says.
             timeout_s: seconds for waiting and work together.
+            gone: whether the client has gone away, which ends the work.
 
         Raises:
             ServiceError: no reply can be given; nothing is stored then.
         """
         deadline = time.monotonic() + timeout_s
-        with store.turn(conversation_id, timeout_s=timeout_s):
-            history = store.turns(conversation_id) if conversation_id in store else []
-            prompt = self._format.encode([*history, message])
-            generation = self._engine.generate(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
-            text = self._format.decode(generation.ids)
-            if not history or conversation_id in store:
-                store.append(conversation_id, message, text)
-        return Reply(
-            text=text,
-            prompt_tokens=len(prompt.ids),
-            completion_tokens=self._format.count(generation.ids),
-            truncated_turns=prompt.truncated_turns,
-            queue_s=generation.queue_s,
-            decode_s=generation.decode_s,
+        with ExitStack() as stack:
+            place = stack.enter_context(self._lines.join(message.conversation_id))
+            while not place.first.wait(min(GLANCE_S, max(0.0, deadline - time.monotonic()))):
+                if gone():
+                    raise Cancelled("The client went away before its turn.")
+                if time.monotonic() >= deadline:
+                    raise DeadlineExceeded(
+                        "An earlier message of this conversation is still being answered; try again."
+                    )
+            history = _history(store, message)
+            stored = _stored(history, message)
+            if stored is not None:
+                return Answer(self._format, store, message, gone, stored, None, None, stack.pop_all())
+            prompt = self._format.encode([*turns(history), message.text])
+            generation = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
+            stack.callback(generation.cancel)
+            return Answer(self._format, store, message, gone, None, prompt, generation, stack.pop_all())
+
+
+class Answer:
+    """A message being answered: a context manager; to leave it early stops the work and stores nothing.
+
+    Either `pieces` is read to its end or `reply` is called.
+    """
+
+    def __init__(
+        self,
+        prompt_format: PromptFormat,
+        store: MemoryStore,
+        message: Message,
+        gone: Callable[[], bool],
+        stored: Exchange | None,
+        prompt: Prompt | None,
+        generation: Generation | None,
+        held: ExitStack,
+    ) -> None:
+        self._format = prompt_format
+        self._store = store
+        self._message = message
+        self._gone = gone
+        self._reply = None if stored is None else Reply(stored, None)
+        self._prompt = prompt
+        self._generation = generation
+        self._held = held
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the work, if there still is any, and let the conversation's next message forward."""
+        self._held.close()
+
+    def pieces(self) -> Iterator[str]:
+        """Text of the reply as soon as it is certain; joined, the pieces are the whole reply.
+
+        The last piece comes when the reply has been stored. An empty one means that there is nothing new yet.
+
+        Raises:
+            ServiceError: there will be no reply; nothing is stored.
+        """
+        sent = ""
+        known = 0
+        while self._reply is None and self._generation is not None and not self._generation.done:
+            settled = self._wait(known)
+            if self._generation.done:
+                break
+            known = len(settled)
+            text = self._format.certain(settled)
+            yield text[len(sent) :]
+            sent = text
+        yield self.reply().exchange.reply[len(sent) :]
+
+    def reply(self) -> Reply:
+        """Wait for the reply and store it with its message.
+
+        Raises:
+            ServiceError: there will be no reply; nothing is stored.
+        """
+        if self._reply is None:
+            assert self._generation is not None
+            while not self._generation.done:
+                self._wait(None)
+            self._reply = self._store_reply(self._generation)
+        return self._reply
+
+    def _wait(self, known: int | None) -> list[int]:
+        assert self._generation is not None
+        if self._gone():
+            raise Cancelled("The client went away before its reply was complete.")
+        return self._generation.wait(GLANCE_S, known=known)
+
+    def _store_reply(self, generation: Generation) -> Reply:
+        assert self._prompt is not None
+        ids = generation.wait(0)
+        exchange = Exchange(
+            message=self._message.text,
+            reply=self._format.decode(ids),
+            prompt_tokens=len(self._prompt.ids),
+            completion_tokens=self._format.count(ids),
+            truncated_turns=self._prompt.truncated_turns,
+            key=self._message.key,
         )
+        if self._message.fresh or self._message.conversation_id in self._store:
+            self._store.append(self._message.conversation_id, exchange)
+        return Reply(exchange, generation.timing)
+
+
+def _history(store: MemoryStore, message: Message) -> list[Exchange]:
+    try:
+        return store.exchanges(message.conversation_id)
+    except UnknownConversation:
+        if message.fresh:
+            return []
+        raise
+
+
+def _stored(history: list[Exchange], message: Message) -> Exchange | None:
+    """The reply that a retry has got before."""
+    for exchange in history if message.key else ():
+        if exchange.key == message.key:
+            if exchange.message != message.text:
+                raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")
+            return exchange
+    return None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TURN_SEPARATOR = "  "
+# " n't", the longest of what transformers draws to the word before it.
+LONGEST_CLEANED = 4
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -66,6 +68,18 @@ class PromptFormat:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply, special tokens left out."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def certain(self, ids: Sequence[int]) -> str:
+        """What the text of a reply begins with, whatever follows its first tokens `ids`.
+
+        Half characters and space at the end are held back, and where the tokenizer takes the space before some signs
+        away, so is a last short word that it may yet change.
+        """
+        text = self.decode(ids).rstrip("\ufffd").rstrip()
+        if self._tokenizer.clean_up_tokenization_spaces:
+            space = text.rfind(" ", max(0, len(text) - LONGEST_CLEANED))
+            text = text[:space].rstrip() if space >= 0 else text
+        return text
 
     def count(self, ids: Sequence[int]) -> int:
         """Tokens of a reply as a user counts them: special tokens left out."""

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from service.errors import DeadlineExceeded, UnknownConversation
-
-ID_BYTES = 16
-
-
-def new_id() -> str:
-    """A fresh conversation id, 128 random bits: whoever does not know it cannot guess it."""
-    return secrets.token_urlsafe(ID_BYTES)
+from service.chat.conversation import Exchange, new_id
+from service.errors import UnknownConversation
 
 
 @dataclass
 class _Entry:
-    turns: list[str] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     touched: float = 0.0
 
 
@@ -34,7 +26,7 @@ class MemoryStore:
         self._ttl_s = ttl_s
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._lines: dict[str, deque[threading.Event]] = {}
+        self._opened: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -47,8 +39,8 @@ class MemoryStore:
             self._expire()
             return conversation_id in self._entries
 
-    def turns(self, conversation_id: str) -> list[str]:
-        """Turns of a conversation, oldest first, the user's and the bot's in turn; reading it counts as using it.
+    def exchanges(self, conversation_id: str) -> list[Exchange]:
+        """Exchanges of a conversation, oldest first; reading it counts as using it.
 
         Raises:
             UnknownConversation: there is none of that id.
@@ -62,14 +54,14 @@ class MemoryStore:
             entry = self._entries[conversation_id]
             entry.touched = self._clock()
             self._entries.move_to_end(conversation_id)
-            return list(entry.turns)
+            return list(entry.exchanges)
 
-    def append(self, conversation_id: str, *turns: str) -> None:
-        """Add turns to a conversation, making it when it is new; the least recently used one makes room."""
+    def append(self, conversation_id: str, exchange: Exchange) -> None:
+        """Add to a conversation, making it when it is new; the least recently used one makes room."""
         with self._lock:
             self._expire()
             entry = self._entries.setdefault(conversation_id, _Entry())
-            entry.turns.extend(turns)
+            entry.exchanges.append(exchange)
             entry.touched = self._clock()
             self._entries.move_to_end(conversation_id)
             while len(self._entries) > self._capacity:
@@ -81,33 +73,22 @@ class MemoryStore:
         Raises:
             UnknownConversation: there is none of that id.
         """
-        self.turns(conversation_id)
+        self.exchanges(conversation_id)
         with self._lock:
             self._entries.pop(conversation_id, None)
 
-    @contextmanager
-    def turn(self, conversation_id: str, *, timeout_s: float) -> Iterator[None]:
-        """Hold a conversation for one exchange, so that its messages are answered in the order they came.
+    def opened_by(self, key: str) -> str:
+        """The id of the conversation that a request of this key opens: a fresh one the first time, then the same.
 
-        Raises:
-            DeadlineExceeded: an earlier message of the conversation is still being answered after `timeout_s`.
+        Args:
+            key: the client's name for the request; as hard to guess as an id, since it stands for one.
         """
-        first = threading.Event()
         with self._lock:
-            line = self._lines.setdefault(conversation_id, deque())
-            line.append(first)
-            line[0].set()
-        try:
-            if not first.wait(timeout_s):
-                raise DeadlineExceeded("An earlier message of this conversation is still being answered; try again.")
-            yield
-        finally:
-            with self._lock:
-                line.remove(first)
-                if line:
-                    line[0].set()
-                else:
-                    del self._lines[conversation_id]
+            conversation_id = self._opened.pop(key, None) or new_id()
+            self._opened[key] = conversation_id
+            while len(self._opened) > self._capacity:
+                self._opened.popitem(last=False)
+            return conversation_id
 
     def _expire(self) -> None:
         oldest = self._clock() - self._ttl_s

@@ -1,14 +1,13 @@
-"""An exported model as the engine drives it: one reply at a time."""
+"""An exported model as the engine drives it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence as Ids
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.engine.batch import Batch
 from service.engine.model import ORTBlenderbotForConditionalGeneration
-from service.engine.sequence import Sequence
+from service.engine.settings import DecodingSettings
 
 
 @dataclass(frozen=True)
@@ -23,23 +22,14 @@ class ChatModel:
     network: ORTBlenderbotForConditionalGeneration
     window: int
 
-    def generate(self, source: Ids[int], *, max_time_s: float) -> list[int]:
-        """Decode one reply by the model's own generation settings.
+    @property
+    def settings(self) -> DecodingSettings:
+        """How the model decodes by itself."""
+        return self.network.settings
 
-        Args:
-            source: token ids of the history, at most `window`, ending in the end token.
-            max_time_s: seconds after which decoding stops where it is.
-
-        Returns:
-            Token ids of the reply, start and end tokens included.
-        """
-        end = time.monotonic() + max_time_s
-        sequence = Sequence(list(source), self.network.settings)
-        batch = self.network.batch()
-        batch.add(sequence)
-        while len(batch) and time.monotonic() < end:
-            batch.step()
-        return sequence.result
+    def batch(self) -> Batch:
+        """An empty running batch for replies that are as long as the model's own at most."""
+        return self.network.batch(self.settings.max_length)
 
 
 def load(folder: Path, *, threads: int = 0) -> ChatModel:

@@ -1,126 +1,135 @@
-"""One thread that owns the model and answers requests in the order they came."""
+"""One thread that owns the model and writes the replies of many requests together."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from collections.abc import Sequence as Ids
 from typing import Protocol
 
-from service.errors import DeadlineExceeded, NotReady, Overloaded
+from service.engine.generation import Generation
+from service.engine.scheduler import Scheduler, Steps
+from service.engine.sequence import Sequence
+from service.engine.settings import DecodingSettings
+from service.errors import EngineStopped, NotReady
 
 logger = logging.getLogger(__name__)
 
 
-class Generator(Protocol):
-    """What the engine needs of a model."""
+class Model(Protocol):
+    """What the engine needs of a model; see `service.engine.chat_model.ChatModel`."""
 
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
-        """Token ids of a reply to `source`, start and end tokens included; cut short after `max_time_s` seconds."""
-        ...
+    @property
+    def settings(self) -> DecodingSettings: ...
 
-
-@dataclass(frozen=True)
-class Generation:
-    """A finished reply.
-
-    Attributes:
-        ids: token ids of the reply, start and end tokens included.
-        queue_s: seconds from submission to the start of the work.
-        decode_s: seconds of work.
-    """
-
-    ids: list[int]
-    queue_s: float
-    decode_s: float
-
-
-@dataclass
-class _Request:
-    source: Sequence[int]
-    submitted: float
-    deadline: float
-    future: Future[Generation] = field(default_factory=Future)
+    def batch(self) -> Steps: ...
 
 
 class Engine:
     """Serves a model to many threads.
 
-    Two callers on the model's thread pool would slow each other down, so one thread does all the work.
+    Two callers on the model's thread pool would slow each other down, so one thread does all the work. It sleeps while
+    there is nothing to do. Should it ever die, every request fails, `alive` turns false and `on_death` is told: the
+    state of the model is not known then, and the process should end.
     """
 
-    def __init__(self, model: Generator, *, queue_size: int) -> None:
-        self._model = model
-        self._requests: queue.Queue[_Request | None] = queue.Queue()
-        self._queue_size = queue_size
-        self._waiting = 0
-        self._lock = threading.Lock()
+    def __init__(
+        self, model: Model, *, queue_size: int, most_rows: int, on_death: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """
+        Args:
+            model: in memory.
+            queue_size: requests that may wait for rows.
+            most_rows: rows (beams times requests) of one step.
+            on_death: called with one sentence, from the dying thread.
+        """
+        self._settings = model.settings
+        self._scheduler = Scheduler(model.batch, most_rows=most_rows, most_waiting=queue_size)
+        self._on_death = on_death
         self._closed = False
-        self._mean_work_s = 1.0
-        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._dead = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def generate(self, source: Sequence[int], *, timeout_s: float) -> Generation:
-        """Wait for a reply.
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still works."""
+        return not self._dead
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for rows."""
+        return self._scheduler.waiting
+
+    @property
+    def running(self) -> int:
+        """Requests whose replies are being written."""
+        return self._scheduler.running
+
+    @property
+    def rows(self) -> int:
+        """Rows (beams times requests) that the running replies take."""
+        return self._scheduler.rows
+
+    @property
+    def retry_after_s(self) -> int:
+        """Seconds after which a refused request should come again."""
+        return self._scheduler.retry_after_s
+
+    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> Generation:
+        """Ask for a reply.
 
         Args:
             source: token ids of the history, ending in the end token.
             timeout_s: seconds after which the request is dropped and its work stopped.
+            settings: how it is decoded; None takes the model's own.
 
         Raises:
             Overloaded: too many requests wait already.
-            DeadlineExceeded: no reply within `timeout_s`.
             NotReady: the engine was closed.
+            EngineStopped: its thread has died.
         """
-        now = time.monotonic()
-        request = _Request(source, now, now + timeout_s)
-        with self._lock:
+        sequence = Sequence(list(source), settings or self._settings)
+        generation = Generation(sequence, deadline=time.monotonic() + timeout_s)
+        with self._wake:
+            if self._dead:
+                raise EngineStopped("The engine has stopped; the service must be started again.")
             if self._closed:
                 raise NotReady("The service is shutting down; try again in a moment.")
-            if self._waiting >= self._queue_size:
-                seconds = max(1, round(self._waiting * self._mean_work_s))
-                raise Overloaded(
-                    f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds
-                )
-            self._waiting += 1
-            self._requests.put(request)
-        try:
-            return request.future.result(timeout=timeout_s)
-        except TimeoutError:
-            if request.future.cancel():
-                with self._lock:
-                    self._waiting -= 1
-            raise DeadlineExceeded("There was no reply in time; try again.") from None
+            self._scheduler.submit(generation)
+            self._wake.notify()
+        return generation
 
     def close(self) -> None:
         """Refuse new requests, finish those that were accepted, and end the thread."""
-        with self._lock:
+        with self._wake:
             self._closed = True
-        self._requests.put(None)
+            self._wake.notify()
         self._thread.join()
 
-    def _serve(self) -> None:
-        while (request := self._requests.get()) is not None:
-            if request.future.set_running_or_notify_cancel():
-                with self._lock:
-                    self._waiting -= 1
-                self._answer(request)
-
-    def _answer(self, request: _Request) -> None:
-        started = time.monotonic()
+    def _run(self) -> None:
         try:
-            ids = self._model.generate(request.source, max_time_s=max(0.0, request.deadline - started))
-        except Exception as error:
-            logger.exception("a reply failed")
-            request.future.set_exception(error)
-            return
-        finished = time.monotonic()
-        if finished >= request.deadline:
-            request.future.set_exception(TimeoutError())
-            return
-        self._mean_work_s += 0.2 * (finished - started - self._mean_work_s)
-        request.future.set_result(Generation(ids, started - request.submitted, finished - started))
+            while self._has_work():
+                self._advance()
+        except BaseException as error:
+            logger.critical("the engine's thread died", exc_info=error)
+            with self._wake:
+                self._dead = True
+            self._scheduler.fail_all(lambda: EngineStopped("The engine stopped before the reply was complete."))
+            self._on_death(f"The engine stopped ({type(error).__name__}: {error}).")
+
+    def _has_work(self) -> bool:
+        """Sleep until there is something to do; False when there will never be."""
+        scheduler = self._scheduler
+        with self._wake:
+            self._wake.wait_for(lambda: scheduler.waiting or scheduler.running or self._closed)
+            return bool(scheduler.waiting or scheduler.running)
+
+    def _advance(self) -> None:
+        try:
+            self._scheduler.advance()
+        except Exception:
+            logger.exception("a step failed, and with it the replies in it")

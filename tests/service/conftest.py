@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -19,7 +19,6 @@ from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.config import ServiceConfig
 from service.engine import manifest
-from service.engine.engine import Engine
 from service.runtime import Runtime, ServedModel
 from tests.service.fakes import FakeEngine
 
@@ -61,14 +60,17 @@ def served(short_export: Path) -> ServedModel:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
+def engine() -> Iterator[FakeEngine]:
+    engine = FakeEngine()
+    yield engine
+    engine.gate.set()
+    engine.close()
 
 
 @pytest.fixture
 def faked(served: ServedModel, engine: FakeEngine, prompt_format: PromptFormat) -> ServedModel:
     """The served model with the fake engine in place of the real one."""
-    return dataclasses.replace(served, chatbot=Chatbot(cast(Engine, engine), prompt_format))
+    return dataclasses.replace(served, chatbot=Chatbot(engine, prompt_format))
 
 
 @pytest.fixture

@@ -1,80 +1,117 @@
-"""Engines and models without a network behind them, obeying the interfaces of the real ones."""
+"""A model without a network behind it, and engines around it, obeying the interfaces of the real ones."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Sequence as Ids
 
-from service.engine.engine import Generation
+import numpy as np
+
+from service.engine.engine import Engine
+from service.engine.generation import Generation
+from service.engine.sequence import Sequence
+from service.engine.settings import DecodingSettings
 
 REPLY = [1, 72, 76, 2]
+VOCABULARY = 300
+STEP_S = 0.002
 
 
-class FixedModel:
-    """A model that always says the same."""
-
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
-        return list(REPLY)
-
-
-class FailingModel:
-    """A model that fails for every source that holds `poison`, and answers the others."""
-
-    def __init__(self, poison: int) -> None:
-        self._poison = poison
-
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
-        if self._poison in source:
-            raise RuntimeError("the secret reason")
-        return list(REPLY)
-
-
-class GatedModel:
-    """A model that waits in the middle of each reply until the gate is open or the time is over.
+class FakeModel:
+    """A model that always says `REPLY`, one token a step, and notes what it is asked.
 
     Attributes:
-        gate: lets replies through once it is set.
-        begun: released once for each reply that has begun.
-        sources: what was asked, in the order of the work.
+        settings: greedy, or of as many beams as `beams` says.
+        gate: while it is shut, steps bring no token.
+        sources: what was encoded, in order.
+        steps: number of sequences in each step that brought tokens.
+        poison: a source that holds this token fails the step.
+        encode_s: seconds that the encoder takes.
+        death: raised in place of the next step, whatever it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, beams: int = 1, reply: Ids[int] = REPLY, encode_s: float = 0.0) -> None:
+        self.settings = DecodingSettings(num_beams=beams, max_length=max(12, len(reply)))
+        self.reply = list(reply)
         self.gate = threading.Event()
-        self.begun = threading.Semaphore(0)
+        self.gate.set()
         self.sources: list[list[int]] = []
+        self.steps: list[int] = []
+        self.poison: int | None = None
+        self.encode_s = encode_s
+        self.death: BaseException | None = None
+        self.begun = threading.Semaphore(0)
 
-    def generate(self, source: Sequence[int], *, max_time_s: float) -> list[int]:
-        self.sources.append(list(source))
-        self.begun.release()
-        self.gate.wait(max_time_s)
-        return list(REPLY)
+    def batch(self) -> FakeBatch:
+        return FakeBatch(self)
 
     def wait_begun(self) -> None:
         """Wait until one more reply has begun."""
         assert self.begun.acquire(timeout=10), "no reply began"
 
 
-class FakeEngine:
-    """An engine that waits for its gate, open from the start, and then gives a fixed reply or raises `error`.
+class FakeBatch:
+    """The running batch of a `FakeModel`."""
+
+    def __init__(self, model: FakeModel) -> None:
+        self._model = model
+        self.sequences: list[Sequence] = []
+
+    def add(self, sequence: Sequence) -> None:
+        time.sleep(self._model.encode_s)
+        self._model.sources.append(sequence.source.tolist())
+        self.sequences.append(sequence)
+        self._model.begun.release()
+
+    def remove(self, sequence: Sequence) -> None:
+        self.sequences.remove(sequence)
+
+    def step(self) -> list[Sequence]:
+        model = self._model
+        time.sleep(STEP_S)
+        if model.death is not None:
+            raise model.death
+        if any(model.poison in sequence.source for sequence in self.sequences):
+            raise RuntimeError("the secret reason")
+        if not model.gate.is_set():
+            return []
+        model.steps.append(len(self.sequences))
+        finished = []
+        for sequence in self.sequences:
+            rows, length = sequence.search.tokens.shape
+            scores = np.tile(-50 - np.arange(VOCABULARY, dtype=np.float32), (rows, 1))
+            scores[:, model.reply[min(length, len(model.reply) - 1)]] = 0.0
+            sequence.search.advance(scores)
+            if sequence.finished:
+                finished.append(sequence)
+        for sequence in finished:
+            self.sequences.remove(sequence)
+        return finished
+
+
+class FakeEngine(Engine):
+    """The real engine on a `FakeModel`, which can be made to refuse.
 
     Attributes:
-        error: raised in place of the reply, when it is set.
+        model: what it serves.
+        error: raised in place of accepting a request, when it is set.
         gate: lets replies through while it is set.
         begun: released once for each request.
     """
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.gate = threading.Event()
-        self.gate.set()
+    def __init__(self, model: FakeModel | None = None, *, queue_size: int = 32, most_rows: int = 40) -> None:
+        self.model = model or FakeModel()
+        self.error: Exception | None = None
+        self.gate = self.model.gate
         self.begun = threading.Semaphore(0)
+        super().__init__(self.model, queue_size=queue_size, most_rows=most_rows)
 
-    def generate(self, source: Sequence[int], *, timeout_s: float) -> Generation:
+    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> Generation:
         self.begun.release()
-        assert self.gate.wait(10), "the gate stayed shut"
         if self.error is not None:
             raise self.error
-        return Generation(list(REPLY), 0.0, 0.0)
+        return super().submit(source, timeout_s=timeout_s, settings=settings)
 
     def wait_begun(self) -> None:
         """Wait until one more request has come."""

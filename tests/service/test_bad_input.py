@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.chat.store import new_id
+from service.chat.conversation import Exchange, new_id
 from service.config import ServiceConfig
 from service.runtime import Runtime, ServedModel
 from tests.service.conftest import Application
@@ -137,7 +137,8 @@ def test_unusual_text_gets_a_reply_and_is_remembered_as_it_came(client: FlaskCli
 def test_five_hundred_turns_of_history_get_a_reply(served: ServedModel) -> None:
     runtime = Runtime(ServiceConfig(), served)
     session = new_id()
-    runtime.store.append(session, *(f"turn {number} with <mask> and </s>" for number in range(500)))
+    for number in range(250):
+        runtime.store.append(session, Exchange(f"message {number} with <mask>", f"reply {number} with </s>"))
     content = ask_json(create_app(runtime).test_client(), "And now?", session_id=session)
     assert content["usage"]["prompt_tokens"] <= 128
     assert content["truncated_turns"] > 450

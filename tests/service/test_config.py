@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 
 import pytest
 
@@ -17,7 +18,10 @@ GOOD_VALUES: dict[str, tuple[str, object]] = {
     "--host": ("0.0.0.0", "0.0.0.0"),
     "--port": ("8080", 8080),
     "--threads": ("3", 3),
+    "--rows": ("20", 20),
     "--queue": ("7", 7),
+    "--client-limit": ("30", 30),
+    "--trusted-proxies": ("10.0.0.1, 192.168.0.0/16", (ip_network("10.0.0.1"), ip_network("192.168.0.0/16"))),
     "--deadline": ("1.5", 1.5),
     "--drain-timeout": ("0", 0.0),
     "--max-body": ("4096", 4096),
@@ -31,7 +35,10 @@ WRONG_VALUES = {
     "--host": [" "],
     "--port": ["http", "65536", "-1", "5000.5", "9" * 5000],
     "--threads": ["-1", "many"],
+    "--rows": ["0", "all"],
     "--queue": ["0", "1e3"],
+    "--client-limit": ["-1", "30/minute"],
+    "--trusted-proxies": ["proxy.example", "10.0.0.1/8", "10.0.0"],
     "--deadline": ["0", "nan", "inf", "soon"],
     "--drain-timeout": ["-0.1", "1 minute"],
     "--max-body": ["255", "64K"],

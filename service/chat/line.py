@@ -1,0 +1,70 @@
+"""Messages of one conversation are answered one after the other, in the order they came."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+
+from service.errors import Overloaded
+
+# Messages of one conversation that may wait; each takes a thread.
+LONGEST_LINE = 8
+
+
+class Lines:
+    """One line of waiting messages for each conversation that is being answered. Safe for many threads."""
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._lines: dict[str, deque[Place]] = {}
+        self._lock = threading.Lock()
+
+    def join(self, conversation_id: str) -> Place:
+        """Stand in line; the place is a context manager that must be left.
+
+        Raises:
+            Overloaded: the line is full.
+        """
+        with self._lock:
+            line = self._lines.setdefault(conversation_id, deque())
+            if len(line) > self._longest:
+                raise Overloaded(
+                    "Too many messages of this conversation are waiting; send the next one when its reply has come."
+                )
+            place = Place(self, conversation_id)
+            line.append(place)
+            line[0].first.set()
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Let the next one forward."""
+        with self._lock:
+            line = self._lines[place.conversation_id]
+            line.remove(place)
+            if line:
+                line[0].first.set()
+            else:
+                del self._lines[place.conversation_id]
+
+
+class Place:
+    """A place in a line.
+
+    Attributes:
+        conversation_id: whose line.
+        first: set once everyone before it has left.
+    """
+
+    def __init__(self, lines: Lines, conversation_id: str) -> None:
+        self.conversation_id = conversation_id
+        self.first = threading.Event()
+        self._lines = lines
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.leave(self)

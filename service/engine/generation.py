@@ -1,0 +1,122 @@
+"""One reply under way, between the thread that asked for it and the engine's thread that writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from service.engine.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of a reply went, in seconds.
+
+    Attributes:
+        queue_s: waiting for a place in the running batch.
+        encode_s: the encoder.
+        decode_s: from there to the last token, beside other replies.
+    """
+
+    queue_s: float
+    encode_s: float
+    decode_s: float
+
+
+class Generation:
+    """A reply that the engine has accepted.
+
+    The thread that asked calls `wait` and `cancel`; the engine's thread calls the rest.
+    """
+
+    def __init__(self, sequence: Sequence, *, deadline: float) -> None:
+        """
+        Args:
+            sequence: source and settings.
+            deadline: on the monotonic clock; work on the reply stops then.
+        """
+        self.sequence = sequence
+        self.deadline = deadline
+        self.cancelled = False
+        self.work_s = 0.0
+        self._submitted = time.monotonic()
+        self._begun = self._encoded = self._ended = self._submitted
+        self._settled: list[int] = []
+        self._error: Exception | None = None
+        self._done = False
+        self._watched = False
+        self._change = threading.Condition()
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply is complete or has failed."""
+        return self._done
+
+    @property
+    def timing(self) -> Timing:
+        """Of a reply that is done."""
+        return Timing(self._begun - self._submitted, self._encoded - self._begun, self._ended - self._encoded)
+
+    def wait(self, timeout_s: float, *, known: int | None = None) -> list[int]:
+        """Wait until the reply is done, or for more of it.
+
+        Args:
+            timeout_s: longest wait.
+            known: come back as soon as more than so many tokens are settled; None waits for the end.
+
+        Returns:
+            The tokens that the finished reply is certain to begin with, start token first: all of them once it is done.
+
+        Raises:
+            ServiceError: the reply failed.
+        """
+        with self._change:
+            self._watched = self._watched or known is not None
+            self._change.wait_for(
+                lambda: self._done or (known is not None and len(self._settled) > known), max(0.0, timeout_s)
+            )
+            if self._error is not None:
+                raise self._error
+            return self._settled
+
+    def cancel(self) -> None:
+        """Let the engine drop the reply before its next step; nothing happens to one that is done."""
+        self.cancelled = True
+
+    def begin(self) -> None:
+        """Note that the encoder starts."""
+        self._begun = self._encoded = time.monotonic()
+
+    def encoded(self) -> None:
+        """Note that the encoder is through."""
+        self._encoded = time.monotonic()
+
+    def publish(self) -> None:
+        """Show the tokens that are settled by now, if anyone has asked for them."""
+        if not self._watched:
+            return
+        settled = self.sequence.settled
+        if len(settled) > len(self._settled):
+            with self._change:
+                self._settled = settled
+                self._change.notify_all()
+
+    def finish(self) -> None:
+        """Hand over the finished reply."""
+        self._end(None)
+
+    def fail(self, error: Exception) -> None:
+        """End without a reply."""
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        with self._change:
+            if self._done:
+                return
+            self._ended = time.monotonic()
+            self._error = error
+            if error is None:
+                self._settled = self.sequence.result
+            self._done = True
+            self._change.notify_all()
