@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import sys
 import warnings
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from transformers import BlenderbotForConditionalGeneration
 
 ENCODER = "encoder_model.onnx"
@@ -24,7 +26,7 @@ TASK = "text2text-generation-with-past"
 def convert(model: BlenderbotForConditionalGeneration, folder: Path) -> None:
     """Write encoder, first-step decoder and later-step decoder as three fp32 ONNX files into `folder`.
 
-    One graph after the other, with the memory of each given back before the next.
+    One graph after the other, with the memory of each given back before the next. The model cannot be used any more.
     """
     from optimum.exporters.onnx import export
     from optimum.exporters.tasks import TasksManager
@@ -32,48 +34,35 @@ def convert(model: BlenderbotForConditionalGeneration, folder: Path) -> None:
 
     constructor = TasksManager.get_exporter_config_constructor("onnx", model=model, task=TASK)
     parts = get_encoder_decoder_models_for_export(model, constructor(model.config))
+    _transpose_weights(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, (part, config) in parts.items():
-            path = folder / f"{name}.onnx"
-            export(part, config, path, opset=config.DEFAULT_ONNX_OPSET, do_constant_folding=False)
+            # It runs the graph, with its weights three times in memory, for output sizes that the tracer knows already.
+            config.fix_dynamic_axes = lambda *_, **__: None
+            export(part, config, folder / f"{name}.onnx", opset=config.DEFAULT_ONNX_OPSET, do_constant_folding=False)
             release_memory()
-            fold_weights(path)
-            release_memory()
 
 
-def fold_weights(path: Path) -> None:
-    """Replace weights that the graph transposes or copies when it runs by weights that are stored that way, in place.
+def _transpose_weights(model: BlenderbotForConditionalGeneration) -> None:
+    """Keep the matrices of linear layers as ONNX does, [in, out].
 
-    The exporter of torch can do it too, at the price of a second copy of all weights in memory.
+    The exporter of torch would otherwise write a node that transposes each when the graph runs, or, when it is told to
+    fold those nodes, hold two copies of all weights.
     """
-    import numpy as np
-    import onnx
+    import torch
 
-    model = onnx.load(path)
-    graph = model.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    alias: dict[str, str] = {}
-    kept = []
-    for node in graph.node:
-        inputs = [alias.get(name, name) for name in node.input]
-        source = tensors.get(inputs[0]) if inputs else None
-        if node.op_type == "Identity" and source is not None:
-            alias[node.output[0]] = source.name
-        elif node.op_type == "Transpose" and source is not None and len(source.dims) == 2:
-            array = np.ascontiguousarray(onnx.numpy_helper.to_array(source).T)
-            tensors[node.output[0]] = onnx.numpy_helper.from_array(array, node.output[0])
-        else:
-            node.input[:] = inputs
-            kept.append(node)
-    used = {name for node in kept for name in node.input} | {output.name for output in graph.output}
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept)
-    for name in list(tensors):
-        if name in used:
-            graph.initializer.append(tensors[name])
-        del tensors[name]
-    onnx.save(model, path)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.weight = torch.nn.Parameter(layer.weight.detach().t().contiguous(), requires_grad=False)
+            layer.forward = functools.partial(_linear, layer)
+
+
+def _linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    product = torch.matmul(x, layer.weight)
+    return product if layer.bias is None else product + layer.bias
 
 
 def merge(folder: Path) -> onnx.ModelProto:

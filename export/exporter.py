@@ -58,8 +58,8 @@ def run(config: ExportConfig, progress: Progress) -> Path:
                 scheme = quantizer.scheme_for(config.quantization, model.config.d_model)
             with progress.stage("Build the fused decoder"):
                 for name, build in FUSED_GRAPHS.items():
-                    graph = build(model, scheme)
-                    weights.save(graph.model, name, graph.joined)
+                    _save_fused(build(model, scheme), name, weights)
+                converter.release_memory()
             with progress.stage("Convert to ONNX"):
                 converter.convert(model, work)
                 _save_settings(model, tokenizer, work)
@@ -82,6 +82,10 @@ def run(config: ExportConfig, progress: Progress) -> Path:
             output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
     return config.output_dir
+
+
+def _save_fused(graph: FusedGraph, name: str, weights: WeightFile) -> None:
+    weights.save(graph.model, name, graph.joined)
 
 
 def _save_settings(model: BlenderbotForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
