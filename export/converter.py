@@ -55,7 +55,7 @@ def _transpose_weights(model: BlenderbotForConditionalGeneration) -> None:
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
             layer.weight = torch.nn.Parameter(layer.weight.detach().t().contiguous(), requires_grad=False)
-            layer.forward = functools.partial(_linear, layer)
+            layer.forward = functools.partial(_linear, layer)  # type: ignore[method-assign]
 
 
 def _linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.graph_builder import FusedGraph, GraphBuilder
-from export.quantizer import WeightScheme
+from export.quantizer import OUTPUT_PROJECTION, WeightScheme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ DECODER_STEP = "decoder_step.onnx"
 LAYER_NORM_EPSILON = 1e-5
 
 
-def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme | None) -> FusedGraph:
+def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme) -> FusedGraph:
     """Encoder output to the keys and values of every cross-attention.
 
     Inputs: last_hidden_state float32 [request, source, d_model].
@@ -56,7 +56,7 @@ def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     return graph.build("cross_states")
 
 
-def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme | None) -> FusedGraph:
+def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme) -> FusedGraph:
     """One token for every row.
 
     Inputs:
@@ -169,9 +169,12 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         following = "model.decoder.layer_norm" if last else f"model.decoder.layers.{layer + 1}.self_attn_layer_norm"
         normalized, hidden = residual_norm(update, hidden, f"{prefix}.fc2.bias", following)
 
-    bits = scheme.output_projection_bits if scheme else None
     logits = graph.linear(
-        normalized, weights["lm_head.weight"], weights["final_logits_bias"].reshape(-1), "logits", bits
+        normalized,
+        weights["lm_head.weight"],
+        weights["final_logits_bias"].reshape(-1),
+        "logits",
+        layer=OUTPUT_PROJECTION,
     )
     graph.node("LogSoftmax", [logits], "log_probabilities", axis=-1)
     for name in ("logits", "log_probabilities"):

@@ -19,6 +19,7 @@ from export.checkpoint import Checkpoint
 from export.config import ExportConfig, Quantization, default_output_dir
 from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph, decoder_step_graph
 from export.errors import VerificationError
+from export.graph_builder import FusedGraph
 from export.parity import TIE_TOLERANCE
 from export.weights import WeightFile
 from service.engine import manifest
@@ -65,7 +66,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
                 _save_settings(model, tokenizer, work)
                 del model
                 converter.release_memory()
-            if scheme is not None:
+            if config.quantization is not Quantization.NONE:
                 with progress.stage(f"Quantise the weights to {config.quantization}"):
                     for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
                         quantizer.quantize(work / name, scheme)
@@ -144,7 +145,7 @@ def _write_manifest(
         source=checkpoint.source,
         revision=checkpoint.revision,
         notice=str(settings.get("notice", "")),
-        quantization={"precision": config.quantization.value, **(scheme.describe() if scheme else {})},
+        quantization={"precision": config.quantization.value, **scheme.describe()},
         versions={package: version(package) for package in VERSIONED_PACKAGES},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verification=verification,

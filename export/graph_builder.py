@@ -35,10 +35,10 @@ class GraphBuilder:
     """Collects nodes and initialisers of one graph; most methods add one and return the name of what it gives.
 
     Args:
-        scheme: how weight matrices are stored; None keeps them in fp32.
+        scheme: how weight matrices are stored.
     """
 
-    def __init__(self, scheme: WeightScheme | None) -> None:
+    def __init__(self, scheme: WeightScheme) -> None:
         self._scheme = scheme
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
@@ -85,7 +85,7 @@ class GraphBuilder:
         weight: NDArray[np.float32],
         bias: NDArray[np.float32] | None,
         output: str,
-        bits: int | None = None,
+        layer: str = "",
     ) -> str:
         """Product with a weight matrix.
 
@@ -94,16 +94,16 @@ class GraphBuilder:
             weight: [N, K], as torch keeps it.
             bias: [N], added to the product; None adds nothing.
             output: name of the product [..., N].
-            bits: bits per weight; None takes those of the scheme.
+            layer: what the scheme knows it as; empty for the last part of `output`.
         """
         rows, columns = weight.shape
-        if self._scheme is None:
+        bits = self._scheme.bits(layer or output.rsplit(".", 1)[-1])
+        if bits is None:
             product = output if bias is None else f"{output}.product"
             self.node("MatMul", [x, self.constant(f"{output}.weight", weight.T)], product)
             if bias is not None:
                 self.node("Add", [product, self.constant(f"{output}.bias", bias)], output)
             return output
-        bits = bits or self._scheme.bits
         packed, scales = quantize_matrix(weight, self._scheme, bits)
         inputs = [x, self.constant(f"{output}.weight", packed), self.constant(f"{output}.scales", scales)]
         if bias is not None:
@@ -127,7 +127,7 @@ class GraphBuilder:
         outputs: Sequence[str],
     ) -> list[str]:
         """Several products of the same activations: one product and a split where weights are quantised by rows."""
-        if self._scheme is None:
+        if self._scheme.bits(outputs[0].rsplit(".", 1)[-1]) is None:
             return [self.linear(x, w, b, name) for w, b, name in zip(weights, biases, outputs, strict=True)]
         joined = self.linear(x, np.concatenate(weights), np.concatenate(biases), f"{outputs[0]}.joined")
         rows = [w.shape[0] for w in weights]

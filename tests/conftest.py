@@ -12,6 +12,9 @@ from tests.export_child import exported
 
 TINY = Shape(vocab_size=300, d_model=128, encoder_layers=2, decoder_layers=3, heads=4, ffn=256, positions=128)
 
+# As wide as models must be to have all their matrices quantised.
+WIDE = Shape(vocab_size=300, d_model=1024, encoder_layers=1, decoder_layers=2, heads=16, ffn=512, positions=64)
+
 
 def pytest_configure() -> None:
     """Run torch on one thread, here and in child processes: threads that wait for each other slow tiny models down."""
@@ -36,3 +39,11 @@ def tiny_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 def tiny_fp32_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny checkpoint exported without quantisation."""
     return exported(tiny_checkpoint, tmp_path_factory.mktemp("fp32") / "tiny-fp32", "none")
+
+
+@pytest.fixture(scope="session")
+def wide_exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A wide checkpoint with 8-bit and with 4-bit weights."""
+    folder = tmp_path_factory.mktemp("wide")
+    write_checkpoint(folder / "checkpoint", shape=WIDE)
+    return {bits: exported(folder / "checkpoint", folder / bits, bits) for bits in ("int8", "int4")}

@@ -113,17 +113,17 @@ def test_the_manifest_names_the_source_and_the_versions_that_made_the_export(
 
 
 @pytest.mark.parametrize(
-    ("fixture", "precision", "bits"),
+    ("fixture", "precision", "outer_bits"),
     [("tiny_fp32_export", "none", None), ("tiny_export", "int8", 8), ("tiny_int4_export", "int4", 4)],
 )
 def test_the_manifest_says_how_the_weights_are_stored(
-    request: pytest.FixtureRequest, fixture: str, precision: str, bits: int | None
+    request: pytest.FixtureRequest, fixture: str, precision: str, outer_bits: int | None
 ) -> None:
     quantization = _manifest(request.getfixturevalue(fixture))["quantization"]
     assert quantization["precision"] == Quantization(precision)
-    assert quantization.get("bits") == bits
-    assert quantization.get("output_projection_bits") == (8 if bits else None)
-    assert quantization.get("accuracy_level") == (4 if bits else None)
+    assert quantization.get("outer_bits") == outer_bits
+    assert quantization.get("output_projection_bits") == (8 if outer_bits else None)
+    assert quantization.get("accuracy_level") == (4 if outer_bits else None)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

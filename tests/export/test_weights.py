@@ -11,22 +11,34 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.weights import PAGE, WeightFile
-from tests.conftest import TINY
+from tests.conftest import TINY, WIDE
 
 STOCK = ("encoder_model.onnx", "decoder_model_merged.onnx")
 FUSED = ("cross_states.onnx", "decoder_step.onnx")
 GRAPHS = (*STOCK, *FUSED)
 
 
-@pytest.mark.parametrize(("fixture", "bits"), [("tiny_export", 8), ("tiny_int4_export", 4)])
+@pytest.mark.parametrize(("precision", "bits"), [("int8", 8), ("int4", 4)])
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_layers_multiply_in_int8_with_weights_of_the_bits_asked_for(
-    request: pytest.FixtureRequest, fixture: str, bits: int, graph: str
+    wide_exports: dict[str, Path], precision: str, bits: int, graph: str
 ) -> None:
-    products = [node for node in _quantised(request.getfixturevalue(fixture) / graph) if not _is_projection(node)]
-    assert len({node.input[1] for node in products}) >= TINY.decoder_layers
+    products = [node for node in _quantised(wide_exports[precision] / graph) if not _is_projection(node)]
+    assert len({node.input[1] for node in products}) >= WIDE.encoder_layers
     assert {_attribute(node, "bits") for node in products} == {bits}
     assert {_attribute(node, "accuracy_level") for node in products} == {4}
+
+
+@pytest.mark.parametrize(("fixture", "bits"), [("tiny_export", {8}), ("tiny_int4_export", {4, 8})])
+@pytest.mark.parametrize("graph", ["encoder_model.onnx", "decoder_model_merged.onnx", "decoder_step.onnx"])
+def test_a_narrow_model_keeps_attention_in_fp32_and_half_of_each_feed_forward_block_in_8_bits(
+    request: pytest.FixtureRequest, fixture: str, bits: set[int], graph: str
+) -> None:
+    folder = request.getfixturevalue(fixture)
+    products = [node for node in _quantised(folder / graph) if not _is_projection(node)]
+    assert {_attribute(node, "bits") for node in products} == bits
+    assert all("fc1" in node.name or "fc2" in node.name for node in products)
+    assert all(_attribute(node, "bits") == 8 for node in products if "fc1" in node.name)
 
 
 @pytest.mark.parametrize("fixture", ["tiny_export", "tiny_int4_export"])
@@ -40,12 +52,12 @@ def test_the_output_projection_has_8_bits_whatever_the_layers_have(
     assert {_attribute(node, "accuracy_level") for node in projections} == {4}
 
 
-@pytest.mark.parametrize("fixture", ["tiny_export", "tiny_int4_export"])
+@pytest.mark.parametrize("precision", ["int8", "int4"])
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_no_product_with_a_constant_weight_stays_in_fp32(
-    request: pytest.FixtureRequest, fixture: str, graph: str
+def test_no_product_of_a_wide_model_with_a_constant_weight_stays_in_fp32(
+    wide_exports: dict[str, Path], precision: str, graph: str
 ) -> None:
-    model = _graph(request.getfixturevalue(fixture) / graph)
+    model = _graph(wide_exports[precision] / graph)
     constants = {tensor.name for tensor in _tensors(model.graph)}
     products = [node for node in _nodes(model.graph) if node.op_type in {"MatMul", "Gemm"}]
     assert not [node.name for node in products if constants & set(node.input)]
@@ -59,7 +71,7 @@ def test_fewer_bits_make_a_smaller_weight_file(
     tiny_fp32_export: Path, tiny_export: Path, tiny_int4_export: Path
 ) -> None:
     sizes = [_weight_file(folder) for folder in (tiny_int4_export, tiny_export, tiny_fp32_export)]
-    assert sizes[0] < sizes[1] < sizes[2] / 2
+    assert sizes[0] < sizes[1] < sizes[2]
 
 
 def test_encoder_and_decoder_share_one_embedding_on_disk(any_export: Path) -> None:

@@ -53,9 +53,12 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(attribute.g)
 
 
-@pytest.fixture(params=["int8", "fp32", "whole pages"])
-def folder(request: pytest.FixtureRequest, int8_export: Path, pair: Pair, tiny_export: Path) -> Path:
-    return {"int8": int8_export, "fp32": pair.export, "whole pages": tiny_export}[request.param]
+@pytest.fixture(params=["int8", "fp32", "whole pages", "wide int8", "wide int4"])
+def folder(
+    request: pytest.FixtureRequest, int8_export: Path, pair: Pair, tiny_export: Path, wide_exports: dict[str, Path]
+) -> Path:
+    narrow = {"int8": int8_export, "fp32": pair.export, "whole pages": tiny_export}
+    return (narrow | {f"wide {bits}": export for bits, export in wide_exports.items()})[request.param]
 
 
 def test_the_stock_decoder_has_no_weights_of_its_own(folder: Path) -> None:
@@ -74,8 +77,8 @@ def test_the_fused_decoder_has_no_weights_of_its_own(folder: Path) -> None:
                 assert sum(other.length for other in stock if place.holds(other)) == place.length, name
 
 
-def test_joined_matrices_are_the_stock_ones_end_to_end(int8_export: Path, tiny_export: Path) -> None:
-    for folder in (int8_export, tiny_export):
+def test_joined_matrices_are_the_stock_ones_end_to_end(wide_exports: dict[str, Path]) -> None:
+    for folder in wide_exports.values():
         stock = set(places(folder / STOCK).values())
         joined = 0
         for graph, parts in PARTS.items():

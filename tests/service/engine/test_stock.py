@@ -22,3 +22,15 @@ def test_an_int8_folder_says_the_same_in_our_class_and_in_the_stock_one(
     comparison = compare_with_stock(int8_export, sources, num_beams=beams, min_length=5, max_length=24)
     assert comparison.equal >= 0.75 * PROMPTS, str(comparison)
     assert comparison.largest_gap < INT8_NOISE, str(comparison)
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+@pytest.mark.parametrize("beams", [4, 1])
+def test_a_wide_folder_says_the_same_in_our_class_and_in_the_stock_one(
+    wide_exports: dict[str, Path], bits: str, beams: int
+) -> None:
+    draw = random.Random(5)
+    sources = [[*draw.choices(range(4, 300), k=draw.randint(3, 40)), 2] for _ in range(PROMPTS)]
+    comparison = compare_with_stock(wide_exports[bits], sources, num_beams=beams, min_length=5, max_length=16)
+    assert comparison.equal >= 0.75 * PROMPTS, str(comparison)
+    assert comparison.largest_gap < INT8_NOISE, str(comparison)
