@@ -1,4 +1,4 @@
-"""Running another program to its end; it ends with this process when that is interrupted."""
+"""Running another program, to its end or beside this one; it ends with this process when that is interrupted."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 15.0
+CLOSE_DEADLINE_S = 10.0
+LOG_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,74 @@ def run(command: Iterable[str | Path], *, shown: bool = False) -> Ended:
             raise
         output.seek(0)
         return Ended(code, last_line(output.read()))
+
+
+class Companion:
+    """A program that runs beside this one, used as a context manager: leaving it ends the program.
+
+    An exception that leaves ends it at once.
+    """
+
+    def __init__(self, label: str, command: Sequence[str], *, piped: bool) -> None:
+        """
+        Args:
+            label: what error messages call it.
+            command: program and arguments.
+            piped: whether this process writes to its stdin and reads its stdout; only what goes to stderr is kept for
+                messages then, and both outputs otherwise.
+        """
+        self._label = label
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        # A session of its own: Ctrl-C reaches the parent only, which then ends its children.
+        self._process = subprocess.Popen(
+            command,
+            env=self.environment(),
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else self._log,
+            stderr=self._log,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def environment(self) -> dict[str, str]:
+        """The variables that it gets."""
+        return environment()
+
+    def close(self) -> None:
+        """End the program, giving it time to end by itself."""
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=CLOSE_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._log.close()
+
+    def kill(self) -> None:
+        """End the program now."""
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.kill()
+
+    def _written(self) -> bytes:
+        # The child writes at the offset that both share, so this must not move it.
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), LOG_BYTES, max(0, size - LOG_BYTES))
 
 
 def last_line(output: bytes) -> str:

@@ -6,6 +6,7 @@ BenchmarkError           exit code 1
 ├── InputError           a checkpoint or an exported folder that is not there or not usable
 ├── RivalError           a rival that cannot be installed, converted or loaded; a run goes on without it
 ├── BackendError         a backend refused a request or ended before its work was done
+├── ServerError          a chat server that did not become ready, or cannot be started again after it ended
 └── WorkloadError        a backend generated something else than was asked for
 """
 
@@ -35,6 +36,10 @@ class RivalError(BenchmarkError):
 
 
 class BackendError(BenchmarkError):
+    pass
+
+
+class ServerError(BenchmarkError):
     pass
 
 

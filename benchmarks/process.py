@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from benchmarks import child
 from benchmarks.errors import BackendError
-
-CLOSE_DEADLINE_S = 10.0
 
 
 def worker_command(backend: str, python: str | Path = sys.executable) -> tuple[str, ...]:
@@ -27,7 +23,7 @@ def worker_command(backend: str, python: str | Path = sys.executable) -> tuple[s
     return (str(python), "-m", "benchmarks.worker", backend)
 
 
-class BackendProcess:
+class BackendProcess(child.Companion):
     """A running worker, used as a context manager: leaving it ends the subprocess, at once when an exception leaves.
 
     Args:
@@ -36,22 +32,7 @@ class BackendProcess:
     """
 
     def __init__(self, label: str, command: Sequence[str]) -> None:
-        self._label = label
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        # A session of its own: Ctrl-C reaches the parent only, which then ends its workers.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            encoding="utf-8",
-            env=child.environment(),
-            start_new_session=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        super().__init__(label, command, piped=True)
 
     def request(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Send one request of `benchmarks.worker` and wait for its reply.
@@ -80,29 +61,10 @@ class BackendProcess:
     def close(self) -> None:
         """End the worker, giving it time to end by itself."""
         try:
-            self._process.communicate(json.dumps({"op": "close"}) + "\n", timeout=CLOSE_DEADLINE_S)
+            self._process.communicate(json.dumps({"op": "close"}) + "\n", timeout=child.CLOSE_DEADLINE_S)
         except (subprocess.TimeoutExpired, BrokenPipeError):
             self.kill()
-        self._stderr.close()
-
-    def kill(self) -> None:
-        """End the worker now."""
-        self._process.kill()
-        self._process.communicate()
-        self._stderr.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.kill()
+        self._log.close()
 
     def _ending(self) -> child.Ended:
-        code = self._process.wait()
-        self._stderr.seek(0)
-        return child.Ended(code, child.last_line(self._stderr.read()))
+        return child.Ended(self._process.wait(), child.last_line(self._written()))

@@ -42,10 +42,14 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least one value."""
+    return Spread(median(values), min(values), max(values))
+
+
 def speed_up(reference: BackendRun, other: BackendRun) -> Spread:
     """How many times faster `other` is: ratios within each round, so that slow moments of the machine cancel."""
-    ratios = [a / b for a, b in zip(reference.seconds, other.seconds, strict=True)]
-    return Spread(median(ratios), min(ratios), max(ratios))
+    return spread([a / b for a, b in zip(reference.seconds, other.seconds, strict=True)])
 
 
 def agreement(first: BackendRun, second: BackendRun) -> Agreement:

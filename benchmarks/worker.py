@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
-from pathlib import Path
 from typing import Any, TextIO
 
 from benchmarks import environment
 from benchmarks.backends import Backend, Loader, load_ours, load_stock, load_torch
+from benchmarks.memory import peak_bytes
 from benchmarks.rivals import ctranslate2, openvino
 
 LOADERS: dict[str, Loader] = {
@@ -66,16 +65,6 @@ class Worker:
         if self._backend is None:
             raise ValueError("no model is loaded")
         return self._backend
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far: VmHWM on Linux, ru_maxrss elsewhere."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def serve(worker: Worker, requests: TextIO, replies: TextIO) -> None:

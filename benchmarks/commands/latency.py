@@ -14,8 +14,8 @@ from benchmarks.commands import arguments
 from benchmarks.contestants import ENTRIES, default_names, prepare
 from benchmarks.errors import ArgumentError
 from benchmarks.latency import measure
-from benchmarks.models import Checkpoint, named_checkpoint, named_export, synthetic_checkpoint
-from benchmarks.output import check_output, write_json
+from benchmarks.models import named_export
+from benchmarks.output import write_json
 from benchmarks.report import LatencyReport
 from benchmarks.workload import Workload
 
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "latency", help="time one reply at a time, against torch fp32", description=DESCRIPTION
     )
-    parser.add_argument("--checkpoint", metavar="DIR_OR_ID", help="checkpoint: a folder or a Hub id")
+    arguments.add_workload(parser, rounds=10, rounds_help="replies per contestant and beam width")
     parser.add_argument(
         "--exported",
         type=Path,
@@ -60,51 +60,14 @@ def add(commands: Any) -> None:
         metavar="N",
         help="beam widths; 1 is greedy (default: 10 1)",
     )
-    parser.add_argument(
-        "--new-tokens",
-        type=arguments.positive,
-        default=60,
-        metavar="N",
-        help="tokens to generate (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--source-tokens",
-        type=arguments.positive,
-        default=28,
-        metavar="N",
-        help="length of the source, </s> included (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=arguments.positive,
-        default=10,
-        metavar="N",
-        help="replies per contestant and beam width (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--threads",
-        type=arguments.positive,
-        metavar="N",
-        help="threads of each contestant (default: the physical cores)",
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write raw values and settings as JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.exported and options.checkpoint is None:
-        raise ArgumentError("--exported needs --checkpoint, which names what was exported.")
-    if options.source_tokens < 2:
-        raise ArgumentError("--source-tokens is at least 2: one token and </s>.")
-    if options.output is not None:
-        check_output(options.output)
+    arguments.check_workload(options)
     exports = _exports(options.exported)
     cache = Cache()
-    checkpoint = (
-        synthetic_checkpoint(cache, arguments.progress)
-        if options.checkpoint is None
-        else named_checkpoint(options.checkpoint)
-    )
+    checkpoint = arguments.checkpoint(options, cache)
     workload = Workload(
         beams=tuple(dict.fromkeys(options.beams)),
         new_tokens=options.new_tokens,
@@ -112,7 +75,6 @@ def run(options: argparse.Namespace) -> None:
         rounds=options.rounds,
         threads=options.threads or environment.usable_cores(),
     )
-    _check_lengths(workload, checkpoint)
     names = options.contestants or default_names(next(iter(exports), "int8"), rivals=options.rivals)
     contestants, missing = prepare(names, checkpoint, exports, cache, arguments.progress)
     date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -144,9 +106,3 @@ def _exports(folders: list[Path]) -> dict[str, Path]:
             raise ArgumentError(f"--exported names two folders with {precision} weights; one a precision is enough.")
         exports[precision] = folder
     return exports
-
-
-def _check_lengths(workload: Workload, checkpoint: Checkpoint) -> None:
-    for name, length in (("--source-tokens", workload.source_tokens), ("--new-tokens", workload.new_tokens)):
-        if length > checkpoint.positions:
-            raise ArgumentError(f"{name} is {length}, but the model has {checkpoint.positions} positions.")

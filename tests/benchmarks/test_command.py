@@ -57,6 +57,40 @@ def test_latency_measures_torch_against_the_exported_model(
     assert content["missing"] == []
 
 
+def test_load_measures_servers_and_writes_the_raw_values(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "load.json"
+    sizes = ("--beams", "2", "--new-tokens", "5", "--source-tokens", "7", "--rounds", "1", "--threads", "1")
+    lengths = ("--clients", "1", "2", "--requests", "2")
+    chosen = ("--checkpoint", tiny_checkpoint, "--servers", "tutorial")
+    finished = run("load", *chosen, *sizes, *lengths, "--output", output)
+    assert finished.returncode == 0, finished.stderr
+    assert "round 1 of 1: 2 clients: tutorial: 2 replies in " in finished.stderr
+    assert "7 source tokens, 5 generated tokens (checked), beam 2, 1 threads, 1 rounds of 2" in finished.stdout
+    content = json.loads(output.read_text())
+    assert content["benchmark"] == "load"
+    assert content["settings"]["counted_tokens"] == 4
+    for result in content["results"]:
+        (server,) = result["servers"]
+        assert server["errors"] == {}
+        assert [request["tokens"] for request in server["runs"][0]["requests"]] == [4, 4]
+
+
+def test_interrupt_ends_the_servers_and_says_so_in_one_line(tiny_checkpoint: Path) -> None:
+    arguments = [*COMMAND, "load", "--checkpoint", str(tiny_checkpoint), "--servers", "tutorial", "--seconds", "60"]
+    with subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "starting tutorial" in process.stderr.readline()
+        deadline = time.monotonic() + 20
+        while not (servers := children(process.pid)):
+            assert time.monotonic() < deadline, "no server was started"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest == "error: Interrupted before the end; no result was written.\n"
+    assert not any(Path(f"/proc/{server}").exists() for server in servers)
+
+
 def test_interrupt_ends_the_workers_and_says_so_in_one_line(
     tiny_checkpoint: Path, tiny_export: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +143,24 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
             2,
             "--new-tokens is 129, but the model has 128 positions",
         ),
+        (("load", "--clients", "0"), 2, "'0' is not a whole number of at least 1"),
+        (("load", "--rate", "0"), 2, "'0' is not a number above 0"),
+        (("load", "--seconds", "inf"), 2, "'inf' is not a number above 0"),
+        (("load", "--rate", "1", "--clients", "1"), 2, "not allowed with argument"),
+        (("load", "--seconds", "1", "--requests", "1"), 2, "not allowed with argument"),
+        (("load", "--servers", "ours,gpt"), 2, "there is no server 'gpt'; choose from ours, "),
+        (("load", "--servers", "ours,ours,ours"), 2, "a server runs twice at most"),
+        (("load", "--exported", "{export}"), 2, "--exported needs --checkpoint"),
+        (("load", "--source-tokens", "1"), 2, "--source-tokens is at least 2"),
+        (("load", "--new-tokens", "1"), 2, "--new-tokens is at least 2"),
+        (("load", "--checkpoint", "{checkpoint}", "--source-tokens", "129"), 2, "the model has 128 positions"),
+        (
+            ("load", "--checkpoint", "{checkpoint}", "--new-tokens", "128"),
+            2,
+            "a reply of our service has one less at the most",
+        ),
+        (("load", "--output", "{missing}/figures.json"), 1, "There is no folder {missing}"),
+        (("load", "--checkpoint", "{checkpoint}", "--exported", "{missing}"), 1, "There is no folder {missing}"),
         (("profile",), 2, "--exported"),
         (("profile", "--exported", "{missing}"), 1, "There is no folder {missing}"),
         (("profile", "--exported", "{export}", "--output", "{export}"), 1, "{export} is a folder"),

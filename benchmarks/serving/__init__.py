@@ -1,0 +1,1 @@
+"""Other people's ways to serve a checkpoint over HTTP, speaking the same `POST /chatbot`."""
