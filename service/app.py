@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
+from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
 from service.api import chatbot, limits, openai, ops, problems, sessions
+from service.metrics import Metrics
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -25,7 +28,7 @@ def create_app(runtime: Runtime) -> Flask:
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     CORS(app, expose_headers=EXPOSED_HEADERS)
-    problems.register(app)
+    problems.register(app, runtime.metrics)
     app.register_blueprint(chatbot.blueprint(runtime))
     app.register_blueprint(sessions.blueprint(runtime.store))
     app.register_blueprint(ops.blueprint(runtime))
@@ -35,6 +38,8 @@ def create_app(runtime: Runtime) -> Flask:
     def identify() -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        g.started = time.monotonic()
+        runtime.metrics.in_progress.inc()
 
     @app.after_request
     def describe(response: Response) -> Response:
@@ -43,8 +48,22 @@ def create_app(runtime: Runtime) -> Flask:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
             response.headers.setdefault("Cache-Control", "no-store")
+        response.call_on_close(_measure(runtime.metrics, response.status_code))
         return response
 
     config = runtime.config
     limits.register(app, per_minute=config.client_limit, trusted_proxies=config.trusted_proxies)
     return app
+
+
+def _measure(metrics: Metrics, code: int) -> Callable[[], None]:
+    """Count the request at hand, once its last byte has been written."""
+    route = request.url_rule.rule if request.url_rule else "none"
+    started = g.started
+
+    def measure() -> None:
+        metrics.in_progress.dec()
+        metrics.requests.labels(route, str(code)).inc()
+        metrics.duration.labels(route).observe(time.monotonic() - started)
+
+    return measure

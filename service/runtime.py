@@ -16,6 +16,7 @@ from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
 from service.errors import NotReady, Overloaded, ServiceError
+from service.metrics import Metrics
 from service.provision import Provider
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,12 @@ class Runtime:
         self._draining = False
         self._running = 0
         self._idle = threading.Condition()
+        self.metrics = Metrics()
+        self.metrics.watch("sessions", "Conversations kept.", lambda: len(self.store))
+        self.metrics.watch("queue_size", "Requests that wait for the engine.", lambda: self._engine_gauge("waiting"))
+        self.metrics.watch("batch_rows", "Rows that the next step computes.", lambda: self._engine_gauge("rows"))
+        if model is not None:
+            self.metrics.serves(model.manifest)
 
     @property
     def model(self) -> ServedModel:
@@ -125,6 +132,7 @@ class Runtime:
             model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self._on_failure(why)
         )
         self._model = ServedModel(folder, checked, reason, Chatbot(engine, prompt_format))
+        self.metrics.serves(checked)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
         for line in filter(None, (reason, checked.notice)):
             logger.warning(line)
@@ -152,6 +160,9 @@ class Runtime:
         self._provider.cancel()
         with self._idle:
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+
+    def _engine_gauge(self, name: str) -> float:
+        return 0.0 if self._model is None else float(getattr(self._model.chatbot.engine, name))
 
     def _tell(self, state: str) -> None:
         self._state = state

@@ -45,11 +45,16 @@ def blueprint(runtime: Runtime) -> Blueprint:
             )
             if asked.stream or wants("text/event-stream"):
                 response = events.stream(
-                    answer, lambda reply: _described(reply, message.conversation_id), str(g.request_id)
+                    answer,
+                    lambda reply: _described(reply, message.conversation_id),
+                    runtime.metrics,
+                    str(g.request_id),
                 )
                 response.call_on_close(held.pop_all().close)
             else:
-                response = _whole(answer.reply(), message.conversation_id)
+                reply = answer.reply()
+                runtime.metrics.replied(reply)
+                response = _whole(reply, message.conversation_id)
         _remember(response, runtime, message.conversation_id)
         return response
 

@@ -13,6 +13,7 @@ from flask import Response
 from service.api.problems import problem, unforeseen
 from service.chat.chatbot import Answer, Reply
 from service.errors import Cancelled, ServiceError
+from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -20,20 +21,23 @@ PING_S = 15.0
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
-def stream(answer: Answer, describe: Callable[[Reply], dict[str, Any]], request_id: str) -> Response:
+def stream(answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics: Metrics, request_id: str) -> Response:
     """Answer with the pieces of a reply as they come.
 
     Args:
-        answer: of one message; closed when the response is.
+        answer: of one message.
         describe: the object that ends the stream.
+        metrics: told how it went.
         request_id: told to the client when something unforeseen goes wrong.
     """
-    response = Response(_events(answer, describe, request_id), mimetype="text/event-stream")
+    response = Response(_events(answer, describe, metrics, request_id), mimetype="text/event-stream")
     response.headers.update(HEADERS)
     return response
 
 
-def _events(answer: Answer, describe: Callable[[Reply], dict[str, Any]], request_id: str) -> Iterator[str]:
+def _events(
+    answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics: Metrics, request_id: str
+) -> Iterator[str]:
     yield ": the reply follows\n\n"
     written = time.monotonic()
     try:
@@ -46,10 +50,15 @@ def _events(answer: Answer, describe: Callable[[Reply], dict[str, Any]], request
             else:
                 continue
             written = now
+        metrics.replied(answer.reply())
         yield _event(describe(answer.reply()), "done")
-    except Cancelled:
-        return
+    except Cancelled as error:
+        metrics.failed(error)
+    except GeneratorExit:
+        metrics.failed(Cancelled("The client went away before its reply was complete."))
+        raise
     except ServiceError as error:
+        metrics.failed(error)
         yield _event(problem(str(error), error.status, error.code), "error")
     except Exception:
         logger.exception("request %s failed", request_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, render_template
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import NotReady
 from service.runtime import Runtime
@@ -27,6 +28,10 @@ def blueprint(runtime: Runtime) -> Blueprint:
             response.headers["Retry-After"] = str(error.retry_after_s)
             return response
         return jsonify({"status": "ready", "model": model.manifest.name, "notice": _notice(runtime)})
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        return Response(runtime.metrics.as_text(), content_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/")
     def page() -> str:

@@ -9,15 +9,17 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import ServiceError
+from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 
-def register(app: Flask) -> None:
-    """Answer every error of the application with one short sentence in the form that the client reads."""
+def register(app: Flask, metrics: Metrics) -> None:
+    """Answer every error of the application with one short sentence in the form that the client reads, and count it."""
 
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
+        metrics.failed(error)
         response = render(str(error), error.status, error.code)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)

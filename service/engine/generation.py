@@ -17,11 +17,13 @@ class Timing:
         queue_s: waiting for a place in the running batch.
         encode_s: the encoder.
         decode_s: from there to the last token, beside other replies.
+        first_token_s: from the beginning of the wait to the first token.
     """
 
     queue_s: float
     encode_s: float
     decode_s: float
+    first_token_s: float
 
 
 class Generation:
@@ -41,7 +43,7 @@ class Generation:
         self.cancelled = False
         self.work_s = 0.0
         self._submitted = time.monotonic()
-        self._begun = self._encoded = self._ended = self._submitted
+        self._begun = self._encoded = self._first_token = self._ended = self._submitted
         self._settled: list[int] = []
         self._error: Exception | None = None
         self._done = False
@@ -56,7 +58,12 @@ class Generation:
     @property
     def timing(self) -> Timing:
         """Of a reply that is done."""
-        return Timing(self._begun - self._submitted, self._encoded - self._begun, self._ended - self._encoded)
+        return Timing(
+            self._begun - self._submitted,
+            self._encoded - self._begun,
+            self._ended - self._encoded,
+            self._first_token - self._submitted,
+        )
 
     def wait(self, timeout_s: float, *, known: int | None = None) -> list[int]:
         """Wait until the reply is done, or for more of it.
@@ -86,11 +93,21 @@ class Generation:
 
     def begin(self) -> None:
         """Note that the encoder starts."""
-        self._begun = self._encoded = time.monotonic()
+        self._begun = self._encoded = self._first_token = time.monotonic()
 
     def encoded(self) -> None:
         """Note that the encoder is through."""
         self._encoded = time.monotonic()
+
+    def advanced(self, seconds: float) -> None:
+        """Note one more token.
+
+        Args:
+            seconds: the reply's share of the step.
+        """
+        self.work_s += seconds
+        if self._first_token <= self._encoded:
+            self._first_token = time.monotonic()
 
     def publish(self) -> None:
         """Show the tokens that are settled by now, if anyone has asked for them."""

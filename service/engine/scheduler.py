@@ -107,7 +107,7 @@ class Scheduler:
             raise
         share = (time.monotonic() - started) / len(self._running)
         for generation in self._running:
-            generation.work_s += share
+            generation.advanced(share)
             generation.publish()
         ended = [generation for generation in self._running if generation.sequence in finished]
         self._running = [generation for generation in self._running if generation not in ended]

@@ -1,0 +1,78 @@
+"""What operators watch, in the format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service.chat.chatbot import Reply
+from service.engine.manifest import Manifest
+from service.errors import Cancelled, ServiceError
+
+PREFIX = "chatbot"
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+REFUSALS = frozenset({413, 429, 503})
+
+
+class Metrics:
+    """Counters and gauges of one service. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests answered.", "route", "code")
+        self.duration = self._histogram("request_duration_seconds", "From request to last byte.", SECONDS, "route")
+        self.in_progress = self._gauge("requests_in_progress", "Requests being answered.")
+        self._queue_wait = self._histogram("queue_wait_seconds", "Waiting for a place in the batch.", SECONDS)
+        self._first_token = self._histogram(
+            "time_to_first_token_seconds", "From the engine's acceptance to the first token computed.", SECONDS
+        )
+        self._per_token = self._histogram(
+            "time_per_output_token_seconds", "Decoding time over the tokens of the reply.", TOKEN_SECONDS
+        )
+        self._prompt_tokens = self._counter("prompt_tokens", "Tokens read.")
+        self._generated_tokens = self._counter("generated_tokens", "Tokens of replies.")
+        self._rejected = self._counter("rejected", "Requests refused.", "reason")
+        self._cancelled = self._counter("cancelled", "Requests whose client went away.")
+        self._model = self._gauge("model_info", "The model served.", "name", "precision", "source")
+
+    def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
+        """Add a gauge that is read when it is asked for."""
+        self._gauge(name, description).set_function(value)
+
+    def serves(self, manifest: Manifest) -> None:
+        """Name the model."""
+        self._model.labels(manifest.name, manifest.quantization["precision"], manifest.source).set(1)
+
+    def replied(self, reply: Reply) -> None:
+        """Count a reply; one that was stored before cost nothing."""
+        timing = reply.timing
+        if timing is None:
+            return
+        tokens = reply.exchange.completion_tokens
+        self._queue_wait.observe(timing.queue_s)
+        self._first_token.observe(timing.first_token_s)
+        self._per_token.observe(timing.decode_s / max(1, tokens))
+        self._prompt_tokens.inc(reply.exchange.prompt_tokens)
+        self._generated_tokens.inc(tokens)
+
+    def failed(self, error: ServiceError) -> None:
+        """Count a request that got no reply."""
+        if isinstance(error, Cancelled):
+            self._cancelled.inc()
+        elif error.status in REFUSALS:
+            self._rejected.labels(error.code).inc()
+
+    def as_text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, namespace=PREFIX, registry=self._registry)
+
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(name, description, labels, namespace=PREFIX, registry=self._registry)
+
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, description, labels, namespace=PREFIX, buckets=buckets, registry=self._registry)

@@ -1,0 +1,69 @@
+"""A limit for each client, known by its address."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+from flask import Request
+from werkzeug.test import EnvironBuilder
+
+from service.api.limits import client_address
+from service.runtime import ServedModel
+from tests.service.conftest import Application
+from tests.service.visitor import ask
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1"))
+
+
+def test_messages_over_the_limit_are_refused_until_later(application: Application, faked: ServedModel) -> None:
+    client = application(faked, client_limit=3).test_client()
+    statuses = [ask(client).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    refused = ask(client)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.text.startswith("More than 3 messages a minute came from your address; try again in ")
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/metrics").status_code == 200
+
+
+def test_there_is_no_limit_unless_it_is_asked_for(application: Application, faked: ServedModel) -> None:
+    client = application(faked).test_client()
+    assert {ask(client).status_code for _ in range(20)} == {200}
+
+
+def test_each_address_has_its_own_limit(application: Application, faked: ServedModel) -> None:
+    app = application(faked, client_limit=1, trusted_proxies=(ip_network("127.0.0.1"),))
+    statuses = [
+        ask(app.test_client(), headers={"X-Forwarded-For": address}).status_code
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "198.51.100.7, 192.0.2.2")
+    ]
+    assert statuses == [200, 200, 429, 429]
+
+
+def test_an_untrusted_client_cannot_choose_its_address(application: Application, faked: ServedModel) -> None:
+    app = application(faked, client_limit=1)
+    statuses = [
+        ask(app.test_client(), headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code for number in range(3)
+    ]
+    assert statuses == [200, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", "", "192.0.2.1"),
+        ("192.0.2.1", "203.0.113.5", "192.0.2.1"),
+        ("10.0.0.1", "203.0.113.5", "203.0.113.5"),
+        ("10.0.0.1", "203.0.113.5, 10.1.1.1", "203.0.113.5"),
+        ("10.0.0.1", "1.1.1.1, 203.0.113.5", "203.0.113.5"),
+        ("10.0.0.1", "10.2.2.2, 10.1.1.1", "10.2.2.2"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", " , ", "10.0.0.1"),
+        ("10.0.0.1", "unknown", "unknown"),
+        ("::1", "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_the_address_is_the_last_one_that_is_no_trusted_proxy(peer: str, forwarded: str, expected: str) -> None:
+    environ = {**EnvironBuilder().get_environ(), "REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}
+    assert client_address(Request(environ), PROXIES) == expected
