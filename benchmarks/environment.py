@@ -47,6 +47,8 @@ def machine() -> dict[str, Any]:
     cpu = _cpu_info()
     return {
         "cpu": _first(cpu, "model name") or platform.processor() or platform.machine(),
+        "cpu_family": _first(cpu, "cpu family"),
+        "cpu_model": _first(cpu, "model"),
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in _flags(cpu)],
         "architecture": platform.machine(),
         "cores": usable_cores(),

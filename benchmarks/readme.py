@@ -33,11 +33,18 @@ def table(report: dict[str, Any]) -> str:
     runs = f"{settings['threads']} threads, {settings['rounds']} rounds"
     lines += [
         "",
-        f"{lengths}, {runs}, {machine['cpu']} with {machine['cores']} cores (Zen 4, AVX-512 VNNI); the shape of",
-        "`facebook/blenderbot-400M-distill` with random weights. Times torch: median of the ratios within each round.",
+        f"{lengths}, {runs}, {processor(machine)}; the shape of `facebook/blenderbot-400M-distill` with random",
+        "weights. Times torch: median of the ratios within each round.",
         "",
     ]
     return "\n".join(lines)
+
+
+def processor(machine: dict[str, Any]) -> str:
+    """The processor and how many of its cores took part."""
+    kind = f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
+    vnni = ", AVX-512 VNNI" if "avx512_vnni" in machine["cpu_flags"] else ""
+    return f"{machine['cores']} cores of an {kind}{vnni}"
 
 
 def _times(row: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Slots before the oldest running row cost attention time; beyond this many they are moved out of the way.
+# Slots before the oldest running row cost attention time; beyond this many they are moved out of the way. A request that
+# runs alone begins at the first slot and needs none.
 IDLE_SLOTS = 32
 
 
@@ -42,7 +43,7 @@ class KVCache:
 
     def __init__(self, shape: CacheShape) -> None:
         self._shape = shape
-        self.slots = shape.longest + IDLE_SLOTS
+        self.slots = shape.longest
         self.buffers: list[NDArray[np.float32]] = []
         self.indirection = np.zeros((0, self.slots), np.int32)
         self._mask = np.zeros((0, self.slots), np.int32)
@@ -64,6 +65,8 @@ class KVCache:
         """A block of one row for a new request, beginning at the next slot."""
         if not self._blocks:
             self.slot = 0
+        elif self.slots == self._shape.longest:
+            self._allocate(len(self.indirection), self.slots + IDLE_SLOTS)
         self._make_room()
         block = Block(self.rows, 1, self.slot)
         self._reserve(block.first + 1)
@@ -150,17 +153,21 @@ class KVCache:
         self.indirection[rows, : block.start] = block.first
 
     def _reserve(self, rows: int) -> None:
-        """Make the buffers large enough, doubling, with what they hold kept."""
+        """Make the buffers large enough, doubling."""
         held = len(self.indirection)
-        if rows <= held:
-            return
-        capacity = max(rows, 2 * held if held > 1 else rows)
-        shape = self._shape
+        if rows > held:
+            self._allocate(max(rows, 2 * held if held > 1 else rows), self.slots)
+
+    def _allocate(self, capacity: int, slots: int) -> None:
+        """Exchange the buffers for larger ones, with what they hold kept."""
+        shape, held, grown = self._shape, len(self.indirection), slots - self.slots
         old = self.buffers
         self.buffers = [
-            np.zeros((capacity, shape.heads, self.slots, shape.head_dim), np.float32) for _ in range(2 * shape.layers)
+            np.zeros((capacity, shape.heads, slots, shape.head_dim), np.float32) for _ in range(2 * shape.layers)
         ]
         for new, former in zip(self.buffers, old, strict=False):
             new[:held, :, : self.slot] = former[:, :, : self.slot]
-        self.indirection = np.concatenate([self.indirection, np.zeros((capacity - held, self.slots), np.int32)])
-        self._mask = np.concatenate([self._mask, np.zeros((capacity - held, self.slots), np.int32)])
+        more = ((0, capacity - held), (0, grown))
+        self.indirection = np.pad(self.indirection, more)
+        self._mask = np.pad(self._mask, more, constant_values=1)
+        self.slots = slots

@@ -171,6 +171,9 @@ def session_options(threads: int) -> SessionOptions:
     options = SessionOptions()
     options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = 3
+    # Each session has threads of its own. Those of one that has just run would otherwise spin on for some milliseconds,
+    # on the cores that the next one needs: a third of the time until the second token.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 

@@ -16,7 +16,20 @@ import time
 from tests.accept import outcome
 from tests.accept.outcome import Line
 
-CHECKS = ("serve", "parity", "engine", "quality", "dialogues", "export", "latency", "memory", "bad_input")
+CHECKS = (
+    "serve",
+    "parity",
+    "engine",
+    "quality",
+    "dialogues",
+    "export",
+    "latency",
+    "memory",
+    "streams",
+    "overload",
+    "load",
+    "bad_input",
+)
 WIDTH = 110
 
 

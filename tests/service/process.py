@@ -15,9 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from prometheus_client.parser import text_string_to_metric_families
+
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"Listening on (http://\S+)")
 START_TIMEOUT_S = 90.0
+RUN_MAIN = "import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)"
 
 
 class Answer(NamedTuple):
@@ -31,13 +34,19 @@ class Answer(NamedTuple):
 class ServiceProcess:
     """`python -m service` on a free port; ended when the `with` block ends.
 
+    Args:
+        arguments: flags.
+        root: working directory.
+        planted: statements to run in the process before it starts, such as a method replaced by one that fails.
+
     Attributes:
         url: address it listens on, without a slash at the end.
     """
 
-    def __init__(self, *arguments: str | Path, root: Path = ROOT) -> None:
+    def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "") -> None:
+        program = ["-c", f"{planted}\n{RUN_MAIN}"] if planted else ["-m", "service"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service", "--port", "0", *map(str, arguments)],
+            [sys.executable, *program, "--port", "0", *map(str, arguments)],
             cwd=root,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
             stdout=subprocess.DEVNULL,
@@ -86,6 +95,23 @@ class ServiceProcess:
             assert time.monotonic() < end, self.log
             time.sleep(0.05)
         return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels, as `/metrics` has it now."""
+        families = text_string_to_metric_families(self.get("/metrics").body)
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    def wait_idle(self, timeout_s: float = 10.0) -> float:
+        """Wait until nothing waits or runs; returns the seconds that it took."""
+        started = time.monotonic()
+        while self.metric("chatbot_batch_rows") or self.metric("chatbot_queue_size"):
+            assert time.monotonic() - started < timeout_s, "work goes on"
+            time.sleep(0.02)
+        return time.monotonic() - started
 
     def get(self, path: str, timeout_s: float = 10.0) -> Answer:
         """GET by urllib."""

@@ -29,11 +29,13 @@ class Step:
     """Hypotheses of one step, with their total scores in nats.
 
     Attributes:
+        extended: those that the step began with.
         weighed: those near the top, best first; none that is forbidden.
         running: those that go on.
         ended: those that ended among the best.
     """
 
+    extended: frozenset[Ids]
     weighed: Mapping[Ids, float]
     running: frozenset[Ids]
     ended: frozenset[Ids]
@@ -63,7 +65,9 @@ class Trace:
         full = len(tokens[0]) + 1 >= settings.max_length
         ended = {ids for ids in weighed if full or ids[-1] == settings.eos_token_id}
         running = [ids for ids in islice(weighed, 2 * beams) if ids not in ended][:beams]
-        self.steps.append(Step(weighed, frozenset(running), frozenset(islice(weighed, beams)) & ended))
+        self.steps.append(
+            Step(frozenset(tokens), weighed, frozenset(running), frozenset(islice(weighed, beams)) & ended)
+        )
 
     def total(self, reply: Sequence[int]) -> float:
         """Total score of a finished reply; minus infinity when it was not near the top."""
@@ -82,7 +86,12 @@ def parting_gap(first: Trace, second: Trace, replies: tuple[Sequence[int], Seque
         replies: token ids of the two replies, without padding.
     """
     looked_at = 2 * first.settings.num_beams
+    before: Mapping[Ids, float] = {}
     for mine, other in zip(first.steps, second.steps, strict=False):
+        if mine.extended != other.extended:
+            swapped = zip(mine.extended - other.extended, other.extended - mine.extended, strict=True)
+            return max(abs(before.get(a, math.inf) - before.get(b, -math.inf)) for a, b in swapped)
+        before = mine.weighed
         if (mine.running, mine.ended) != (other.running, other.ended):
             pairs = zip(islice(mine.weighed, looked_at), islice(other.weighed, looked_at), strict=False)
             gaps = [abs(mine.weighed[a] - mine.weighed.get(b, -math.inf)) for a, b in pairs if a != b]
