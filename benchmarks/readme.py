@@ -1,4 +1,4 @@
-"""The latency table of the README, made from the committed result: `python -m benchmarks.readme` writes it."""
+"""The tables of the README, made from the committed results: `python -m benchmarks.readme` writes them."""
 
 from __future__ import annotations
 
@@ -9,39 +9,81 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-RESULT = ROOT / "benchmarks" / "results" / "latency-400m.json"
-SECTION = re.compile(r"(?<=<!-- latency:begin -->\n).*?(?=<!-- latency:end -->)", re.DOTALL)
+RESULTS = ROOT / "benchmarks" / "results"
+SECTION = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 TITLES = {
-    "torch-fp32": "torch fp32",
+    "torch-fp32": "torch fp32 (the tutorial's way)",
+    "ours-int8": "**this project**, int8",
+    "ours-int4": "**this project**, int4",
     "stock-int8": "this export, int8, in the stock `ORTModelForSeq2SeqLM`",
-    "ours-int8": "this export, int8, in the fused engine (what the service runs)",
-    "ours-int4": "this export, int4, in the fused engine",
+    "stock-dynamic-int8": "stock Optimum, dynamic int8",
+    "openvino-int8": "OpenVINO, int8 weights",
+    "openvino-int4": "OpenVINO, int4 weights",
+    "ctranslate2-int8": "CTranslate2, int8 (*)",
+}
+SERVERS = {
+    "ours": "**this project**, int8",
+    "stock-dynamic-int8": "stock Optimum, dynamic int8, one reply after the other",
+    "tutorial": "the tutorial's app, torch fp32",
 }
 
 
-def table(report: dict[str, Any]) -> str:
-    """Markdown for a report of `python -m benchmarks latency`."""
-    settings, machine = report["settings"], report["machine"]
+def filled(text: str) -> str:
+    """The README with every table as the committed results have it."""
+    tables = {"latency": _latency, "load": _load}
+    return SECTION.sub(lambda found: f"{found[1]}{tables[found['name']]()}{found[3]}", text)
+
+
+def _latency() -> str:
+    report = _result("latency-400m")
+    settings = report["settings"]
     widths = {beam["beams"]: {row["label"]: row for row in beam["backends"]} for beam in report["results"]}
-    lines = ["| one reply | 10 beams | times torch | greedy | times torch | peak memory |", "| --- | " + "--- | " * 5]
-    lines[1] = lines[1].rstrip()
+    lines = ["| one reply | 10 beams | times torch | greedy | times torch | peak memory |", "| --- |" + " --- |" * 5]
     for name, title in TITLES.items():
         wide, greedy = widths[10][name], widths[1][name]
         cells = [f"{wide['median_s']:.2f} s", _times(wide), f"{greedy['median_s']:.2f} s", _times(greedy)]
         lines.append(f"| {title} | {' | '.join(cells)} | {wide['peak_bytes'] / 1e6:,.0f} MB |")
-    lengths = f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated"
-    runs = f"{settings['threads']} threads, {settings['rounds']} rounds"
     lines += [
         "",
-        f"{lengths}, {runs}, {processor(machine)}; the shape of `facebook/blenderbot-400M-distill` with random",
-        "weights. Times torch: median of the ratios within each round.",
+        f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated, "
+        f"{settings['threads']} threads, {settings['rounds']} rounds,",
+        f"{_processor(report['machine'])};",
+        "the shape of `facebook/blenderbot-400M-distill` with random weights. Times torch: median of the ratios within",
+        "each round. (*) a BART of the same shape, without the ban on the user's 3-grams: it has no Blenderbot loader.",
         "",
     ]
     return "\n".join(lines)
 
 
-def processor(machine: dict[str, Any]) -> str:
-    """The processor and how many of its cores took part."""
+def _load() -> str:
+    wide, greedy = _result("load-400m"), _result("load-greedy-400m")
+    lines = ["| replies of 60 tokens a second | 1 client | many clients | times one client |", "| --- |" + " --- |" * 3]
+    for beams, report in (("10 beams", wide), ("greedy", greedy)):
+        loads = {
+            result["load"]["clients"]: {server["label"]: server for server in result["servers"]}
+            for result in report["results"]
+        }
+        most = max(loads)
+        for name in (name for name in SERVERS if name in loads[most]):
+            many = loads[most][name]
+            rates = [servers[name]["replies_per_s"]["median"] for servers in (loads[1], loads[most])]
+            gain = many["versus_one_client"]["replies_per_s"]["median"]
+            lines.append(f"| {SERVERS[name]}, {beams} | {rates[0]:.2f} | {rates[1]:.2f} with {most} | {gain:.1f} |")
+    lines += [
+        "",
+        f"Closed loop over HTTP, {wide['settings']['rounds']} rounds of {wide['settings']['seconds']:g} s a server,",
+        f"{_processor(wide['machine'])}; random weights, replies of fixed length.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _result(name: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return report
+
+
+def _processor(machine: dict[str, Any]) -> str:
     kind = f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
     vnni = ", AVX-512 VNNI" if "avx512_vnni" in machine["cpu_flags"] else ""
     return f"{machine['cores']} cores of an {kind}{vnni}"
@@ -52,9 +94,7 @@ def _times(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    report = json.loads(RESULT.read_text(encoding="utf-8"))
-    README.write_text(SECTION.sub(lambda _: table(report), text), encoding="utf-8")
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

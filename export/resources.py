@@ -11,7 +11,7 @@ from export.errors import OutputError, ResourceError
 # Measured on the 400M shape (365 M weights), with headroom of about a fifth. Without quantisation, the decoders are on
 # disk three times over while they are merged.
 DISK_BYTES_PER_PARAMETER = {Quantization.NONE: 19.0, Quantization.INT8: 10.8, Quantization.INT4: 10.8}
-MEMORY_BYTES_PER_PARAMETER = 24.0
+MEMORY_BYTES_PER_PARAMETER = 18.0
 MEMORY_BYTES_BASE = 700_000_000
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")

@@ -44,6 +44,8 @@ def create_app(runtime: Runtime) -> Flask:
     @app.after_request
     def describe(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = g.request_id
+        # A file passed straight through would not tell when it has been sent.
+        response.direct_passthrough = False
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NoReturn
 
+from service.engine.settings import MOST_ROWS
 from service.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
@@ -40,7 +41,7 @@ class ServiceConfig:
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 0
-    rows: int = 40
+    rows: int = MOST_ROWS
     queue: int = 32
     client_limit: int = 0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -34,6 +34,9 @@ class Metrics:
         self._prompt_tokens = self._counter("prompt_tokens", "Tokens read.")
         self._generated_tokens = self._counter("generated_tokens", "Tokens of replies.")
         self._rejected = self._counter("rejected", "Requests refused.", "reason")
+        self._failed = self._counter(
+            "failed", "Requests that failed here, streams that had begun among them.", "reason"
+        )
         self._cancelled = self._counter("cancelled", "Requests whose client went away.")
         self._model = self._gauge("model_info", "The model served.", "name", "precision", "source")
 
@@ -63,6 +66,8 @@ class Metrics:
             self._cancelled.inc()
         elif error.status in REFUSALS:
             self._rejected.labels(error.code).inc()
+        elif error.status >= 500:
+            self._failed.labels(error.code).inc()
 
     def as_text(self) -> bytes:
         """All of it, as Prometheus reads it."""

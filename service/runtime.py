@@ -15,7 +15,7 @@ from service.chat.store import MemoryStore
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
-from service.errors import NotReady, Overloaded, ServiceError
+from service.errors import EngineStopped, NotReady, Overloaded, ServiceError
 from service.metrics import Metrics
 from service.provision import Provider
 
@@ -75,14 +75,15 @@ class Runtime:
         """The model served.
 
         Raises:
-            NotReady: it is still loading, its engine has died, or the service shuts down.
+            NotReady: it is still loading, or the service shuts down.
+            EngineStopped: its engine has died.
         """
         if self._draining:
             raise NotReady("The service is shutting down; try again in a moment.")
         if self._model is None:
             raise NotReady(f"{self._state} Try again in a few seconds.")
         if not self._model.chatbot.engine.alive:
-            raise NotReady("The engine has stopped; the service must be started again.")
+            raise EngineStopped("The engine has stopped; the service must be started again.")
         return self._model
 
     @property
@@ -145,7 +146,10 @@ class Runtime:
         """
         with self._idle:
             if self._running >= most_at_work(self.config):
-                raise Overloaded("Too many requests are waiting; try again in a few seconds.")
+                seconds = 1 if self._model is None else self._model.chatbot.engine.retry_after_s
+                raise Overloaded(
+                    f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds
+                )
             self._running += 1
         return self
 

@@ -59,7 +59,7 @@ class Server:
         self._server = create_server(
             app,
             sockets=[listener],
-            threads=most_at_work(config) + SPARE_THREADS,
+            threads=min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
             connection_limit=CONNECTIONS,
             max_request_body_size=LARGEST_BUFFERED_BODY,
             channel_request_lookahead=1,
@@ -92,7 +92,7 @@ class Server:
         self._flush()
         if not finished:
             logger.error("Some replies did not finish within %g seconds.", self._config.drain_timeout_s)
-        return 0 if finished else 1
+        return 0 if finished and not self._failure else 1
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._ended.is_set():

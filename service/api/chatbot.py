@@ -50,12 +50,15 @@ def blueprint(runtime: Runtime) -> Blueprint:
                     runtime.metrics,
                     str(g.request_id),
                 )
+                _remember(response, runtime, message.conversation_id)
                 response.call_on_close(held.pop_all().close)
             else:
                 reply = answer.reply()
                 runtime.metrics.replied(reply)
                 response = _whole(reply, message.conversation_id)
-        _remember(response, runtime, message.conversation_id)
+                _remember(response, runtime, message.conversation_id)
+        if answer.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
         return response
 
     return routes
@@ -77,9 +80,7 @@ def _whole(reply: Reply, conversation_id: str) -> Response:
     else:
         response = Response(reply.exchange.reply, mimetype="text/plain")
     timing = reply.timing
-    if timing is None:
-        response.headers["Idempotent-Replayed"] = "true"
-    else:
+    if timing is not None:
         response.headers["Server-Timing"] = (
             f"queue;dur={timing.queue_s * 1e3:.0f}, encode;dur={timing.encode_s * 1e3:.0f}, "
             f"decode;dur={timing.decode_s * 1e3:.0f}"
@@ -117,19 +118,15 @@ def _message(runtime: Runtime, asked: ChatRequest) -> Message:
         raise InvalidPrompt(f"The header {KEY_HEADER} must be 1 to 128 visible ASCII characters, such as a UUID.")
     explicit = asked.session_id or request.headers.get(SESSION_HEADER)
     if explicit:
-        if explicit != runtime.shared_conversation:
-            runtime.store.exchanges(explicit)
         return Message(explicit, asked.prompt, fresh=explicit == runtime.shared_conversation, key=key)
-    if runtime.config.shared_history:
-        return Message(runtime.shared_conversation, asked.prompt, key=key)
-    remembered = request.cookies.get(SESSION_COOKIE)
+    remembered = "" if runtime.config.shared_history else request.cookies.get(SESSION_COOKIE)
     if remembered and remembered in runtime.store:
         return Message(remembered, asked.prompt, fresh=False, key=key)
-    if not key:
-        return Message(new_id(), asked.prompt)
-    if len(key) < SHORTEST_OPENING_KEY:
+    if key and len(key) < SHORTEST_OPENING_KEY:
         raise InvalidPrompt(
             f"Without a session_id, the header {KEY_HEADER} must be at least {SHORTEST_OPENING_KEY} characters, "
-            "such as a UUID, since it alone finds the conversation again."
+            "such as a UUID, since it alone tells the request from those of others."
         )
-    return Message(runtime.store.opened_by(key), asked.prompt, key=key)
+    if runtime.config.shared_history:
+        return Message(runtime.shared_conversation, asked.prompt, key=key)
+    return Message(runtime.store.opened_by(key) if key else new_id(), asked.prompt, key=key)

@@ -38,9 +38,9 @@ def stream(answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics:
 def _events(
     answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics: Metrics, request_id: str
 ) -> Iterator[str]:
-    yield ": the reply follows\n\n"
     written = time.monotonic()
     try:
+        yield ": the reply follows\n\n"
         for piece in answer.pieces():
             now = time.monotonic()
             if piece:
@@ -50,8 +50,8 @@ def _events(
             else:
                 continue
             written = now
-        metrics.replied(answer.reply())
-        yield _event(describe(answer.reply()), "done")
+        reply = answer.reply()
+        metrics.replied(reply)
     except Cancelled as error:
         metrics.failed(error)
     except GeneratorExit:
@@ -62,7 +62,10 @@ def _events(
         yield _event(problem(str(error), error.status, error.code), "error")
     except Exception:
         logger.exception("request %s failed", request_id)
+        metrics.failed(ServiceError("unforeseen"))
         yield _event(unforeseen(request_id), "error")
+    else:
+        yield _event(describe(reply), "done")
 
 
 def _event(data: dict[str, Any], name: str = "") -> str:

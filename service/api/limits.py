@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from flask import Flask, Request, request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from service.errors import TooManyRequests
 
@@ -23,19 +23,19 @@ def register(app: Flask, *, per_minute: int, trusted_proxies: Sequence[Network])
 
     Args:
         app: whose messages are counted.
-        per_minute: messages of one address in any minute; 0 for no limit.
+        per_minute: messages of one client in a minute; 0 for no limit.
         trusted_proxies: whose `X-Forwarded-For` says the address.
     """
     if not per_minute:
         return
     limit = RateLimitItemPerMinute(per_minute)
-    limiter = MovingWindowRateLimiter(MemoryStorage())
+    limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     @app.before_request
     def refuse() -> None:
         if request.method != "POST" or request.path not in LIMITED:
             return
-        client = client_address(request, trusted_proxies)
+        client = _network(client_address(request, trusted_proxies))
         if not limiter.hit(limit, client):
             seconds = max(1, math.ceil(limiter.get_window_stats(limit, client).reset_time - time.time()))
             raise TooManyRequests(
@@ -55,6 +55,15 @@ def client_address(asked: Request, trusted_proxies: Sequence[Network]) -> str:
         if not _trusted(hop, trusted_proxies):
             break
     return client
+
+
+def _network(address: str) -> str:
+    """What one client has: an IPv4 address, or the /64 around an IPv6 one."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ip_network(f"{address}/64", strict=False))
 
 
 def _trusted(address: str, proxies: Sequence[Network]) -> bool:

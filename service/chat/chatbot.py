@@ -85,11 +85,51 @@ class Chatbot:
             history = _history(store, message)
             stored = _stored(history, message)
             if stored is not None:
-                return Answer(self._format, store, message, gone, stored, None, None, stack.pop_all())
+                return Answer(stack.pop_all(), Reply(stored, None))
             prompt = self._format.encode([*turns(history), message.text])
             generation = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
             stack.callback(generation.cancel)
-            return Answer(self._format, store, message, gone, None, prompt, generation, stack.pop_all())
+
+            def complete(ids: list[int]) -> Reply:
+                exchange = self._exchange(message, prompt, ids)
+                store.append(message.conversation_id, exchange, create=message.fresh)
+                return Reply(exchange, generation.timing)
+
+            writing = Writing(generation, self._format.certain, complete, gone)
+            return Answer(stack.pop_all(), writing)
+
+    def _exchange(self, message: Message, prompt: Prompt, ids: list[int]) -> Exchange:
+        return Exchange(
+            message=message.text,
+            reply=self._format.decode(ids),
+            prompt_tokens=len(prompt.ids),
+            completion_tokens=self._format.count(ids),
+            truncated_turns=prompt.truncated_turns,
+            key=message.key,
+        )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A reply that the engine writes.
+
+    Attributes:
+        generation: the tokens.
+        certain: what text they are certain to begin with.
+        complete: makes all of them a stored reply.
+        gone: whether the client has gone away.
+    """
+
+    generation: Generation
+    certain: Callable[[list[int]], str]
+    complete: Callable[[list[int]], Reply]
+    gone: Callable[[], bool]
+
+    def wait(self, known: int | None = None) -> list[int]:
+        """Tokens so far, a glance later at most; see `Generation.wait`."""
+        if self.gone():
+            raise Cancelled("The client went away before its reply was complete.")
+        return self.generation.wait(GLANCE_S, known=known)
 
 
 class Answer:
@@ -98,25 +138,15 @@ class Answer:
     Either `pieces` is read to its end or `reply` is called.
     """
 
-    def __init__(
-        self,
-        prompt_format: PromptFormat,
-        store: MemoryStore,
-        message: Message,
-        gone: Callable[[], bool],
-        stored: Exchange | None,
-        prompt: Prompt | None,
-        generation: Generation | None,
-        held: ExitStack,
-    ) -> None:
-        self._format = prompt_format
-        self._store = store
-        self._message = message
-        self._gone = gone
-        self._reply = None if stored is None else Reply(stored, None)
-        self._prompt = prompt
-        self._generation = generation
+    def __init__(self, held: ExitStack, source: Reply | Writing) -> None:
+        """
+        Args:
+            held: what is let go when the answer is closed.
+            source: a reply that was stored before, or one that is being written.
+        """
         self._held = held
+        self._source = source
+        self.replayed = isinstance(source, Reply)
 
     def __enter__(self) -> Answer:
         return self
@@ -138,16 +168,15 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        sent = ""
-        known = 0
-        while self._reply is None and self._generation is not None and not self._generation.done:
-            settled = self._wait(known)
-            if self._generation.done:
+        sent, known, source = "", 0, self._source
+        while isinstance(source, Writing) and not source.generation.done:
+            settled = source.wait(known)
+            if source.generation.done:
                 break
             known = len(settled)
-            text = self._format.certain(settled)
+            text = source.certain(settled)
             yield text[len(sent) :]
-            sent = text
+            sent = max(sent, text, key=len)
         yield self.reply().exchange.reply[len(sent) :]
 
     def reply(self) -> Reply:
@@ -156,33 +185,12 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        if self._reply is None:
-            assert self._generation is not None
-            while not self._generation.done:
-                self._wait(None)
-            self._reply = self._store_reply(self._generation)
-        return self._reply
-
-    def _wait(self, known: int | None) -> list[int]:
-        assert self._generation is not None
-        if self._gone():
-            raise Cancelled("The client went away before its reply was complete.")
-        return self._generation.wait(GLANCE_S, known=known)
-
-    def _store_reply(self, generation: Generation) -> Reply:
-        assert self._prompt is not None
-        ids = generation.wait(0)
-        exchange = Exchange(
-            message=self._message.text,
-            reply=self._format.decode(ids),
-            prompt_tokens=len(self._prompt.ids),
-            completion_tokens=self._format.count(ids),
-            truncated_turns=self._prompt.truncated_turns,
-            key=self._message.key,
-        )
-        if self._message.fresh or self._message.conversation_id in self._store:
-            self._store.append(self._message.conversation_id, exchange)
-        return Reply(exchange, generation.timing)
+        if isinstance(self._source, Writing):
+            ids = self._source.wait()
+            while not self._source.generation.done:
+                ids = self._source.wait()
+            self._source = self._source.complete(ids)
+        return self._source
 
 
 def _history(store: MemoryStore, message: Message) -> list[Exchange]:

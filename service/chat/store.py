@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from service.chat.conversation import Exchange, new_id
 from service.errors import UnknownConversation
 
+# The model reads a few of the latest; the rest is there to be read back.
+KEPT_EXCHANGES = 500
+
 
 @dataclass
 class _Entry:
@@ -56,12 +59,22 @@ class MemoryStore:
             self._entries.move_to_end(conversation_id)
             return list(entry.exchanges)
 
-    def append(self, conversation_id: str, exchange: Exchange) -> None:
-        """Add to a conversation, making it when it is new; the least recently used one makes room."""
+    def append(self, conversation_id: str, exchange: Exchange, *, create: bool = True) -> None:
+        """Add to a conversation, of which the last `KEPT_EXCHANGES` are kept.
+
+        Args:
+            conversation_id: of any conversation.
+            exchange: what was said.
+            create: make the conversation when there is none, the least recently used one giving way; without it,
+                nothing is stored then.
+        """
         with self._lock:
             self._expire()
+            if not create and conversation_id not in self._entries:
+                return
             entry = self._entries.setdefault(conversation_id, _Entry())
             entry.exchanges.append(exchange)
+            del entry.exchanges[:-KEPT_EXCHANGES]
             entry.touched = self._clock()
             self._entries.move_to_end(conversation_id)
             while len(self._entries) > self._capacity:

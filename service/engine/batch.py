@@ -56,19 +56,18 @@ class Batch:
     def add(self, sequence: Sequence) -> None:
         """Encode a sequence and let it take part from the next step on."""
         cross = self._network.encode(sequence.source)
-        self._members.append(_Member(sequence, self._cache.add(), cross))
         self._binding = None
+        self._members.append(_Member(sequence, self._cache.add(), cross))
 
     def remove(self, sequence: Sequence) -> None:
         """Drop a sequence, finished or not."""
         member = next(member for member in self._members if member.sequence is sequence)
+        self._binding = None
         self._members.remove(member)
         self._cache.remove(member.block)
-        self._binding = None
 
     def step(self) -> list[Sequence]:
         """Compute one token for every sequence; those that finished with it are returned and leave."""
-        self._cache.prepare()
         if self._binding is None:
             self._binding = self._network.bind(
                 self._cache, CrossStates.join([member.cross for member in self._members])

@@ -13,7 +13,7 @@ from service.engine.generation import Generation
 from service.engine.scheduler import Scheduler, Steps
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
-from service.errors import EngineStopped, NotReady
+from service.errors import EngineStopped, NotReady, UnsupportedSetting
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +85,18 @@ class Engine:
         Args:
             source: token ids of the history, ending in the end token.
             timeout_s: seconds after which the request is dropped and its work stopped.
-            settings: how it is decoded; None takes the model's own.
+            settings: how it is decoded, no longer than by the model's own; None takes those.
 
         Raises:
             Overloaded: too many requests wait already.
             NotReady: the engine was closed.
             EngineStopped: its thread has died.
+            UnsupportedSetting: a reply longer than the running batch has room for.
         """
-        sequence = Sequence(list(source), settings or self._settings)
+        settings = settings or self._settings
+        if settings.max_length > self._settings.max_length:
+            raise UnsupportedSetting(f"max_length may be {self._settings.max_length} at most for this model.")
+        sequence = Sequence(list(source), settings)
         generation = Generation(sequence, deadline=time.monotonic() + timeout_s)
         with self._wake:
             if self._dead:

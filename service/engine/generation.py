@@ -98,9 +98,10 @@ class Generation:
     def encoded(self) -> None:
         """Note that the encoder is through."""
         self._encoded = time.monotonic()
+        self.work_s += self._encoded - self._begun
 
     def advanced(self, seconds: float) -> None:
-        """Note one more token.
+        """Note one more token, and show those that are settled by now, if anyone has asked for them.
 
         Args:
             seconds: the reply's share of the step.
@@ -108,9 +109,6 @@ class Generation:
         self.work_s += seconds
         if self._first_token <= self._encoded:
             self._first_token = time.monotonic()
-
-    def publish(self) -> None:
-        """Show the tokens that are settled by now, if anyone has asked for them."""
         if not self._watched:
             return
         settled = self.sequence.settled

@@ -1,4 +1,4 @@
-"""Self-attention keys and values of the running rows, in buffers that are allocated once.
+"""Self-attention keys and values of the running rows, in buffers that grow with the rows and are kept.
 
 Buffers are [row, head, slot, channel]. All rows write the same slot in a step. A row may read an earlier slot from
 another row of its request: `indirection` says from which, so a beam switch changes integers and copies no key or value.
@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Slots before the oldest running row cost attention time; beyond this many they are moved out of the way. A request that
-# runs alone begins at the first slot and needs none.
+# Slots before the oldest running row cost attention time; beyond this many they are moved out of the way. A request
+# that runs alone begins at the first slot and needs none.
 IDLE_SLOTS = 32
 
 
@@ -67,7 +67,6 @@ class KVCache:
             self.slot = 0
         elif self.slots == self._shape.longest:
             self._allocate(len(self.indirection), self.slots + IDLE_SLOTS)
-        self._make_room()
         block = Block(self.rows, 1, self.slot)
         self._reserve(block.first + 1)
         self._blocks.append(block)
@@ -101,10 +100,6 @@ class KVCache:
             first += other.rows
         self._drop_idle_slots()
 
-    def prepare(self) -> None:
-        """Make sure that the next step has a slot to write."""
-        self._make_room()
-
     def _resize(self, block: Block, rows: int) -> None:
         place = self._blocks.index(block)
         self._reserve(self.rows - block.rows + rows)
@@ -125,10 +120,6 @@ class KVCache:
         self.indirection[new] = self.indirection[old] + np.int32(first - block.first)
         self._mask[new] = self._mask[old]
         block.first = first
-
-    def _make_room(self) -> None:
-        if self._blocks and self.slot >= self.slots:
-            self._shift(min(block.start for block in self._blocks))
 
     def _drop_idle_slots(self) -> None:
         idle = min((block.start for block in self._blocks), default=0)

@@ -13,11 +13,8 @@ from transformers import AutoConfig, GenerationConfig, PretrainedConfig
 from service.engine.batch import Batch
 from service.engine.network import Network, session_options
 from service.engine.sequence import Sequence
-from service.engine.settings import DecodingSettings
+from service.engine.settings import MOST_ROWS, DecodingSettings
 from service.errors import ModelFolderError, UnsupportedSetting
-
-# Rows of one step beyond which a larger batch brings no more tokens a second.
-MOST_ROWS = 40
 
 
 class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: ignore[misc]

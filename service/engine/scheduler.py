@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -11,6 +12,8 @@ from typing import Protocol
 from service.engine.generation import Generation
 from service.engine.sequence import Sequence
 from service.errors import Cancelled, DeadlineExceeded, EngineFault, Overloaded, ServiceError
+
+logger = logging.getLogger(__name__)
 
 # How fast the measured time of a reply follows the latest one.
 MEMORY = 0.1
@@ -90,30 +93,19 @@ class Scheduler:
     def advance(self) -> None:
         """Drop who is gone or too late, let one newcomer join, and compute one token of every running reply.
 
-        A fault fails the requests in the step and no others.
+        A newcomer that cannot join fails alone. A fault in a step fails the requests in it and no others; the next ones
+        get a fresh batch.
         """
-        self._drop()
-        self._admit()
-        if not self._running or self._batch is None:
-            return
-        started = time.monotonic()
         try:
-            finished = self._batch.step()
+            self._drop()
+            self._admit()
+            self._step()
         except Exception:
             failed, self._running = self._running, []
             self._batch = None
             for generation in failed:
                 generation.fail(_fault())
             raise
-        share = (time.monotonic() - started) / len(self._running)
-        for generation in self._running:
-            generation.advanced(share)
-            generation.publish()
-        ended = [generation for generation in self._running if generation.sequence in finished]
-        self._running = [generation for generation in self._running if generation not in ended]
-        for generation in ended:
-            self._work_s += MEMORY * (generation.work_s - self._work_s)
-            generation.finish()
 
     def fail_all(self, error: Callable[[], ServiceError]) -> None:
         """End every request, waiting or running, with an error of its own."""
@@ -130,16 +122,16 @@ class Scheduler:
             gone = [generation for generation in self._waiting if _over(generation, now)]
             for generation in gone:
                 self._waiting.remove(generation)
-        for generation in [generation for generation in self._running if _over(generation, now)]:
-            self._running.remove(generation)
-            if self._batch is not None:
-                self._batch.remove(generation.sequence)
-            gone.append(generation)
+        gone += [generation for generation in self._running if _over(generation, now)]
         for generation in gone:
             if generation.cancelled:
                 generation.fail(Cancelled("The client went away before its reply was complete."))
             else:
                 generation.fail(DeadlineExceeded("There was no reply in time; try again."))
+        for generation in [generation for generation in self._running if generation.done]:
+            self._running.remove(generation)
+            if self._batch is not None:
+                self._batch.remove(generation.sequence)
 
     def _admit(self) -> None:
         with self._lock:
@@ -153,11 +145,25 @@ class Scheduler:
                 self._batch = self._steps()
             self._batch.add(generation.sequence)
         except Exception:
+            logger.exception("a request could not join the batch")
             self._running.remove(generation)
             generation.fail(_fault())
-            raise
-        generation.encoded()
-        generation.work_s += generation.timing.encode_s
+        else:
+            generation.encoded()
+
+    def _step(self) -> None:
+        if not self._running or self._batch is None:
+            return
+        started = time.monotonic()
+        finished = self._batch.step()
+        share = (time.monotonic() - started) / len(self._running)
+        for generation in self._running:
+            generation.advanced(share)
+        ended = [generation for generation in self._running if generation.sequence in finished]
+        self._running = [generation for generation in self._running if generation not in ended]
+        for generation in ended:
+            self._work_s += MEMORY * (generation.work_s - self._work_s)
+            generation.finish()
 
 
 def _fault() -> EngineFault:

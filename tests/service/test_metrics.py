@@ -41,6 +41,7 @@ def app(faked: ServedModel) -> Flask:
 def metrics(client: FlaskClient) -> dict[str, float]:
     """Each metric summed over its labels."""
     response = client.get("/metrics")
+    response.close()
     assert response.status_code == 200
     assert response.content_type.startswith("text/plain; version=")
     found: dict[str, float] = {}
@@ -76,8 +77,10 @@ def test_a_reply_moves_what_tells_of_replies(app: Flask, stream: bool) -> None:
 def test_refused_and_cancelled_requests_are_counted(app: Flask, engine: FakeEngine) -> None:
     client = app.test_client()
     engine.error = Cancelled("gone")
-    assert ask(client).status_code == 499
-    assert client.post("/chatbot", data=b"x" * 70_000).status_code == 413
+    cancelled, refused = ask(client), client.post("/chatbot", data=b"x" * 70_000)
+    assert (cancelled.status_code, refused.status_code) == (499, 413)
+    cancelled.close()
+    refused.close()
     found = metrics(client)
     assert found["chatbot_cancelled_total"] == 1
     assert found["chatbot_rejected_total"] == 1
@@ -99,9 +102,32 @@ def test_a_running_request_shows_in_the_gauges(app: Flask, engine: FakeEngine) -
     assert metrics(app.test_client())["chatbot_requests_in_progress"] == 1
 
 
+def test_files_are_counted_when_they_have_been_sent(app: Flask) -> None:
+    client = app.test_client()
+    response = client.get("/static/chat.js")
+    assert response.data
+    response.close()
+    found = metrics(client)
+    assert found["chatbot_requests_in_progress"] == 1
+    assert 'route="/static/<path:filename>"' in client.get("/metrics").text
+
+
+def test_a_stream_that_fails_is_counted_as_failed(
+    app: Flask, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = app.test_client()
+    engine.gate.clear()
+    response = ask(client, stream=True)
+    engine.model.poison = 2
+    with caplog.at_level("CRITICAL", logger="service"):
+        assert streams.read(response.iter_encoded()).error is not None
+    response.close()
+    assert metrics(client)["chatbot_failed_total"] == 1
+
+
 def test_a_path_that_does_not_exist_makes_no_label_of_its_own(app: Flask) -> None:
     client = app.test_client()
-    client.get("/no/such/path")
+    client.get("/no/such/path").close()
     text = client.get("/metrics").text
     assert "/no/such/path" not in text
     assert 'route="none"' in text

@@ -9,7 +9,7 @@ import pytest
 
 from service.chat.conversation import Exchange, new_id, turns
 from service.chat.line import Lines
-from service.chat.store import MemoryStore
+from service.chat.store import KEPT_EXCHANGES, MemoryStore
 from service.errors import UnknownConversation
 
 
@@ -144,6 +144,17 @@ def test_parallel_threads_keep_within_the_capacity() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert len(store) == 10
+
+
+def test_the_oldest_exchanges_of_a_long_conversation_are_let_go(store: MemoryStore) -> None:
+    for number in range(KEPT_EXCHANGES + 5):
+        store.append("a", said(str(number)))
+    assert [exchange.message for exchange in store.exchanges("a")] == [str(n) for n in range(5, KEPT_EXCHANGES + 5)]
+
+
+def test_a_conversation_that_is_gone_is_not_made_anew_unless_it_may_be(store: MemoryStore) -> None:
+    store.append("a", said("late"), create=False)
+    assert "a" not in store
 
 
 def test_a_key_opens_the_same_conversation_each_time(store: MemoryStore) -> None:

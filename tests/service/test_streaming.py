@@ -119,6 +119,23 @@ def test_a_running_stream_holds_up_the_end_of_the_service(app: Flask, engine: Fa
     assert runtime.drain(timeout_s=5)
 
 
+def test_a_conversation_can_be_gone_on_with_while_its_first_reply_streams(app: Flask, engine: FakeEngine) -> None:
+    engine.gate.clear()
+    response = ask(app.test_client(), "one", stream=True)
+    session = response.headers["X-Session-Id"]
+    statuses: list[int] = []
+    second = threading.Thread(
+        target=lambda: statuses.append(ask(app.test_client(), "two", session_id=session).status_code)
+    )
+    second.start()
+    engine.gate.set()
+    assert streams.read(response.iter_encoded()).done is not None
+    response.close()
+    second.join()
+    assert statuses == [200]
+    assert turns(app.test_client(), session)[0::2] == ["one", "two"]
+
+
 def test_the_next_message_of_the_conversation_waits_for_the_end_of_the_stream(app: Flask, engine: FakeEngine) -> None:
     client = app.test_client()
     session = ask(client, "zero").headers["X-Session-Id"]
@@ -181,17 +198,12 @@ def test_a_character_of_several_tokens_is_held_back_until_it_is_whole(prompt_for
 
 def test_space_that_a_tokenizer_takes_away_is_not_sent(prompt_format: PromptFormat) -> None:
     tokenizer = prompt_format._tokenizer
-    ids = [1, *prompt_format._encode(" Well , it 's not , is n't it ?")]
+    ids = [1, *prompt_format._encode(" Well , it 's not , is n't it ? I 'm , we 're")]
     tokenizer.clean_up_tokenization_spaces = True
     try:
         whole = prompt_format.decode(ids)
-        assert whole == "Well, it's not, isn't it?"
-        sent = ""
-        for length in range(len(ids) + 1):
-            certain = prompt_format.certain(ids[:length])
-            assert certain.startswith(sent)
-            assert whole.startswith(certain)
-            sent = certain
+        assert whole == "Well, it's not, isn't it? I'm, we're"
+        assert all(whole.startswith(prompt_format.certain(ids[:length])) for length in range(len(ids) + 1))
     finally:
         tokenizer.clean_up_tokenization_spaces = False
 

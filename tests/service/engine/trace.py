@@ -89,8 +89,8 @@ def parting_gap(first: Trace, second: Trace, replies: tuple[Sequence[int], Seque
     before: Mapping[Ids, float] = {}
     for mine, other in zip(first.steps, second.steps, strict=False):
         if mine.extended != other.extended:
-            swapped = zip(mine.extended - other.extended, other.extended - mine.extended, strict=True)
-            return max(abs(before.get(a, math.inf) - before.get(b, -math.inf)) for a, b in swapped)
+            swapped = zip(mine.extended - other.extended, other.extended - mine.extended, strict=False)
+            return max((abs(before.get(a, math.inf) - before.get(b, -math.inf)) for a, b in swapped), default=math.inf)
         before = mine.weighed
         if (mine.running, mine.ended) != (other.running, other.ended):
             pairs = zip(islice(mine.weighed, looked_at), islice(other.weighed, looked_at), strict=False)
