@@ -21,17 +21,20 @@ from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
 STREAM = json.dumps({"prompt": "Hello there", "stream": True}).encode()
-# The step fails while the file exists.
-FAULTY = """
+# Steps take a while, and fail while the file exists.
+PLANTED = """
+import time
 from pathlib import Path
 from service.engine.batch import Batch
 step = Batch.step
-def faulty(self):
+def planted(self):
+    time.sleep(0.01)
     if Path({path!r}).exists():
         raise {error}("planted")
     return step(self)
-Batch.step = faulty
+Batch.step = planted
 """
+SLOW = PLANTED.format(path="/nonexistent", error="RuntimeError")
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_clients_that_leave_stop_costing(narrow: ServiceProcess, body: bytes) ->
 
 
 def test_a_message_past_its_deadline_is_a_504_and_its_work_stops(long_export: Path) -> None:
-    with ServiceProcess("--model", long_export, "--threads", "1", "--deadline", "0.2") as process:
+    with ServiceProcess("--model", long_export, "--deadline", "0.2", planted=SLOW) as process:
         answer = process.wait_ready().curl("-d", BODY)
         assert answer.status == 504
         assert answer.body == "There was no reply in time; try again."
@@ -101,23 +104,25 @@ def test_a_stream_comes_over_the_wire_and_joins_to_the_plain_reply(narrow: Servi
     assert stream.done is not None
 
 
-def test_streams_finish_after_sigterm(narrow: ServiceProcess) -> None:
-    connections = [send(narrow, STREAM) for _ in range(4)]
-    time.sleep(0.3)
-    narrow.signal(signal.SIGTERM)
-    time.sleep(0.1)
-    refused = narrow.curl("-d", STREAM)
-    assert refused.status == 503
-    assert int(refused.headers["Retry-After"]) > 0
-    for connection in connections:
-        with contextlib.closing(connection), connection.getresponse() as response:
-            assert streams.read([response.read()]).done is not None
-    assert narrow.wait() == 0
+def test_streams_finish_after_sigterm(long_export: Path) -> None:
+    with ServiceProcess("--model", long_export, "--rows", "20", "--queue", "2", planted=SLOW) as process:
+        process.wait_ready()
+        connections = [send(process, STREAM) for _ in range(4)]
+        time.sleep(0.3)
+        process.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        refused = process.curl("-d", STREAM)
+        assert refused.status == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        for connection in connections:
+            with contextlib.closing(connection), connection.getresponse() as response:
+                assert streams.read([response.read()]).done is not None
+        assert process.wait() == 0
 
 
 def test_a_fault_in_a_step_fails_the_replies_in_it_and_the_next_one_works(long_export: Path, tmp_path: Path) -> None:
     trigger = tmp_path / "fault"
-    planted = FAULTY.format(path=str(trigger), error="RuntimeError")
+    planted = PLANTED.format(path=str(trigger), error="RuntimeError")
     with ServiceProcess("--model", long_export, "--threads", "1", planted=planted) as process:
         process.wait_ready()
         with ThreadPoolExecutor(4) as pool:
@@ -134,7 +139,7 @@ def test_a_fault_in_a_step_fails_the_replies_in_it_and_the_next_one_works(long_e
 
 def test_a_dead_engine_fails_every_request_and_ends_the_process(long_export: Path, tmp_path: Path) -> None:
     trigger = tmp_path / "death"
-    planted = FAULTY.format(path=str(trigger), error="SystemExit")
+    planted = PLANTED.format(path=str(trigger), error="SystemExit")
     with ServiceProcess("--model", long_export, "--threads", "1", "--rows", "10", planted=planted) as process:
         process.wait_ready()
         connections = [send(process) for _ in range(4)]
