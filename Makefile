@@ -1,9 +1,10 @@
 # Every target sets up what it needs; `make serve` is all it takes on a fresh machine.
 PYTHON ?= python3
-MODEL  ?= auto
-HOST   ?= 127.0.0.1
-PORT   ?= 5000
-CHECK  ?= all
+# Set on the command line only: shells have a HOST of their own.
+MODEL =
+HOST  =
+PORT  =
+CHECK = all
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -41,7 +42,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.serve
 	@touch $@
 
 serve: $(VENV)/.serve
-	exec $(BIN)/python -m service --model $(MODEL) --host $(HOST) --port $(PORT)
+	exec $(BIN)/python -m service $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 export: $(VENV)/.serve
 	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +30,6 @@ def decoding(folder: Path) -> dict[str, Any]:
 def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> Path:
     """A copy, in the cache, of an exported folder that gives every reply the same number of tokens.
 
-    The large files are hard links where the file system has them.
-
     Args:
         exported: written by `python -m export`.
         beams: beam width; 1 is greedy search.
@@ -45,22 +42,13 @@ def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> P
     changes = {"num_beams": beams, "min_length": length, "max_length": length}
 
     def make(folder: Path) -> None:
-        shutil.copytree(exported, folder, copy_function=_linked)
+        shutil.copytree(exported, folder)
         path = folder / FILE_NAME
         settings = json.loads(path.read_text(encoding="utf-8"))
         kept = {name: value for name, value in settings.items() if name not in OTHER_LENGTHS}
-        for written in (path, folder / manifest.FILE_NAME):
-            written.unlink()  # a link: writing to it would change the export
         path.write_text(json.dumps(kept | changes, indent=2) + "\n", encoding="utf-8")
         sealed = replace(manifest.read(exported), files=manifest.record_files(folder))
         sealed.write(folder)
 
     made_from = {"export": fingerprint([exported / manifest.FILE_NAME]), **changes}
     return cache.kept(f"models/{exported.resolve().name}-beams{beams}-tokens{new_tokens}", made_from, make)
-
-
-def _linked(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

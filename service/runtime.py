@@ -10,7 +10,6 @@ from pathlib import Path
 
 from service.chat.chatbot import Chatbot
 from service.chat.conversation import new_id
-from service.chat.line import LONGEST_LINE
 from service.chat.store import MemoryStore
 from service.config import ServiceConfig
 from service.engine import manifest
@@ -23,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 def most_at_work(config: ServiceConfig) -> int:
-    """Messages that can be at work at once: those that run, those that wait, and some behind one of their own."""
-    return config.rows + config.queue + LONGEST_LINE
+    """Messages that can be at work at once: those that run, those that wait, and as many behind one of their own."""
+    return config.rows + 2 * config.queue
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,9 @@ class Runtime:
         engine = Engine(
             model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self._on_failure(why)
         )
-        self._model = ServedModel(folder, checked, reason, Chatbot(engine, prompt_format))
+        self._model = ServedModel(
+            folder, checked, reason, Chatbot(engine, prompt_format, longest_line=self.config.queue)
+        )
         self.metrics.serves(checked)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
         for line in filter(None, (reason, checked.notice)):

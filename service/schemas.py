@@ -31,7 +31,9 @@ class ChatRequest(BaseModel):
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )
-    stream: bool = Field(default=False, description="Whether the reply comes piece by piece, as server-sent events.")
+    stream: bool | None = Field(
+        default=False, description="Whether the reply comes piece by piece, as server-sent events."
+    )
 
 
 def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 SPARE_THREADS = 16
 CONNECTIONS = 1000
-LARGEST_BUFFERED_BODY = 32 * 1024 * 1024
+# Of a body over the limit so much is still read, for its sender to hear what is wrong.
+EXCESS_BODY = 4 * 1024 * 1024
 FLUSH_TIMEOUT_S = 2.0
 
 
@@ -61,7 +62,7 @@ class Server:
             sockets=[listener],
             threads=min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
             connection_limit=CONNECTIONS,
-            max_request_body_size=LARGEST_BUFFERED_BODY,
+            max_request_body_size=config.max_body_bytes + EXCESS_BODY,
             channel_request_lookahead=1,
             asyncore_use_poll=True,
             ident=None,

@@ -53,10 +53,16 @@ class Reply:
 class Chatbot:
     """Answers messages of conversations."""
 
-    def __init__(self, engine: Engine, prompt_format: PromptFormat) -> None:
+    def __init__(self, engine: Engine, prompt_format: PromptFormat, *, longest_line: int = 32) -> None:
+        """
+        Args:
+            engine: writes the replies.
+            prompt_format: of its model.
+            longest_line: messages of one conversation that may wait for an earlier one.
+        """
         self.engine = engine
         self._format = prompt_format
-        self._lines = Lines()
+        self._lines = Lines(longest_line)
 
     def answer(
         self, store: MemoryStore, message: Message, *, timeout_s: float, gone: Callable[[], bool] = lambda: False
@@ -125,10 +131,18 @@ class Writing:
     complete: Callable[[list[int]], Reply]
     gone: Callable[[], bool]
 
-    def wait(self, known: int | None = None) -> list[int]:
-        """Tokens so far, a glance later at most; see `Generation.wait`."""
+    def watch(self) -> None:
+        """Look whether the client is still there.
+
+        Raises:
+            Cancelled: it is not.
+        """
         if self.gone():
             raise Cancelled("The client went away before its reply was complete.")
+
+    def wait(self, known: int | None = None) -> list[int]:
+        """Tokens so far, a glance later at most; see `Generation.wait`."""
+        self.watch()
         return self.generation.wait(GLANCE_S, known=known)
 
 
@@ -189,6 +203,7 @@ class Answer:
             ids = self._source.wait()
             while not self._source.generation.done:
                 ids = self._source.wait()
+            self._source.watch()
             self._source = self._source.complete(ids)
         return self._source
 

@@ -8,14 +8,15 @@ from types import TracebackType
 
 from service.errors import Overloaded
 
-# Messages of one conversation that may wait; each takes a thread.
-LONGEST_LINE = 8
-
 
 class Lines:
     """One line of waiting messages for each conversation that is being answered. Safe for many threads."""
 
-    def __init__(self, longest: int = LONGEST_LINE) -> None:
+    def __init__(self, longest: int) -> None:
+        """
+        Args:
+            longest: messages of one conversation that may wait; each takes a thread.
+        """
         self._longest = longest
         self._lines: dict[str, deque[Place]] = {}
         self._lock = threading.Lock()

@@ -7,6 +7,8 @@ const send = form.querySelector("button");
 // Without the cookie, which would bring an old conversation into a new tab and back after "New conversation".
 const credentials = "omit";
 let session = sessionStorage.getItem("session_id");
+// What is under way belongs to the conversation that it began in.
+let conversation = 0;
 
 function show(kind, text) {
   const turn = document.createElement("div");
@@ -28,11 +30,13 @@ async function ask(text, key = crypto.randomUUID?.()) {
   const headers = { "Content-Type": "application/json" };
   if (key) headers["Idempotency-Key"] = key;
   if (session) headers["X-Session-Id"] = session;
+  const begun = conversation;
   send.disabled = true;
   const turn = show("bot waiting", "…");
   try {
     const response = await fetch("chatbot", { method: "POST", headers, body: JSON.stringify({ prompt: text }), credentials });
     const reply = await response.text();
+    if (begun !== conversation) return;
     if (!response.ok) {
       if (response.status === 404) remember(null);
       throw new Error(reply);
@@ -41,15 +45,20 @@ async function ask(text, key = crypto.randomUUID?.()) {
     turn.textContent = reply;
     turn.classList.remove("waiting");
   } catch (error) {
+    if (begun !== conversation) return;
     turn.remove();
     const problem = show("error", error instanceof TypeError ? "The service cannot be reached." : error.message);
     const retry = document.createElement("button");
     retry.type = "button";
     retry.textContent = "Try again";
-    retry.addEventListener("click", () => { problem.remove(); ask(text, key); });
+    retry.addEventListener("click", () => {
+      if (send.disabled) return;
+      problem.remove();
+      ask(text, key);
+    });
     problem.append(retry);
   } finally {
-    send.disabled = false;
+    if (begun === conversation) send.disabled = false;
     log.scrollTop = log.scrollHeight;
     prompt.focus();
   }
@@ -72,6 +81,8 @@ prompt.addEventListener("keydown", (event) => {
 });
 
 document.getElementById("fresh").addEventListener("click", () => {
+  conversation += 1;
+  send.disabled = false;
   remember(null);
   log.replaceChildren();
   prompt.focus();
@@ -80,7 +91,8 @@ document.getElementById("fresh").addEventListener("click", () => {
 async function restore() {
   if (!session) return;
   const response = await fetch(`sessions/${encodeURIComponent(session)}`, { credentials });
-  if (!response.ok) return remember(null);
+  if (response.status === 404) remember(null);
+  if (!response.ok) return;
   const { turns } = await response.json();
   for (const turn of turns) show(turn.speaker, turn.text);
 }

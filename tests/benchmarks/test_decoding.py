@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
-
-import pytest
 
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.decoding import decoding, fixed_length
@@ -23,15 +20,7 @@ def test_settings_are_those_that_matter_and_differ_from_the_defaults(tiny_checkp
     assert decoding(folder)["eos_token_id"] == 2
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_copy_has_its_own_settings_and_leaves_the_export_alone(
-    links: bool, tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(source: str, target: str) -> None:
-        raise OSError("another file system")
-
-    if not links:
-        monkeypatch.setattr(os, "link", refuse)
+def test_copy_has_its_own_settings_and_leaves_the_export_alone(tiny_export: Path, tmp_path: Path) -> None:
     before = fingerprint([tiny_export])
     folder = fixed_length(tiny_export, 4, 9, Cache(tmp_path / "cache"))
     assert folder.name == "tiny-int8-beams4-tokens9"
@@ -41,7 +30,7 @@ def test_copy_has_its_own_settings_and_leaves_the_export_alone(
     settings = json.loads((folder / "generation_config.json").read_text())
     assert (settings["num_beams"], settings["min_length"], settings["max_length"]) == (4, 10, 10)
     assert settings["no_repeat_ngram_size"] == 3
-    assert (folder / "weights.bin").samefile(tiny_export / "weights.bin") == links
+    assert (tiny_export / "weights.bin").stat().st_nlink == 1
 
 
 def test_lengths_under_other_names_do_not_win(tiny_export: Path, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def test_each_address_has_its_own_limit(application: Application, faked: ServedM
     assert statuses == [200, 200, 429, 429]
 
 
+def test_an_ipv6_client_cannot_choose_among_the_addresses_of_its_network(
+    application: Application, faked: ServedModel
+) -> None:
+    app = application(faked, client_limit=1, trusted_proxies=(ip_network("127.0.0.1"),))
+    statuses = [
+        ask(app.test_client(), headers={"X-Forwarded-For": address}).status_code
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "::ffff:192.0.2.2")
+    ]
+    assert statuses == [200, 429, 200, 200, 200]
+
+
 def test_an_untrusted_client_cannot_choose_its_address(application: Application, faked: ServedModel) -> None:
     app = application(faked, client_limit=1)
     statuses = [
@@ -60,7 +71,11 @@ def test_an_untrusted_client_cannot_choose_its_address(application: Application,
         ("10.0.0.1", "10.2.2.2, 10.1.1.1", "10.2.2.2"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("10.0.0.1", " , ", "10.0.0.1"),
-        ("10.0.0.1", "unknown", "unknown"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.5:4444", "203.0.113.5"),
+        ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("10.0.0.1", "::ffff:203.0.113.5", "203.0.113.5"),
+        ("::ffff:10.0.0.1", "203.0.113.5", "203.0.113.5"),
         ("::1", "2001:db8::1", "2001:db8::1"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_conversation_that_is_read_counts_as_used(store: MemoryStore, clock: C
 
 
 def test_parallel_threads_lose_nothing_and_keep_both_turns_together() -> None:
-    store, lines = MemoryStore(capacity=1000, ttl_s=1000), Lines()
+    store, lines = MemoryStore(capacity=1000, ttl_s=1000), Lines(longest=8)
 
     def work(worker: int) -> None:
         for number in range(100):
