@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -48,6 +50,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
     output.check_free(config.output_dir, force=config.force)
     with progress.stage("Find the checkpoint"):
         checkpoint = checkpoints.locate(config.model, config.revision)
+        _import_libraries()
         resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
     with output.staging(config.output_dir) as folder:
         work, finished = folder / "work", folder / "finished"
@@ -83,6 +86,21 @@ def run(config: ExportConfig, progress: Progress) -> Path:
             output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
     return config.output_dir
+
+
+def _import_libraries() -> None:
+    """Import what the stages need, with signals held back: torch aborts the process when one interrupts its import."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        for name in ("torch", "transformers.models.blenderbot.modeling_blenderbot", "optimum.exporters.onnx"):
+            importlib.import_module(name)
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _save_fused(graph: FusedGraph, name: str, weights: WeightFile) -> None:
