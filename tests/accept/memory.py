@@ -47,7 +47,7 @@ def _serve(folder: Path, *, replies: int) -> tuple[float, float]:
             status = Path(f"/proc/{server.pid}/status").read_text()
             peak = re.search(r"VmHWM:\s+(\d+) kB", status)
             assert peak is not None
-            return ready, int(peak.group(1)) / 1000
+            return ready, int(peak.group(1)) * 1024 / 1e6
         finally:
             server.terminate()
 
