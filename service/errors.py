@@ -10,7 +10,7 @@ ServiceError
 ├── Cancelled               499  the client went away; nobody reads it
 ├── EngineFault             500  the model failed
 ├── NotReady                503  the model still loads
-├── EngineStopped           503  the engine has died
+│   └── EngineStopped       503  the engine has died
 ├── Overloaded              503  the queue is full
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
@@ -80,16 +80,15 @@ class EngineFault(ServiceError):
     code = "engine_fault"
 
 
-class EngineStopped(ServiceError):
-    status = 503
-    code = "engine_stopped"
-    retry_after_s = 10
-
-
 class NotReady(ServiceError):
     status = 503
     code = "not_ready"
     retry_after_s = 5
+
+
+class EngineStopped(NotReady):
+    code = "engine_stopped"
+    retry_after_s = 10
 
 
 class Overloaded(ServiceError):

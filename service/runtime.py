@@ -20,6 +20,8 @@ from service.provision import Provider
 
 logger = logging.getLogger(__name__)
 
+DEAD = "The engine has stopped; the service must be started again."
+
 
 def most_at_work(config: ServiceConfig) -> int:
     """Messages that can be at work at once: those that run, those that wait, and as many behind one of their own."""
@@ -82,7 +84,7 @@ class Runtime:
         if self._model is None:
             raise NotReady(f"{self._state} Try again in a few seconds.")
         if not self._model.chatbot.engine.alive:
-            raise EngineStopped("The engine has stopped; the service must be started again.")
+            raise EngineStopped(DEAD)
         return self._model
 
     @property
@@ -90,6 +92,8 @@ class Runtime:
         """One sentence that says what the service is doing."""
         if self._draining:
             return "The service is shutting down."
+        if self._model is not None and not self._model.chatbot.engine.alive:
+            return DEAD
         return self._state
 
     def load(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, render_template
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.errors import EngineStopped, NotReady
+from service.errors import NotReady
 from service.runtime import Runtime
 
 
@@ -22,9 +22,8 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def ready() -> Response:
         try:
             model = runtime.model
-        except (NotReady, EngineStopped) as error:
-            reason = runtime.state if isinstance(error, NotReady) else str(error)
-            response = jsonify({"status": "not ready", "reason": reason})
+        except NotReady as error:
+            response = jsonify({"status": "not ready", "reason": runtime.state})
             response.status_code = error.status
             response.headers["Retry-After"] = str(error.retry_after_s)
             return response
@@ -38,7 +37,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def page() -> str:
         try:
             name = runtime.model.manifest.name
-        except (NotReady, EngineStopped):
+        except NotReady:
             name = ""
         notice = _notice(runtime) or ("" if name else runtime.state)
         return render_template("index.html", name=name, notice=notice, longest_prompt=runtime.config.max_prompt_chars)
@@ -49,6 +48,6 @@ def blueprint(runtime: Runtime) -> Blueprint:
 def _notice(runtime: Runtime) -> str:
     try:
         model = runtime.model
-    except (NotReady, EngineStopped):
+    except NotReady:
         return ""
     return " ".join(filter(None, (model.manifest.notice, model.reason)))
