@@ -89,3 +89,26 @@ def checkpoint(options: argparse.Namespace, cache: Cache) -> Checkpoint:
 def progress(line: str) -> None:
     """Tell the user what goes on."""
     print(line, file=sys.stderr, flush=True)
+
+
+def add_steps(parser: argparse.ArgumentParser, *, rows: list[int], rows_help: str) -> None:
+    """The arguments of a command that looks into the steps of our engine.
+
+    Args:
+        parser: of the command.
+        rows: default of `--rows`.
+        rows_help: what they are rows of.
+    """
+    parser.add_argument(
+        "--exported", type=Path, required=True, metavar="DIR", help="folder that `python -m export` wrote"
+    )
+    parser.add_argument(
+        "--rows",
+        type=positive,
+        nargs="+",
+        default=rows,
+        metavar="N",
+        help=f"{rows_help} (default: {' '.join(map(str, rows))})",
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads (default: the physical cores)")
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the figures as JSON")

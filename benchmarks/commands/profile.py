@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks import environment
@@ -24,19 +23,7 @@ allow it), in the graph and outside of it, and a table of the operators of one s
 def add(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser("profile", help="time one decoder step, operator by operator", description=DESCRIPTION)
-    parser.add_argument(
-        "--exported", type=Path, required=True, metavar="DIR", help="folder that `python -m export` wrote"
-    )
-    parser.add_argument(
-        "--rows",
-        type=arguments.positive,
-        nargs="+",
-        default=[1, 4, 10, 20, 40],
-        metavar="N",
-        help="rows of a step, beams times requests (default: 1 4 10 20 40)",
-    )
-    parser.add_argument("--threads", type=arguments.positive, metavar="N", help="threads (default: the physical cores)")
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the figures as JSON")
+    arguments.add_steps(parser, rows=[1, 4, 10, 20, 40], rows_help="rows of a step, beams times requests")
     parser.set_defaults(run=run)
 
 
