@@ -37,7 +37,7 @@ $(VENV)/.serve: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.serve
+$(VENV)/.dev: requirements-dev.txt requirements-redis.txt $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -51,6 +51,7 @@ bench: $(VENV)/.serve
 	$(BIN)/python -m benchmarks latency
 
 test: $(VENV)/.dev
+	tests/install-system-packages
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -59,6 +60,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 accept: $(VENV)/.dev
+	tests/install-system-packages
 	$(BIN)/python -m tests.accept $(CHECK)
 
 clean:
