@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.chat.completion import MOST_CHOICES, Task, as_turns
@@ -39,7 +39,7 @@ class ChatMessage(_Strict):
     """A message of the conversation."""
 
     role: Role = Field(description="Who speaks; system and developer mean the same.")
-    content: Text | Annotated[list[TextPart], Field(min_length=1)] = Field(
+    content: Text | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
         description="What is said; the parts of an array are joined with a space."
     )
     name: str | None = Field(default=None, description="Accepted; the model is not told.")
@@ -71,8 +71,9 @@ class ResponseFormat(_Strict):
 class ChatCompletionRequest(_Strict):
     """Body of `POST /v1/chat/completions`: OpenAI's, of which what is not done here is refused by name."""
 
-    messages: Annotated[list[ChatMessage], FailFast()] = Field(
+    messages: list[ChatMessage] = Field(
         min_length=1,
+        fail_fast=True,
         description="The conversation, oldest first; the last message is the user's. System and developer messages "
         "become its first turn, consecutive messages of one role are one turn.",
     )
@@ -124,7 +125,9 @@ class ChatCompletionRequest(_Strict):
     function_call: Literal["none", "auto"] | None = Field(
         default=None, description="Not supported beyond none and auto."
     )
-    modalities: list[Literal["text"]] | None = Field(default=None, description="Not supported beyond text.")
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True)] | None = Field(
+        default=None, description="Not supported beyond text."
+    )
     audio: None = Field(default=None, description="Not supported: null.")
     prediction: None = Field(default=None, description="Not supported: null.")
     reasoning_effort: Literal["none"] | None = Field(default=None, description="Not supported: none.")
@@ -257,13 +260,19 @@ def _refusal(error: ValidationError) -> InvalidField:
     """Of what is wrong, the most precise."""
     problem = max(error.errors(include_url=False), key=lambda problem: len(problem["loc"]))
     unknown = problem["type"] == "extra_forbidden"
-    *path, last = problem["loc"]
+    *path, last = problem["loc"] or [""]
     # Among the names stand those of the alternatives that were tried.
-    known = [part for part in path if isinstance(part, int) or part in NAMES]
-    place = [*known, last] if unknown or isinstance(last, int) or last in NAMES else known
+    place = [part for part in path if isinstance(part, int) or part in NAMES]
+    if unknown or isinstance(last, int) or last in NAMES:
+        place.append(last)
     param = ".".join(str(part) for part in place)[:LONGEST_SHOWN]
     if unknown:
         return UnsupportedField(f"The field {param} is unknown here; leave it out.", param=param)
+    if problem["type"] == "string_unicode":
+        where = f"field {param}" if param else "body"
+        return InvalidField(
+            f"The {where} holds half of a surrogate pair; send whole Unicode characters.", param=param or None
+        )
     names = [part for part in place if isinstance(part, str)]
     neutral = next((NEUTRAL[name] for name in names if name in NEUTRAL), None)
     if neutral is not None:
@@ -274,8 +283,6 @@ def _refusal(error: ValidationError) -> InvalidField:
 def _sentence(problem: ErrorDetails, param: str, expected: str) -> str:
     if problem["type"] == "missing":
         return f"The field {param} is missing; it must be {expected}."
-    if problem["type"] == "string_unicode":
-        return f"The field {param} holds half of a surrogate pair; send whole Unicode characters."
     given = problem["input"]
     shown = f", and not {json.dumps(given)[:LONGEST_SHOWN]}" if isinstance(given, str | int | float) else ""
     return f"The field {param} must be {expected}{shown}."
