@@ -64,17 +64,27 @@ class Sampler:
             self.advance(np.zeros((1, forced + 1), np.float32))
 
     def _draw(self, scores: NDArray[np.float32]) -> int:
-        settings = self._settings
-        scaled = scores.astype(np.float64) / settings.temperature
-        if 0 < settings.top_k < len(scaled):
-            lowest = np.partition(scaled, -settings.top_k)[-settings.top_k]
-            scaled[scaled < lowest] = -np.inf
-        if settings.top_p < 1.0:
-            order = np.argsort(scaled)
-            below = np.cumsum(_softmax(scaled[order])) <= 1.0 - settings.top_p
-            below[-1] = False
-            scaled[order[below]] = -np.inf
-        return int(self._random.choice(len(scaled), p=_softmax(scaled)))
+        """Add noise to each token's score and take the largest: it draws from the softmax of the scores.
+
+        What rounding does to the scores changes the token only where two are all but tied, so that a seed brings the
+        same reply whoever shares the batch; drawing a point on the sum of all probabilities would move with each.
+        """
+        warped = warp(scores, self._settings)
+        return int((warped + self._random.gumbel(size=len(warped))).argmax())
+
+
+def warp(scores: NDArray[np.float32], settings: DecodingSettings) -> NDArray[np.float64]:
+    """Apply temperature, top-k and top-p to the scores [vocabulary] of one row, in the order of transformers."""
+    scaled = scores.astype(np.float64) / settings.temperature
+    if 0 < settings.top_k < len(scaled):
+        lowest = np.partition(scaled, -settings.top_k)[-settings.top_k]
+        scaled[scaled < lowest] = -np.inf
+    if settings.top_p < 1.0:
+        order = np.argsort(scaled)
+        below = np.cumsum(_softmax(scaled[order])) <= 1.0 - settings.top_p
+        below[-1] = False
+        scaled[order[below]] = -np.inf
+    return scaled
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
