@@ -31,7 +31,7 @@ class ServiceError(Exception):
         status: HTTP status.
         code: short machine-readable name.
         retry_after_s: seconds after which a retry makes sense; None when it makes none.
-        param: the field of the request that is wrong; None when it is none of them, or where clients read only text.
+        param: the field of a `/v1` request that is wrong; None when it is none of them.
     """
 
     status = 500

@@ -26,6 +26,7 @@ CHECKS = (
     "latency",
     "memory",
     "streams",
+    "completions",
     "overload",
     "load",
     "bad_input",
