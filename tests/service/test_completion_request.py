@@ -16,7 +16,8 @@ from werkzeug.test import TestResponse
 from service.api.openai import ANY
 from service.errors import InvalidField
 from service.runtime import ServedModel
-from service.schemas.completion_request import EXPECTED, NAMES, ChatCompletionRequest, parse_completion_request
+from service.schemas.completion_request import ChatCompletionRequest, parse_completion_request
+from service.schemas.refusal import NAMES
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 
@@ -92,7 +93,7 @@ REFUSED_MESSAGES: list[tuple[Any, str, str]] = [
     ([{"role": "user"}], "messages.0.content", "missing"),
     ([{"role": "tool", "content": "5", "tool_call_id": "a"}, HELLO], "messages.0.role", 'and not "tool"'),
     ([HELLO, {"role": "function", "name": "f", "content": "5"}], "messages.1.role", 'and not "function"'),
-    ([{"role": "bot", "content": "Hello"}, HELLO], "messages.0.role", "system, developer, user, assistant"),
+    ([{"role": "bot", "content": "Hello"}, HELLO], "messages.0.role", "system, developer, user or assistant"),
     ([{"role": "user", "content": None}], "messages.0.content", "a string, or an array of text parts"),
     ([{"role": "user", "content": 5}], "messages.0.content", "a string, or an array of text parts"),
     ([{"role": "user", "content": []}], "messages.0.content", "a string, or an array of text parts"),
@@ -227,7 +228,6 @@ def test_each_field_has_its_sentence() -> None:
     for part in ChatCompletionRequest.model_json_schema()["$defs"].values():
         fields |= set(part["properties"])
     assert fields == NAMES
-    assert all(EXPECTED.values())
 
 
 @pytest.mark.parametrize("fields", TAKEN)
