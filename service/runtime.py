@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.chat.chatbot import Chatbot
-from service.chat.conversation import new_id
-from service.chat.store import MemoryStore
+from service.chat.conversation import SHARED, opened_by
+from service.chat.store import Store, open_store
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
@@ -53,10 +53,13 @@ class Runtime:
         Args:
             config: settings of the service.
             model: one that is loaded already; without it, `load` finds and loads the configured one.
+
+        Raises:
+            ConfigurationError: the store of conversations cannot be opened.
         """
         self.config = config
-        self.store = MemoryStore(capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
-        self.shared_conversation = new_id()
+        self.store: Store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
+        self.shared_conversation = opened_by(SHARED, self.store.secret)
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
         self._provider = Provider(self._tell)

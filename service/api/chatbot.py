@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from service.api import events
 from service.api.problems import wants
 from service.chat.chatbot import Message, Reply
-from service.chat.conversation import new_id
+from service.chat.conversation import new_id, opened_by
 from service.errors import InvalidPrompt, PayloadTooLarge
 from service.runtime import Runtime
 from service.schemas import ChatRequest, parse_chat_request
@@ -129,4 +129,4 @@ def _message(runtime: Runtime, asked: ChatRequest) -> Message:
         )
     if runtime.config.shared_history:
         return Message(runtime.shared_conversation, asked.prompt, key=key)
-    return Message(runtime.store.opened_by(key) if key else new_id(), asked.prompt, key=key)
+    return Message(opened_by(key, runtime.store.secret) if key else new_id(), asked.prompt, key=key)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from service.chat.conversation import turns
-from service.chat.store import MemoryStore
+from service.chat.store import Store
 
 
-def blueprint(store: MemoryStore) -> Blueprint:
+def blueprint(store: Store) -> Blueprint:
     """The routes, bound to the store they read."""
     routes = Blueprint("sessions", __name__)
 
     @routes.get("/sessions/<conversation_id>")
     def read(conversation_id: str) -> Response:
-        texts = turns(store.exchanges(conversation_id))
+        texts = turns(store.read(conversation_id).exchanges)
         speakers = ("user", "bot")
         return jsonify(
             {

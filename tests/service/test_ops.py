@@ -27,7 +27,7 @@ def loading(application: Application) -> FlaskClient:
 
 @pytest.fixture
 def runtime(faked: ServedModel) -> Runtime:
-    return Runtime(ServiceConfig(), faked)
+    return Runtime(ServiceConfig(store="memory"), faked)
 
 
 @pytest.fixture
