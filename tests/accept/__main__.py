@@ -28,6 +28,7 @@ CHECKS = (
     "streams",
     "overload",
     "load",
+    "conversations",
     "bad_input",
 )
 WIDTH = 110

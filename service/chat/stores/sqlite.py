@@ -74,12 +74,13 @@ class SQLiteStore:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         try:
-            with self._transaction() as connection:
-                check_whole(connection)
-                (self.secret,) = connection.execute("SELECT secret FROM store").fetchone()
-        except StoreUnavailable as error:
+            connection = self._connected()
+            check_whole(connection)
+            (self.secret,) = connection.execute("SELECT secret FROM store").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            self._disconnect()
             raise ConfigurationError(
-                f"The conversations cannot be kept in {self.path} ({error.__cause__}); "
+                f"The conversations cannot be kept in {self.path} ({_reason(error)}); "
                 "mend or move that file, or choose another with --store, or --store memory."
             ) from error
 
