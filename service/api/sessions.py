@@ -14,12 +14,14 @@ def blueprint(store: Store) -> Blueprint:
 
     @routes.get("/sessions/<conversation_id>")
     def read(conversation_id: str) -> Response:
-        texts = turns(store.read(conversation_id).exchanges)
+        exchanges = store.read(conversation_id).exchanges
+        texts = turns(exchanges)
         speakers = ("user", "bot")
         return jsonify(
             {
                 "session_id": conversation_id,
                 "turns": [{"speaker": speakers[i % 2], "text": text} for i, text in enumerate(texts)],
+                "truncated_turns": exchanges[-1].truncated_turns if exchanges else 0,
             }
         )
 

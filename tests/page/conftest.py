@@ -1,0 +1,67 @@
+"""A browser, and the page in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.page.site import Site, site
+from tests.page.visit import Visit
+
+Visitor = Callable[..., Visit]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    expect.set_options(timeout=10_000)
+    # As root, Chromium runs only outside of its sandbox.
+    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    resolver = "--host-resolver-rules=MAP chat.test 127.0.0.1"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*arguments, resolver])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def shared_site(tiny_checkpoint: Path) -> Iterator[Site]:
+    with site(tiny_checkpoint) as served:
+        yield served
+
+
+@pytest.fixture
+def served(shared_site: Site) -> Iterator[Site]:
+    """A service whose model says "Hello you." until it is told something else."""
+    shared_site.model.say("Hello you.")
+    shared_site.engine.error = None
+    yield shared_site
+    shared_site.model.gate.set()
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Visitor]:
+    """Makes visitors of a page, each with a browser profile of their own; the page must give no cause for complaint."""
+    visits: list[Visit] = []
+
+    def visit(url: str, **profile: Any) -> Visit:
+        context = browser.new_context(**profile)
+        visits.append(Visit(context, url))
+        return visits[-1]
+
+    yield visit
+    for visit_ in visits:
+        visit_.page.context.close()
+    assert [visit_.complaints for visit_ in visits] == [[]] * len(visits)
+
+
+@pytest.fixture
+def visit(visitor: Visitor, served: Site) -> Visit:
+    """A visitor of the service that says "Hello you."."""
+    return visitor(served.url)
