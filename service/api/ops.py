@@ -39,9 +39,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
             name = runtime.model.manifest.name
         except NotReady:
             name = ""
-        return render_template(
-            "index.html", name=name, notice=_notice(runtime), state="" if name else runtime.state
-        )
+        return render_template("index.html", name=name, notice=_notice(runtime), state="" if name else runtime.state)
 
     return routes
 

@@ -102,9 +102,11 @@ function fail(exchange, problem, text, key) {
 }
 
 async function restore() {
-  if (!session) return;
+  const mine = session;
+  if (!mine) return;
   try {
-    const { turns, truncated_turns } = await history(session);
+    const { turns, truncated_turns } = await history(mine);
+    if (session !== mine) return;
     for (let i = 0; i < turns.length; i += 2) log.begin(turns[i].text).finish(turns[i + 1].text);
     log.mark(truncated_turns);
   } catch (problem) {

@@ -10,8 +10,10 @@ export function authorization() {
 }
 
 // Show the form; true when a key was given.
-export function askForKey(why) {
-  reason.textContent = why;
+export function askForKey() {
+  reason.textContent = sessionStorage.getItem("api_key")
+    ? "That key was not accepted; try another one."
+    : "Whoever runs the service can give you one.";
   field.value = "";
   gate.returnValue = "";
   gate.showModal();

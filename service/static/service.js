@@ -14,7 +14,10 @@ export class Problem extends Error {
   }
 
   static async of(response) {
-    const { detail, title } = await response.json().catch(() => ({}));
+    const { detail, title } = await response.json().catch((error) => {
+      if (error.name === "AbortError") throw error;
+      return {};
+    });
     return new Problem(detail ?? `The service answered with status ${response.status}.`, {
       status: response.status,
       code: title,
@@ -34,7 +37,7 @@ async function call(path, { headers, ...options } = {}) {
     });
     if (response.ok) return response;
     const problem = await Problem.of(response);
-    if (problem.status !== 401 || !(await askForKey(problem.message))) throw problem;
+    if (problem.status !== 401 || !(await askForKey())) throw problem;
   }
 }
 

@@ -34,20 +34,27 @@ class Script(FakeModel):
 
     Attributes:
         pause_after: tokens after which it shuts the gate; None to go on to the end.
+        paused: set once it has.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__()
         self.settings = DecodingSettings(max_length=500)
         self.pause_after: int | None = None
+        self.paused = threading.Event()
         self._tokenizer = tokenizer
 
-    def say(self, text: str, *, pause_after: int | None = None) -> None:
-        """Answer with this text from now on, token by token."""
+    def say(self, text: str, *, pause: bool = False) -> None:
+        """Answer with this text from now on, token by token; the next time with a pause halfway, if so wished."""
         self.reply = [START, *self._tokenizer(" " + text, add_special_tokens=False).input_ids, END]
-        self.pause_after = pause_after
+        self.pause_after = len(self.reply) // 2 if pause else None
+        self.paused.clear()
         self.poison = None
         self.gate.set()
+
+    def wait_paused(self) -> None:
+        """Wait until a reply has come to its pause, which the gate ends."""
+        assert self.paused.wait(10), "no reply came so far"
 
     def break_down(self) -> None:
         """Fail the reply that is being written."""
@@ -67,6 +74,7 @@ class _Pausing(FakeBatch):
         if pause is not None and any(sequence.search.tokens.shape[1] > pause for sequence in self.sequences):
             self._script.pause_after = None
             self._script.gate.clear()
+            self._script.paused.set()
         return super().step()
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from playwright.sync_api import expect
 
 from tests.page.conftest import Visitor
 from tests.page.site import NAME, NOTICE, Site
-from tests.page.visit import Visit
+from tests.page.visit import COUNTED, Visit
 
 HOSTILE = "<b onclick=alert(1)>bold</b> <img src=x onerror=alert(1)> & &amp;"
 
@@ -36,15 +34,13 @@ def test_an_empty_page_offers_examples_that_are_sent_at_once(visit: Visit) -> No
 
 
 def test_text_grows_while_the_reply_is_written(served: Site, visit: Visit) -> None:
-    served.model.say("One two three four five six seven eight.", pause_after=20)
-    visit.say("Count")
-    expect(visit.replies).not_to_have_text("")
+    visit.say_and_pause(served.model)
     first = visit.replies.inner_text()
-    assert "One two three four five six seven eight.".startswith(first)
-    assert first != "One two three four five six seven eight."
+    assert COUNTED.startswith(first)
+    assert first != COUNTED
     expect(visit.button("Stop")).to_be_visible()
     served.model.gate.set()
-    expect(visit.replies).to_have_text("One two three four five six seven eight.")
+    expect(visit.replies).to_have_text(COUNTED)
     expect(visit.button("Stop")).to_be_hidden()
 
 
@@ -104,9 +100,7 @@ def test_a_new_conversation_knows_nothing_of_the_old_one(served: Site, visit: Vi
 
 
 def test_a_reply_of_the_old_conversation_does_not_come_into_the_new_one(served: Site, visit: Visit) -> None:
-    served.model.say("One two three four five six.", pause_after=8)
-    visit.say("Old")
-    expect(visit.replies).not_to_have_text("")
+    visit.say_and_pause(served.model, "Old", "One two three four five six.")
     visit.button("New conversation").click()
     served.model.say("Hello you.")
     visit.say_and_read("New", "Hello you.")
@@ -168,15 +162,10 @@ def test_the_newest_text_is_followed_until_someone_scrolls_up(served: Site, visi
     position = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
     visit.say_and_read("Go", reply)
     assert visit.log.evaluate(position) < 2
-    served.model.say(reply, pause_after=150)
-    visit.say("Go on")
-    expect(visit.replies.last).to_contain_text("word word word word word word")
-    visit.log.hover()
-    visit.page.mouse.wheel(0, -200)
-    expect.set_options(timeout=10_000)
-    visit.page.wait_for_function("document.getElementById('log').scrollTop < 2000")
-    time.sleep(0.2)
-    top = visit.log.evaluate("node => node.scrollTop")
+    visit.say_and_pause(served.model, "Go on", reply)
+    visit.log.focus()
+    visit.log.press("PageUp")
+    top = visit.settled()
     served.model.gate.set()
     expect(visit.page.locator(".writing")).to_have_count(0)
     assert visit.log.evaluate("node => node.scrollTop") == top

@@ -7,6 +7,9 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Locator, expect
 
+from tests.page.site import Script
+
+COUNTED = "One two three four five six seven eight."
 # What the console says of every refused request, planned ones as well.
 REFUSED = "Failed to load resource"
 # Notes what is announced, each time that it changes.
@@ -73,6 +76,13 @@ class Visit:
         expect(self.replies.last).to_have_text(reply)
         expect(self.page.locator(".writing")).to_have_count(0)
 
+    def say_and_pause(self, model: Script, text: str = "Count", reply: str = COUNTED) -> None:
+        """Send a message and read the first half of its reply; the model's gate lets the rest come."""
+        model.say(reply, pause=True)
+        self.say(text)
+        model.wait_paused()
+        expect(self.replies.last).not_to_have_text("")
+
     def listen(self) -> None:
         """Begin to note what is announced."""
         self.page.evaluate(LISTEN)
@@ -85,6 +95,13 @@ class Visit:
         """Pixels that the page is wider than its window."""
         width: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return width
+
+    def settled(self) -> float:
+        """Where the conversation is scrolled to, once it has come to rest."""
+        top = -1.0
+        while top != (top := self.log.evaluate("node => node.scrollTop")):
+            self.page.wait_for_timeout(150)
+        return top
 
     def barriers(self) -> list[str]:
         """What axe finds seriously wrong for people with disabilities."""
