@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.page.site import Site, site
-from tests.page.visit import Visit
+from tests.page.visit import Visit, launch
 
 Visitor = Callable[..., Visit]
 
@@ -21,11 +19,8 @@ Visitor = Callable[..., Visit]
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     expect.set_options(timeout=10_000)
-    # As root, Chromium runs only outside of its sandbox.
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-    resolver = "--host-resolver-rules=MAP chat.test 127.0.0.1"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*arguments, resolver])
+        browser = launch(playwright)
         yield browser
         browser.close()
 

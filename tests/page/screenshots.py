@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.page.visit import Visit
+from tests.page.visit import Visit, launch
 from tests.service.process import ServiceProcess
 
 FOLDER = Path(__file__).parent / "screenshots"
 TALK = ["Hi, my name is Anna.", "Tell me a joke.", "Do you remember my name?"]
-DESK = {"width": 860, "height": 700}
+DESK = {"width": 860, "height": 720}
 PHONE = {"width": 390, "height": 760}
 
 
@@ -33,7 +32,7 @@ def main(folder: Path = FOLDER) -> None:
     folder.mkdir(exist_ok=True)
     with ServiceProcess("--model", "demo") as service, sync_playwright() as playwright:
         service.wait_ready()
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = launch(playwright)
         shoot(browser, service.url, folder / "light.png", messages=TALK, scheme="light", size=DESK)
         shoot(browser, service.url, folder / "dark.png", messages=TALK, scheme="dark", size=DESK)
         shoot(browser, service.url, folder / "phone.png", messages=TALK[:2], scheme="light", size=PHONE)

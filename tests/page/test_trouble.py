@@ -238,6 +238,16 @@ def test_a_service_that_begins_to_restart_is_waited_for(served: Site, visit: Vis
     expect(visit.replies).to_have_text("Hello you.")
 
 
+def test_an_answer_that_is_not_of_the_service_is_told_by_its_status(tiny_checkpoint: Path, visitor: Visitor) -> None:
+    with site(tiny_checkpoint) as served:
+        page = "<h1>Bad gateway</h1>"
+        served.app.before_request(lambda: Response(page, 502) if request.path == "/chatbot" else None)
+        visit = visitor(served.url)
+        visit.say("Hi")
+        expect(visit.note).to_contain_text("The service answered with status 502.")
+        expect(visit.button("Try again")).to_be_enabled()
+
+
 @pytest.fixture
 def locked(tiny_checkpoint: Path) -> Iterator[Site]:
     """A service that wants a key."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Playwright, expect
 
 from tests.page.site import Script
 
@@ -20,6 +22,15 @@ LISTEN = """
   new MutationObserver(() => window.heard.push(announcer.textContent)).observe(announcer, {childList: true});
 }
 """
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start the system's Chromium without a window; for it, `chat.test` is this machine."""
+    arguments = ["--host-resolver-rules=MAP chat.test 127.0.0.1"]
+    # As root, Chromium runs only outside of its sandbox.
+    if os.getuid() == 0:
+        arguments.append("--no-sandbox")
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
 
 
 class Visit:
