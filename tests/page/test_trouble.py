@@ -188,14 +188,17 @@ def test_a_tab_that_comes_back_too_late_begins_anew(served: Site, visit: Visit) 
     assert stored(visit, served.url) == ["Hi", "Hello you."]
 
 
-def test_a_service_that_is_killed_and_started_again_answers_the_same_message(
-    tiny_export: Path, visitor: Visitor, free_port: int
+def test_a_service_that_is_killed_and_started_again_goes_on_with_the_same_message(
+    tiny_export: Path, visitor: Visitor, free_port: int, tmp_path: Path
 ) -> None:
-    arguments = ("--model", tiny_export, "--port", str(free_port))
+    arguments = ("--model", tiny_export, "--port", str(free_port), "--store", tmp_path / "conversations.sqlite3")
     with ServiceProcess(*arguments, planted=SLOW) as process:
         visit = visitor(process.wait_ready().url)
-        visit.say("Hello there")
-        expect(visit.replies).not_to_have_text("")
+        visit.say("Hello")
+        expect(visit.button("Copy")).to_have_count(1)
+        visit.say("Are you there?")
+        expect(visit.replies).to_have_count(2)
+        expect(visit.replies.last).not_to_have_text("")
         process.signal(signal.SIGKILL)
         expect(visit.note).to_contain_text("The connection was lost before the reply was complete.")
     visit.button("Try again").click()
@@ -203,11 +206,11 @@ def test_a_service_that_is_killed_and_started_again_answers_the_same_message(
     with ServiceProcess(*arguments) as process:
         process.wait_ready()
         visit.button("Try again").click()
-        expect(visit.button("Copy")).to_be_visible(timeout=20_000)
+        expect(visit.button("Copy")).to_have_count(2, timeout=20_000)
         expect(visit.note).to_have_count(0)
-        said, reply = stored(visit, process.url)
-        assert said == "Hello there"
-        assert visit.replies.text_content() == reply
+        kept = stored(visit, process.url)
+        assert kept[0::2] == ["Hello", "Are you there?"]
+        assert kept[1::2] == visit.replies.all_text_contents()
 
 
 def test_while_the_model_loads_the_page_says_so_and_goes_on_by_itself(
