@@ -109,6 +109,7 @@ def _ours(
         "--threads": workload.threads,
         "--queue": max(LEAST_QUEUE, *(loop.most for loop in workload.loops)),
         "--deadline": f"{workload.timeout_s:g}",
+        "--store": served.parent / "conversations.sqlite3",
     }
     command = (sys.executable, "-m", "service", *(str(part) for flag in flags.items() for part in flag))
     title = f"our service on our export, ONNX {precision}" + (", streaming" if workload.stream else "")

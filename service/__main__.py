@@ -25,15 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         listener = listen(config.host, config.port)
+        runtime = Runtime(config)
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    runtime = Runtime(config)
+    logging.getLogger("service").info("Conversations are kept in %s.", runtime.store.place)
     server = Server(create_app(runtime), runtime, config, listener)
     host, port = listener.getsockname()[:2]
     logging.getLogger("service").info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
     runtime.load_in_background(server.fail)
-    return server.run()
+    code = server.run()
+    runtime.store.close()
+    return code
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class ServiceConfig:
         drain_timeout_s: seconds that running replies get after SIGTERM.
         max_body_bytes: largest request body.
         max_prompt_chars: longest prompt.
+        store: where conversations are kept: `file` (one in the user's data folder), the path of another file, the URL
+            of a Redis server, or `memory`.
         max_conversations: conversations kept; the least recently used one makes room.
         conversation_ttl_s: seconds after which an untouched conversation is forgotten.
         shared_history: requests without an id share one conversation.
@@ -49,6 +51,7 @@ class ServiceConfig:
     drain_timeout_s: float = 30.0
     max_body_bytes: int = 64 * 1024
     max_prompt_chars: int = 2000
+    store: str = "file"
     max_conversations: int = 10_000
     conversation_ttl_s: float = 7 * 24 * 3600.0
     shared_history: bool = False
@@ -192,7 +195,14 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "max_body_bytes": Option("--max-body", "largest request body in bytes", _integer(256, 16 * 1024 * 1024), "BYTES"),
     "max_prompt_chars": Option("--max-prompt", "longest prompt in characters", _integer(1, 1_000_000), "N"),
-    "max_conversations": Option("--conversations", "conversations kept in memory", _integer(1, 10_000_000), "N"),
+    "store": Option(
+        "--store",
+        "where conversations are kept: file (one in the user's data folder), the path of another file, "
+        "redis://HOST:PORT/DB, or memory",
+        _text,
+        "STORE",
+    ),
+    "max_conversations": Option("--conversations", "conversations kept", _integer(1, 10_000_000), "N"),
     "conversation_ttl_s": Option(
         "--conversation-ttl",
         "seconds after which an untouched conversation is forgotten",

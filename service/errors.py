@@ -6,6 +6,7 @@ ServiceError
 │   └── UnsupportedField    400  one that asks for what is not done here
 ├── UnknownConversation     404  no conversation has that id
 ├── UnknownModel            404  no model of that name is served
+├── ConversationChanged     409  another message of the conversation was answered first
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
 ├── KeyReused               422  an Idempotency-Key that came with another message before
@@ -15,6 +16,7 @@ ServiceError
 ├── NotReady                503  the model still loads
 │   └── EngineStopped       503  the engine has died
 ├── Overloaded              503  the queue is full
+├── StoreUnavailable        503  conversations cannot be read or kept
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
 ├── ConfigurationError           a wrong flag or environment value (exit code 2)
@@ -62,6 +64,20 @@ class UnsupportedField(InvalidField):
 class UnknownConversation(ServiceError):
     status = 404
     code = "unknown_conversation"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no conversation with that id (it may have expired); leave the id out to start a new one."
+        )
+
+
+class ConversationChanged(ServiceError):
+    status = 409
+    code = "conversation_changed"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("Another message of this conversation was answered first; send this one again.")
 
 
 class UnknownModel(ServiceError):
@@ -113,6 +129,12 @@ class EngineStopped(NotReady):
 class Overloaded(ServiceError):
     status = 503
     code = "overloaded"
+    retry_after_s = 5
+
+
+class StoreUnavailable(ServiceError):
+    status = 503
+    code = "store_unavailable"
     retry_after_s = 5
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.chat.chatbot import Chatbot
-from service.chat.conversation import new_id
-from service.chat.store import MemoryStore
+from service.chat.conversation import SHARED, opened_by
+from service.chat.store import Store, open_store
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.engine.manifest import Manifest
-from service.errors import EngineStopped, NotReady, Overloaded, ServiceError
+from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.provision import Provider
 
@@ -53,10 +53,13 @@ class Runtime:
         Args:
             config: settings of the service.
             model: one that is loaded already; without it, `load` finds and loads the configured one.
+
+        Raises:
+            ConfigurationError: the store of conversations cannot be opened.
         """
         self.config = config
-        self.store = MemoryStore(capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
-        self.shared_conversation = new_id()
+        self.store: Store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
+        self.shared_conversation = opened_by(SHARED, self.store.secret)
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
         self._provider = Provider(self._tell)
@@ -65,7 +68,7 @@ class Runtime:
         self._running = 0
         self._idle = threading.Condition()
         self.metrics = Metrics()
-        self.metrics.watch("sessions", "Conversations kept.", lambda: len(self.store))
+        self.metrics.watch("sessions", "Conversations kept.", self._conversations)
         self.metrics.watch("queue_size", "Requests that wait for the engine.", lambda: self._engine_gauge("waiting"))
         self.metrics.watch("batch_rows", "Rows that the next step computes.", lambda: self._engine_gauge("rows"))
         if model is not None:
@@ -169,6 +172,12 @@ class Runtime:
         self._provider.cancel()
         with self._idle:
             return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+
+    def _conversations(self) -> float:
+        try:
+            return len(self.store)
+        except StoreUnavailable:
+            return float("nan")
 
     def _engine_gauge(self, name: str) -> float:
         return 0.0 if self._model is None else float(getattr(self._model.chatbot.engine, name))

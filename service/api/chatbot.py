@@ -14,7 +14,7 @@ from service.api.body import read_body
 from service.api.problems import problem, wants
 from service.api.timing import server_timing
 from service.chat.chatbot import Answer, Message, Reply
-from service.chat.conversation import new_id
+from service.chat.conversation import new_id, opened_by
 from service.errors import InvalidPrompt, ServiceError
 from service.metrics import Metrics
 from service.runtime import Runtime
@@ -131,4 +131,4 @@ def _message(runtime: Runtime, asked: ChatRequest) -> Message:
         )
     if runtime.config.shared_history:
         return Message(runtime.shared_conversation, asked.prompt, key=key)
-    return Message(runtime.store.opened_by(key) if key else new_id(), asked.prompt, key=key)
+    return Message(opened_by(key, runtime.store.secret) if key else new_id(), asked.prompt, key=key)

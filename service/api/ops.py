@@ -39,8 +39,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
             name = runtime.model.manifest.name
         except NotReady:
             name = ""
-        notice = _notice(runtime) or ("" if name else runtime.state)
-        return render_template("index.html", name=name, notice=notice, longest_prompt=runtime.config.max_prompt_chars)
+        return render_template("index.html", name=name, notice=_notice(runtime), state="" if name else runtime.state)
 
     return routes
 

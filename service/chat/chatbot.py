@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from service.chat.completion import GLANCE_S, Completion, Task
-from service.chat.conversation import Exchange, turns
+from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
 from service.chat.prompt import Prompt, PromptFormat
-from service.chat.store import MemoryStore
+from service.chat.store import Store
 from service.engine.engine import Engine
 from service.engine.generation import Generation, Timing
-from service.errors import Cancelled, DeadlineExceeded, KeyReused, UnknownConversation
+from service.errors import Cancelled, ConversationChanged, DeadlineExceeded, KeyReused, UnknownConversation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Chatbot:
         self._lines = Lines(longest_line)
 
     def answer(
-        self, store: MemoryStore, message: Message, *, timeout_s: float, gone: Callable[[], bool] = lambda: False
+        self, store: Store, message: Message, *, timeout_s: float, gone: Callable[[], bool] = lambda: False
     ) -> Answer:
         """Begin to answer a message, once the earlier ones of its conversation have been answered.
 
@@ -86,17 +89,25 @@ class Chatbot:
                     raise DeadlineExceeded(
                         "An earlier message of this conversation is still being answered; try again."
                     )
-            history = _history(store, message)
-            stored = _stored(history, message)
+            conversation = _read(store, message)
+            stored = _stored(conversation, message)
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
-            prompt = self._format.encode([*turns(history), message.text])
+            prompt = self._format.encode([*turns(conversation.exchanges), message.text])
             generation = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
             stack.callback(generation.cancel)
 
             def complete(ids: list[int]) -> Reply:
                 exchange = self._exchange(message, prompt, ids)
-                store.append(message.conversation_id, exchange, create=message.fresh)
+                try:
+                    store.append(message.conversation_id, exchange, version=conversation.version)
+                except ConversationChanged:
+                    # Another service on the same store was faster, perhaps with another try of this very message.
+                    if _stored(_read(store, message), message) != exchange:
+                        raise
+                    return Reply(exchange, None)
+                except UnknownConversation:
+                    logger.info("a conversation was forgotten while it was answered; the reply is not kept")
                 return Reply(exchange, generation.timing)
 
             writing = Writing(generation, self._format.certain, complete, gone)
@@ -214,18 +225,18 @@ class Answer:
         return self._source
 
 
-def _history(store: MemoryStore, message: Message) -> list[Exchange]:
+def _read(store: Store, message: Message) -> Conversation:
     try:
-        return store.exchanges(message.conversation_id)
+        return store.read(message.conversation_id)
     except UnknownConversation:
         if message.fresh:
-            return []
+            return Conversation()
         raise
 
 
-def _stored(history: list[Exchange], message: Message) -> Exchange | None:
+def _stored(conversation: Conversation, message: Message) -> Exchange | None:
     """The reply that a retry has got before."""
-    for exchange in history if message.key else ():
+    for exchange in conversation.exchanges if message.key else ():
         if exchange.key == message.key:
             if exchange.message != message.text:
                 raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")

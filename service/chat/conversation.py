@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 ID_BYTES = 16
+# No client can send this as its key: keys hold no space.
+SHARED = "shared history"
 
 
 def new_id() -> str:
     """A fresh conversation id, 128 random bits: whoever does not know it cannot guess it."""
     return secrets.token_urlsafe(ID_BYTES)
+
+
+def opened_by(key: str, secret: bytes) -> str:
+    """The id of the conversation that a request of this key opens, the same each time.
+
+    Args:
+        key: the client's name for the request, as hard to guess as an id, since it stands for one.
+        secret: of the store that the conversation will be kept in; without it no id can be told from its key.
+    """
+    digest = hmac.digest(secret, key.encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest[:ID_BYTES]).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,19 @@ class Exchange:
     completion_tokens: int = 0
     truncated_turns: int = 0
     key: str = ""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation as a store has it.
+
+    Attributes:
+        exchanges: the latest, oldest first.
+        version: exchanges that it has ever had; 0 for one that has not begun.
+    """
+
+    exchanges: Sequence[Exchange] = ()
+    version: int = 0
 
 
 def turns(exchanges: Sequence[Exchange]) -> list[str]:

@@ -1,84 +1,59 @@
-"""Where conversations are kept."""
+"""Where conversations are kept: what every place offers, and which one a name stands for."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
-from service.chat.conversation import Exchange, new_id
-from service.errors import UnknownConversation
+from service.chat.conversation import Conversation, Exchange
+from service.errors import ConfigurationError
 
 # The model reads a few of the latest; the rest is there to be read back.
 KEPT_EXCHANGES = 500
+IN_MEMORY = "memory"
+DEFAULT_FILE = "file"
+FILE_NAME = "conversations.sqlite3"
+FOLDER_NAME = "blenderbot-onnx-server"
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-@dataclass
-class _Entry:
-    exchanges: list[Exchange] = field(default_factory=list)
-    touched: float = 0.0
+class Store(Protocol):
+    """Conversations, bounded in number and age: the least recently answered one makes room. Safe for many threads.
 
+    Each method may raise `StoreUnavailable`; nothing has been stored then, as far as the store can tell.
+    """
 
-class MemoryStore:
-    """Conversations in memory: bounded in number and age, gone with the process. Safe for many threads."""
+    @property
+    def place(self) -> str:
+        """Where they are, in words for the log."""
 
-    def __init__(self, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._capacity = capacity
-        self._ttl_s = ttl_s
-        self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._opened: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
+    @property
+    def secret(self) -> bytes:
+        """Known to this store alone and as lasting as its conversations; see `conversation.opened_by`."""
 
-    def __len__(self) -> int:
-        with self._lock:
-            self._expire()
-            return len(self._entries)
+    def __len__(self) -> int: ...
 
-    def __contains__(self, conversation_id: str) -> bool:
-        with self._lock:
-            self._expire()
-            return conversation_id in self._entries
+    def __contains__(self, conversation_id: str) -> bool: ...
 
-    def exchanges(self, conversation_id: str) -> list[Exchange]:
-        """Exchanges of a conversation, oldest first; reading it counts as using it.
+    def read(self, conversation_id: str) -> Conversation:
+        """What is kept of a conversation; to read it does not lengthen its life.
 
         Raises:
             UnknownConversation: there is none of that id.
         """
-        with self._lock:
-            self._expire()
-            if conversation_id not in self._entries:
-                raise UnknownConversation(
-                    "There is no conversation with that id (it may have expired); leave the id out to start a new one."
-                )
-            entry = self._entries[conversation_id]
-            entry.touched = self._clock()
-            self._entries.move_to_end(conversation_id)
-            return list(entry.exchanges)
 
-    def append(self, conversation_id: str, exchange: Exchange, *, create: bool = True) -> None:
-        """Add to a conversation, of which the last `KEPT_EXCHANGES` are kept.
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+        """Add to a conversation, of which the last `KEPT_EXCHANGES` are kept. Once this returns, the exchange is safe.
 
         Args:
             conversation_id: of any conversation.
             exchange: what was said.
-            create: make the conversation when there is none, the least recently used one giving way; without it,
-                nothing is stored then.
+            version: of the conversation that the exchange goes on with; 0 begins it.
+
+        Raises:
+            UnknownConversation: it is gone; nothing is stored.
+            ConversationChanged: it is not at that version, since another exchange came first; nothing is stored.
         """
-        with self._lock:
-            self._expire()
-            if not create and conversation_id not in self._entries:
-                return
-            entry = self._entries.setdefault(conversation_id, _Entry())
-            entry.exchanges.append(exchange)
-            del entry.exchanges[:-KEPT_EXCHANGES]
-            entry.touched = self._clock()
-            self._entries.move_to_end(conversation_id)
-            while len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
 
     def delete(self, conversation_id: str) -> None:
         """Forget a conversation.
@@ -86,27 +61,38 @@ class MemoryStore:
         Raises:
             UnknownConversation: there is none of that id.
         """
-        self.exchanges(conversation_id)
-        with self._lock:
-            self._entries.pop(conversation_id, None)
 
-    def opened_by(self, key: str) -> str:
-        """The id of the conversation that a request of this key opens: a fresh one the first time, then the same.
+    def close(self) -> None:
+        """Let go of files and connections."""
 
-        Args:
-            key: the client's name for the request; as hard to guess as an id, since it stands for one.
-        """
-        with self._lock:
-            conversation_id = self._opened.pop(key, None) or new_id()
-            self._opened[key] = conversation_id
-            while len(self._opened) > self._capacity:
-                self._opened.popitem(last=False)
-            return conversation_id
 
-    def _expire(self) -> None:
-        oldest = self._clock() - self._ttl_s
-        while self._entries:
-            conversation_id, entry = next(iter(self._entries.items()))
-            if entry.touched >= oldest:
-                return
-            del self._entries[conversation_id]
+def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:
+    """Open the store that a setting names.
+
+    Args:
+        place: `file` for one in the user's data folder, the path of another file, the URL of a Redis server, or
+            `memory`.
+        capacity: conversations kept.
+        ttl_s: seconds after which an unanswered conversation is forgotten.
+
+    Raises:
+        ConfigurationError: it cannot be opened; the message says why and what else there is.
+    """
+    if place == IN_MEMORY:
+        from service.chat.stores.memory import MemoryStore
+
+        return MemoryStore(capacity=capacity, ttl_s=ttl_s)
+    if place.startswith(REDIS_SCHEMES):
+        try:
+            from service.chat.stores.redis import RedisStore
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "Conversations in Redis need its client; run pip install -r requirements-redis.txt."
+            ) from None
+        return RedisStore(place, capacity=capacity, ttl_s=ttl_s)
+    from platformdirs import user_data_path
+
+    from service.chat.stores.sqlite import SQLiteStore
+
+    path = user_data_path(FOLDER_NAME) / FILE_NAME if place == DEFAULT_FILE else Path(place)
+    return SQLiteStore(path, capacity=capacity, ttl_s=ttl_s)

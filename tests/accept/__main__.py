@@ -29,6 +29,7 @@ CHECKS = (
     "completions",
     "overload",
     "load",
+    "conversations",
     "bad_input",
 )
 WIDTH = 110

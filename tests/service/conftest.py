@@ -54,7 +54,7 @@ def prompt_format(tiny_checkpoint: Path) -> PromptFormat:
 @pytest.fixture(scope="session")
 def served(short_export: Path) -> ServedModel:
     """The real model, ready to answer."""
-    runtime = Runtime(ServiceConfig())
+    runtime = Runtime(ServiceConfig(store="memory"))
     runtime.serve(short_export, "")
     return runtime.model
 
@@ -78,7 +78,7 @@ def application(served: ServedModel) -> Application:
     """Makes an application with the settings given, around the real model when none is named."""
 
     def make(model: ServedModel | None = served, **settings: Any) -> Flask:
-        return create_app(Runtime(ServiceConfig(**settings), model))
+        return create_app(Runtime(ServiceConfig(**{"store": "memory"} | settings), model))
 
     return make
 

@@ -48,6 +48,10 @@ class FakeModel:
     def batch(self) -> FakeBatch:
         return FakeBatch(self)
 
+    def reply_to(self, source: Ids[int]) -> list[int]:
+        """What it says to a source."""
+        return self.reply
+
     def wait_begun(self) -> None:
         """Wait until one more reply has begun."""
         assert self.begun.acquire(timeout=10), "no reply began"
@@ -85,7 +89,8 @@ class FakeBatch:
         for sequence in self.sequences:
             rows, length = sequence.search.tokens.shape
             scores = np.tile(-50 - np.arange(VOCABULARY, dtype=np.float32), (rows, 1))
-            scores[:, model.reply[min(length, len(model.reply) - 1)]] = 0.0
+            reply = model.reply_to(sequence.source.tolist())
+            scores[:, reply[min(length, len(reply) - 1)]] = 0.0
             sequence.search.advance(scores)
             if sequence.finished:
                 finished.append(sequence)

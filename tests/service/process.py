@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class Answer(NamedTuple):
 
 
 class ServiceProcess:
-    """`python -m service` on a free port; ended when the `with` block ends.
+    """`python -m service` on a free port, with a data folder of its own; ended when the `with` block ends.
 
     Args:
         arguments: flags.
@@ -44,11 +45,12 @@ class ServiceProcess:
     """
 
     def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "") -> None:
+        self._data = TemporaryDirectory()
         program = ["-c", f"{planted}\n{RUN_MAIN}"] if planted else ["-m", "service"]
         self._process = subprocess.Popen(
             [sys.executable, *program, "--port", "0", *map(str, arguments)],
             cwd=root,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "XDG_DATA_HOME": self._data.name},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -70,6 +72,7 @@ class ServiceProcess:
         self.wait()
         assert self._process.stderr is not None
         self._process.stderr.close()
+        self._data.cleanup()
 
     @property
     def log(self) -> str:

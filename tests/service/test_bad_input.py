@@ -135,10 +135,11 @@ def test_unusual_text_gets_a_reply_and_is_remembered_as_it_came(client: FlaskCli
 
 
 def test_five_hundred_turns_of_history_get_a_reply(served: ServedModel) -> None:
-    runtime = Runtime(ServiceConfig(), served)
+    runtime = Runtime(ServiceConfig(store="memory"), served)
     session = new_id()
     for number in range(250):
-        runtime.store.append(session, Exchange(f"message {number} with <mask>", f"reply {number} with </s>"))
+        exchange = Exchange(f"message {number} with <mask>", f"reply {number} with </s>")
+        runtime.store.append(session, exchange, version=number)
     content = ask_json(create_app(runtime).test_client(), "And now?", session_id=session)
     assert content["usage"]["prompt_tokens"] <= 128
     assert content["truncated_turns"] > 450

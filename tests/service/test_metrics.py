@@ -35,7 +35,7 @@ NAMES = {
 
 @pytest.fixture
 def app(faked: ServedModel) -> Flask:
-    return create_app(Runtime(ServiceConfig(), faked))
+    return create_app(Runtime(ServiceConfig(store="memory"), faked))
 
 
 def metrics(client: FlaskClient) -> dict[str, float]:

@@ -27,7 +27,7 @@ def loading(application: Application) -> FlaskClient:
 
 @pytest.fixture
 def runtime(faked: ServedModel) -> Runtime:
-    return Runtime(ServiceConfig(), faked)
+    return Runtime(ServiceConfig(store="memory"), faked)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_notice_and_reason_are_shown_wherever_the_model_is_named(application: Ap
 def test_the_page_shows_the_model_and_loads_nothing_from_elsewhere(client: FlaskClient, served: ServedModel) -> None:
     response = client.get("/")
     assert response.mimetype == "text/html"
-    assert f"<small>{served.manifest.name}</small>" in response.text
+    assert f'<small id="model">{served.manifest.name}</small>' in response.text
     assert "//" not in response.text.replace("<!doctype html>", "")
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 

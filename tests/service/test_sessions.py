@@ -180,6 +180,7 @@ def test_a_conversation_can_be_read(app: Flask) -> None:
     assert response.get_json() == {
         "session_id": session,
         "turns": [{"speaker": "user", "text": "Hello"}, {"speaker": "bot", "text": first.text}],
+        "truncated_turns": 0,
     }
 
 
@@ -205,6 +206,16 @@ def test_a_conversation_forgotten_while_it_is_answered_stays_forgotten(app: Flas
     engine.gate.set()
     thread.join()
     assert app.test_client().get(f"/sessions/{session}").status_code == 404
+
+
+def test_a_conversation_tells_how_many_of_its_turns_the_model_no_longer_reads(app: Flask) -> None:
+    client = app.test_client()
+    session = ask_json(client, "word " * 12)["session_id"]
+    assert client.get(f"/sessions/{session}").json["truncated_turns"] == 0  # type: ignore[index]
+    for number in range(4):
+        reply = ask_json(client, f"word number {number} " * 5)
+    assert 0 < reply["truncated_turns"] < 9
+    assert client.get(f"/sessions/{session}").json["truncated_turns"] == reply["truncated_turns"]  # type: ignore[index]
 
 
 def test_reading_or_forgetting_an_unknown_conversation_is_a_404(client: FlaskClient) -> None:

@@ -16,7 +16,7 @@ from service.app import create_app
 from service.chat.chatbot import Chatbot, Message
 from service.chat.conversation import new_id
 from service.chat.prompt import PromptFormat
-from service.chat.store import MemoryStore
+from service.chat.stores.memory import MemoryStore
 from service.config import ServiceConfig
 from service.engine.chat_model import load
 from service.engine.engine import Engine
@@ -107,7 +107,7 @@ def test_a_stream_that_is_closed_early_is_cancelled_and_stores_nothing(app: Flas
 
 
 def test_a_running_stream_holds_up_the_end_of_the_service(app: Flask, engine: FakeEngine, faked: ServedModel) -> None:
-    runtime = Runtime(ServiceConfig(), faked)
+    runtime = Runtime(ServiceConfig(store="memory"), faked)
     engine.gate.clear()
     response = ask(create_app(runtime).test_client(), stream=True)
     chunks = response.iter_encoded()

@@ -1,0 +1,83 @@
+"""Conversations in memory, gone with the process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.chat.conversation import Conversation, Exchange
+from service.chat.store import KEPT_EXCHANGES
+from service.errors import ConversationChanged, UnknownConversation
+
+
+@dataclass(frozen=True)
+class _Entry:
+    conversation: Conversation
+    touched: float
+
+
+class MemoryStore:
+    """See `service.chat.store.Store`."""
+
+    place = "memory, and gone when the service stops"
+
+    def __init__(self, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.secret = secrets.token_bytes(32)
+        self._capacity = capacity
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._expire()
+            return len(self._entries)
+
+    def __contains__(self, conversation_id: str) -> bool:
+        with self._lock:
+            self._expire()
+            return conversation_id in self._entries
+
+    def read(self, conversation_id: str) -> Conversation:
+        with self._lock:
+            self._expire()
+            if conversation_id not in self._entries:
+                raise UnknownConversation
+            return self._entries[conversation_id].conversation
+
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+        with self._lock:
+            self._expire()
+            entry = self._entries.get(conversation_id)
+            if entry is None and version:
+                raise UnknownConversation
+            current = Conversation() if entry is None else entry.conversation
+            if current.version != version:
+                raise ConversationChanged
+            grown = Conversation((*current.exchanges, exchange)[-KEPT_EXCHANGES:], version + 1)
+            self._entries[conversation_id] = _Entry(grown, self._clock())
+            self._entries.move_to_end(conversation_id)
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def delete(self, conversation_id: str) -> None:
+        with self._lock:
+            self._expire()
+            if self._entries.pop(conversation_id, None) is None:
+                raise UnknownConversation
+
+    def close(self) -> None:
+        pass
+
+    def _expire(self) -> None:
+        oldest = self._clock() - self._ttl_s
+        while self._entries:
+            conversation_id, entry = next(iter(self._entries.items()))
+            if entry.touched >= oldest:
+                return
+            del self._entries[conversation_id]

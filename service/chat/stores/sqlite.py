@@ -1,0 +1,266 @@
+"""Conversations in one SQLite file, which outlives the process however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from service.chat.conversation import Conversation, Exchange
+from service.chat.store import KEPT_EXCHANGES
+from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
+
+logger = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x63686174
+SCHEMA_VERSION = 1
+SCHEMA = (
+    "CREATE TABLE store (secret BLOB NOT NULL, conversations INTEGER NOT NULL)",
+    """CREATE TABLE conversations (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, touched REAL NOT NULL
+    )""",
+    "CREATE INDEX conversations_touched ON conversations (touched)",
+    """CREATE TABLE exchanges (
+        conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, number INTEGER NOT NULL,
+        message TEXT NOT NULL, reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL, truncated_turns INTEGER NOT NULL, key TEXT NOT NULL,
+        PRIMARY KEY (conversation, number)
+    ) WITHOUT ROWID""",
+    """CREATE TRIGGER begun AFTER INSERT ON conversations
+        BEGIN UPDATE store SET conversations = conversations + 1; END""",
+    """CREATE TRIGGER forgotten AFTER DELETE ON conversations
+        BEGIN UPDATE store SET conversations = conversations - 1; END""",
+    "INSERT INTO store VALUES (randomblob(32), 0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+COLUMNS = ", ".join(field.name for field in fields(Exchange))
+# Forgotten within one append, so that none of them takes long.
+MOST_FORGOTTEN = 100
+BUSY_TIMEOUT_S = 5.0
+
+
+class SQLiteStore:
+    """See `service.chat.store.Store`. Several processes may use one file.
+
+    Each exchange is one transaction, on the disk when `append` returns. After a failure, or when the file has been
+    replaced, it is opened anew with the next use.
+    """
+
+    def __init__(
+        self, path: str | Path, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """
+        Args:
+            path: of the file, made with mode 0600 when there is none.
+            capacity: conversations kept.
+            ttl_s: seconds after which an unanswered conversation is forgotten.
+            clock: seconds since the epoch.
+
+        Raises:
+            ConfigurationError: the file cannot be used.
+        """
+        self.path = Path(path).expanduser()
+        self._capacity = capacity
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        try:
+            connection = self._connected()
+            check_whole(connection)
+            (self.secret,) = connection.execute("SELECT secret FROM store").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            self._disconnect()
+            raise ConfigurationError(
+                f"The conversations cannot be kept in {self.path} ({_reason(error)}); "
+                "mend or move that file, or choose another with --store, or --store memory."
+            ) from error
+
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
+    def __len__(self) -> int:
+        with self._transaction() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM conversations WHERE touched >= ?", [self._oldest]
+            ).fetchone()
+        return int(count)
+
+    def __contains__(self, conversation_id: str) -> bool:
+        with self._transaction() as connection:
+            return self._find(connection, conversation_id) is not None
+
+    def read(self, conversation_id: str) -> Conversation:
+        with self._transaction() as connection:
+            found = self._find(connection, conversation_id)
+            if found is None:
+                raise UnknownConversation
+            number, version = found
+            rows = connection.execute(
+                f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ? ORDER BY number", [number]
+            ).fetchall()
+        return Conversation(tuple(Exchange(*row) for row in rows), version)
+
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+        with self._transaction("IMMEDIATE") as connection:
+            self._forget(connection, "touched < ?", [self._oldest])
+            found = self._find(connection, conversation_id)
+            if found is None and version:
+                raise UnknownConversation
+            number, current = found or (None, 0)
+            if current != version:
+                raise ConversationChanged
+            if number is None:
+                # An expired one of that id, beyond those that were forgotten just now.
+                self._forget(connection, "id = ?", [conversation_id])
+                number = connection.execute(
+                    "INSERT INTO conversations (id, version, touched) VALUES (?, 0, ?)",
+                    [conversation_id, self._clock()],
+                ).lastrowid
+                self._make_room(connection)
+            connection.execute(
+                f"INSERT INTO exchanges (conversation, number, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [number, version + 1, *astuple(exchange)],
+            )
+            connection.execute(
+                "DELETE FROM exchanges WHERE conversation = ? AND number <= ?", [number, version + 1 - KEPT_EXCHANGES]
+            )
+            connection.execute(
+                "UPDATE conversations SET version = ?, touched = ? WHERE number = ?",
+                [version + 1, self._clock(), number],
+            )
+
+    def delete(self, conversation_id: str) -> None:
+        with self._transaction("IMMEDIATE") as connection:
+            if self._find(connection, conversation_id) is None:
+                raise UnknownConversation
+            self._forget(connection, "id = ?", [conversation_id])
+
+    def close(self) -> None:
+        with self._lock:
+            self._disconnect()
+
+    @property
+    def _oldest(self) -> float:
+        return self._clock() - self._ttl_s
+
+    def _find(self, connection: sqlite3.Connection, conversation_id: str) -> tuple[int, int] | None:
+        """Number and version of a conversation."""
+        found: tuple[int, int] | None = connection.execute(
+            "SELECT number, version FROM conversations WHERE id = ? AND touched >= ?", [conversation_id, self._oldest]
+        ).fetchone()
+        return found
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        (count,) = connection.execute("SELECT conversations FROM store").fetchone()
+        if count > self._capacity:
+            self._forget(connection, "true", [], most=count - self._capacity)
+
+    def _forget(
+        self, connection: sqlite3.Connection, condition: str, values: list[float | str], most: int = MOST_FORGOTTEN
+    ) -> None:
+        connection.execute(
+            "DELETE FROM conversations WHERE number IN "
+            f"(SELECT number FROM conversations WHERE {condition} ORDER BY touched, number LIMIT ?)",
+            [*values, most],
+        )
+
+    @contextmanager
+    def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
+        """The file, for one thread at a time; what is done there is done whole or not at all."""
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.execute(f"BEGIN {kind}")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except (sqlite3.Error, OSError) as error:
+                self._disconnect()
+                logger.error("the conversations in %s cannot be used: %s", self.path, error)
+                raise StoreUnavailable(
+                    f"Conversations cannot be read or kept right now ({_reason(error)}); try again in a moment."
+                ) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None or self._file != _identity(self.path):
+            self._disconnect()
+            self._connection = _open(self.path)
+            self._file = _identity(self.path)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def check_whole(connection: sqlite3.Connection) -> None:
+    """Look at every page of a file.
+
+    Raises:
+        sqlite3.DatabaseError: one of them is damaged.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(str(found).replace("\n", " "))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    if _identity(path) is None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    def value(pragma: str) -> int:
+        return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    if value("schema_version") and value("application_id") != APPLICATION_ID:
+        raise sqlite3.DatabaseError("it is a database of another program")
+    version = value("user_version")
+    if version > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"it was written by a later release, in format {version}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    if not version:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have been faster.
+        for statement in () if value("user_version") else SCHEMA:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

@@ -1,0 +1,41 @@
+"""A service whose replies tell what its model read, for checking histories by the thousand."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence as Ids
+from types import ModuleType
+
+from tests.service.fakes import FakeModel
+
+# Letters in the vocabularies of the tests' models and of the demo model.
+FIRST_LETTER, LETTERS = 69, 24
+DIGITS = 10
+# Statements for `ServiceProcess(planted=...)`; without torch, the service starts in a fraction of the time.
+PLANTED = "import os; os.environ['USE_TORCH'] = '0'; from tests.service.echo import plant; plant()"
+
+
+def digest(source: Ids[int]) -> list[int]:
+    """Letters that stand for a source, as token ids."""
+    hashed = hashlib.sha256(",".join(map(str, source)).encode()).digest()
+    return [FIRST_LETTER + byte % LETTERS for byte in hashed[:DIGITS]]
+
+
+class EchoModel(FakeModel):
+    """A model that replies with the digest of what it read."""
+
+    window = 128
+
+    def __init__(self) -> None:
+        super().__init__(reply=[0] * (DIGITS + 2))
+
+    def reply_to(self, source: Ids[int]) -> list[int]:
+        return [1, *digest(source), 2]
+
+
+def plant() -> None:
+    """Serve an `EchoModel` in place of whatever is loaded, and without waiting for the libraries of the real one."""
+    module = ModuleType("service.engine.chat_model")
+    module.load = lambda folder, *, threads=0: EchoModel()  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module

@@ -1,0 +1,64 @@
+"""A real Redis server of one's own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+START_TIMEOUT_S = 20.0
+
+
+class RedisServer:
+    """`redis-server` on a free port of this machine, with its data in a folder; ended when the `with` block ends.
+
+    Attributes:
+        port: where it listens, also after `stop` and `start`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RedisServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def url(self, database: int = 0) -> str:
+        """As `--store` takes it."""
+        return f"redis://127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> RedisServer:
+        """Start it and wait until it answers; what it had stored is there again."""
+        settings = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
+        durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+        self._process = subprocess.Popen(
+            ["redis-server", *settings, *durable], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + START_TIMEOUT_S
+        with Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                    return self
+                except RedisError:
+                    assert time.monotonic() < end, "the Redis server did not start"
+                    time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,199 @@
+"""Conversations are kept apart, in order, and within their bounds, wherever they are kept."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from service.chat.conversation import Conversation, Exchange, turns
+from service.chat.line import Lines
+from service.chat.store import KEPT_EXCHANGES, Store
+from service.errors import ConversationChanged, UnknownConversation
+from tests.service.stores.conftest import Clock, MakeStore, said, say
+
+
+def messages(store: Store, conversation_id: str) -> list[str]:
+    return [exchange.message for exchange in store.read(conversation_id).exchanges]
+
+
+def test_turns_come_back_in_order(store: Store) -> None:
+    say(store, "a", "one", "two")
+    say(store, "a", "three", "four")
+    assert turns(store.read("a").exchanges) == ["one", "two", "three", "four"]
+
+
+def test_everything_about_an_exchange_comes_back(store: Store) -> None:
+    odd = Exchange(
+        "left\0right \u202e 🙂 '; DROP TABLE exchanges; --", '{"a": "\\n"}\r\n\uffff', 128, 60, 7, 'key "{}" \\'
+    )
+    store.append("a", odd, version=0)
+    assert store.read("a") == Conversation((odd,), 1)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "é", "'\"; --", "\0", "x" * 4000, "turns:a", "../a", "*"])
+def test_any_text_may_be_asked_for(store: Store, name: str) -> None:
+    say(store, "a", "one")
+    assert name not in store
+    with pytest.raises(UnknownConversation):
+        store.read(name)
+    with pytest.raises(UnknownConversation):
+        store.delete(name)
+    assert messages(store, "a") == ["one"]
+
+
+def test_conversations_are_separate(store: Store) -> None:
+    say(store, "a", "one")
+    say(store, "b", "two")
+    assert (messages(store, "a"), messages(store, "b")) == (["one"], ["two"])
+    assert len(store) == 2
+
+
+def test_an_unknown_conversation_is_said_so_with_the_way_to_a_new_one(store: Store) -> None:
+    for forget in (store.read, store.delete):
+        with pytest.raises(UnknownConversation, match="leave the id out"):
+            forget("nowhere")
+    assert "nowhere" not in store
+
+
+def test_a_deleted_conversation_is_gone(store: Store) -> None:
+    say(store, "a", "one")
+    store.delete("a")
+    assert "a" not in store
+    assert len(store) == 0
+    say(store, "a", "two")
+    assert store.read("a") == Conversation((said("two"),), 1)
+
+
+def test_an_untouched_conversation_is_forgotten_after_its_time(store: Store, clock: Clock) -> None:
+    say(store, "a", "one")
+    clock.now += 100
+    assert "a" in store
+    clock.now += 0.1
+    assert "a" not in store
+    assert len(store) == 0
+    with pytest.raises(UnknownConversation):
+        store.read("a")
+    with pytest.raises(UnknownConversation):
+        store.delete("a")
+
+
+def test_a_forgotten_conversation_does_not_come_back(store: Store, clock: Clock) -> None:
+    say(store, "a", "one")
+    clock.now += 101
+    with pytest.raises(UnknownConversation):
+        store.append("a", said("two"), version=1)
+    store.append("a", said("three"), version=0)
+    assert messages(store, "a") == ["three"]
+
+
+def test_each_exchange_starts_the_time_anew(store: Store, clock: Clock) -> None:
+    say(store, "a", "one")
+    say(store, "b", "two")
+    clock.now += 90
+    say(store, "a", "three")
+    clock.now += 60
+    assert "a" in store
+    assert "b" not in store
+
+
+def test_reading_does_not_lengthen_a_life(store: Store, clock: Clock) -> None:
+    say(store, "a", "one")
+    clock.now += 90
+    store.read("a")
+    clock.now += 20
+    assert "a" not in store
+
+
+def test_the_least_recently_answered_conversation_makes_room(store: Store, clock: Clock) -> None:
+    for name in "abc":
+        clock.now += 1
+        say(store, name, name)
+    clock.now += 1
+    say(store, "a", "again")
+    store.read("b")
+    clock.now += 1
+    say(store, "d", "d")
+    assert [name for name in "abcd" if name in store] == ["a", "c", "d"]
+    assert len(store) == 3
+
+
+def test_an_exchange_goes_on_with_the_conversation_that_was_read_or_nowhere(store: Store) -> None:
+    say(store, "a", "one")
+    for version in (0, 2):
+        with pytest.raises(ConversationChanged, match="answered first"):
+            store.append("a", said("late"), version=version)
+    store.append("a", said("two"), version=1)
+    assert store.read("a") == Conversation((said("one"), said("two")), 2)
+
+
+def test_a_conversation_that_is_gone_is_not_made_anew(store: Store) -> None:
+    with pytest.raises(UnknownConversation):
+        store.append("a", said("late"), version=1)
+    assert "a" not in store
+
+
+def test_of_two_that_begin_a_conversation_one_succeeds(store: Store) -> None:
+    store.append("a", said("one"), version=0)
+    with pytest.raises(ConversationChanged):
+        store.append("a", said("one"), version=0)
+    assert messages(store, "a") == ["one"]
+
+
+def test_parallel_threads_lose_nothing_and_keep_both_turns_together(make_store: MakeStore) -> None:
+    store, lines = make_store(capacity=1000), Lines(longest=8)
+
+    def work(worker: int) -> None:
+        for number in range(30):
+            name = f"conversation {number % 7}"
+            with lines.join(name) as place:
+                assert place.first.wait(10)
+                before = store.read(name).version if name in store else 0
+                say(store, name, f"{worker}.{number} asked", f"{worker}.{number} answered")
+                assert store.read(name).version == before + 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    conversations = [store.read(f"conversation {number}").exchanges for number in range(7)]
+    assert sum(map(len, conversations)) == 8 * 30
+    for exchange in (exchange for conversation in conversations for exchange in conversation):
+        assert exchange.message.removesuffix(" asked") == exchange.reply.removesuffix(" answered")
+
+
+def test_of_those_that_race_without_a_line_one_goes_on_and_the_others_hear_so(make_store: MakeStore) -> None:
+    store = make_store(capacity=1000)
+
+    def race(worker: int) -> int:
+        won = 0
+        for version in range(30):
+            try:
+                store.append("a", said(f"{worker}.{version}"), version=version)
+                won += 1
+            except (ConversationChanged, UnknownConversation):
+                while "a" not in store or store.read("a").version <= version:
+                    pass
+        return won
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(race, range(4))) == 30
+    assert [message.split(".")[1] for message in messages(store, "a")] == [str(version) for version in range(30)]
+
+
+def test_parallel_threads_keep_within_the_capacity(make_store: MakeStore) -> None:
+    store = make_store(capacity=10)
+
+    def work(worker: int) -> None:
+        for number in range(40):
+            say(store, f"{worker}.{number}", "text")
+            assert len(store) <= 10
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert len(store) == 10
+
+
+def test_the_oldest_exchanges_of_a_long_conversation_are_let_go(store: Store) -> None:
+    for version in range(KEPT_EXCHANGES + 5):
+        store.append("a", said(str(version)), version=version)
+    assert messages(store, "a") == [str(number) for number in range(5, KEPT_EXCHANGES + 5)]
+    assert store.read("a").version == KEPT_EXCHANGES + 5

@@ -1,0 +1,125 @@
+"""Conversations in Redis: shared by services, and safe when the server or an answer of it is lost."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as Lost
+
+from service.chat.conversation import turns
+from service.chat.store import Store, open_store
+from service.chat.stores.redis import RedisStore
+from service.errors import ConfigurationError, StoreUnavailable
+from tests.service.redis_server import RedisServer
+from tests.service.stores.conftest import said, say
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that the test may stop."""
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def opened(server: RedisServer) -> RedisStore:
+    return RedisStore(server.url(), capacity=1000, ttl_s=1000)
+
+
+def test_it_is_chosen_by_url(redis_server: RedisServer) -> None:
+    store = open_store(redis_server.url(5), capacity=9, ttl_s=9)
+    assert isinstance(store, RedisStore)
+    assert store.place == "Redis at 127.0.0.1, database 5"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:1/0", "redis://nowhere.invalid:6379", "redis://127.0.0.1/x", "unix:///no"]
+)
+def test_a_server_that_is_not_there_is_said_so(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"redis://127\.0\.0\.1:6379/0"):
+        open_store(url, capacity=9, ttl_s=9)
+
+
+def test_without_the_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name.startswith("service.chat.stores.redis"):
+            raise ModuleNotFoundError(name)
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigurationError, match=r"requirements-redis\.txt"):
+        open_store("redis://127.0.0.1:6379/0", capacity=9, ttl_s=9)
+
+
+def test_services_share_conversations_and_secret(redis_server: RedisServer) -> None:
+    first, second = opened(redis_server), opened(redis_server)
+    say(first, "shared", "one")
+    say(second, "shared", "two")
+    assert turns(first.read("shared").exchanges)[0::2] == ["one", "two"]
+    assert first.secret == second.secret
+    assert len(first.secret) == 64
+    first.close()
+    second.close()
+
+
+def test_conversations_disappear_from_the_server_by_themselves(server: RedisServer) -> None:
+    store = opened(server)
+    say(store, "a", "one")
+    with Redis(port=server.port) as client:
+        assert 0 < client.ttl("chatbot:turns:a") <= 1001
+    store.close()
+
+
+def test_a_lost_server_is_said_so_and_used_again_when_it_is_back(server: RedisServer) -> None:
+    store: Store = opened(server)
+    say(store, "a", "one")
+    server.stop()
+    for use in (lambda: store.read("a"), lambda: store.append("a", said("two"), version=1), lambda: len(store)):
+        with pytest.raises(StoreUnavailable, match="cannot be read or kept right now"):
+            use()
+    server.start()
+    say(store, "a", "three")
+    assert turns(store.read("a").exchanges)[0::2] == ["one", "three"]
+    store.close()
+
+
+def test_an_append_whose_answer_was_lost_is_not_done_twice(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(server)
+    say(store, "a", "one")
+    lost = 0
+    plain: Callable[..., Any] = Redis.parse_response
+
+    def losing(client: Redis, connection: Any, command: str, **options: Any) -> Any:
+        nonlocal lost
+        answer = plain(client, connection, command, **options)
+        if command == "EVALSHA" and lost < 2:
+            lost += 1
+            connection.disconnect()
+            raise Lost("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(Redis, "parse_response", losing)
+    store.append("a", said("two"), version=1)
+    assert lost == 2
+    assert turns(store.read("a").exchanges)[0::2] == ["one", "two"]
+    store.close()
+
+
+def test_a_value_of_another_program_under_its_name_is_no_crash(server: RedisServer) -> None:
+    store = opened(server)
+    with Redis(port=server.port) as client:
+        client.set("chatbot:turns:a", "something else")
+        client.zadd("chatbot:touched", {"a": 4e9})
+    for use in (lambda: store.read("a"), lambda: store.append("a", said("one"), version=0)):
+        with pytest.raises(StoreUnavailable):
+            use()
+    store.close()
