@@ -2,8 +2,11 @@
 
 ServiceError
 ├── BadRequest              400  the body is not JSON
+├── InvalidField            400  a field of a `/v1` request that is missing, unknown or of a wrong value
+│   └── UnsupportedField    400  one that asks for what is not done here
 ├── UnknownConversation     404  no conversation has that id
 ├── ConversationChanged     409  another message of the conversation was answered first
+├── UnknownModel            404  no model of that name is served
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
 ├── KeyReused               422  an Idempotency-Key that came with another message before
@@ -30,14 +33,16 @@ class ServiceError(Exception):
         status: HTTP status.
         code: short machine-readable name.
         retry_after_s: seconds after which a retry makes sense; None when it makes none.
+        param: the field of the request that is wrong; None when it is none of them, or where clients read only text.
     """
 
     status = 500
     code = "internal_error"
     retry_after_s: int | None = None
 
-    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: int | None = None, param: str | None = None) -> None:
         super().__init__(message)
+        self.param = param
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
 
@@ -45,6 +50,15 @@ class ServiceError(Exception):
 class BadRequest(ServiceError):
     status = 400
     code = "bad_request"
+
+
+class InvalidField(ServiceError):
+    status = 400
+    code = "invalid_value"
+
+
+class UnsupportedField(InvalidField):
+    code = "unsupported_value"
 
 
 class UnknownConversation(ServiceError):
@@ -64,6 +78,11 @@ class ConversationChanged(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("Another message of this conversation was answered first; send this one again.")
+
+
+class UnknownModel(ServiceError):
+    status = 404
+    code = "model_not_found"
 
 
 class PayloadTooLarge(ServiceError):

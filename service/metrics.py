@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service.chat.chatbot import Reply
+from service.engine.generation import Timing
 from service.engine.manifest import Manifest
 from service.errors import Cancelled, ServiceError
 
@@ -50,15 +51,20 @@ class Metrics:
 
     def replied(self, reply: Reply) -> None:
         """Count a reply; one that was stored before cost nothing."""
-        timing = reply.timing
-        if timing is None:
-            return
-        tokens = reply.exchange.completion_tokens
+        if reply.timing is not None:
+            self.written(
+                reply.timing,
+                prompt_tokens=reply.exchange.prompt_tokens,
+                completion_tokens=reply.exchange.completion_tokens,
+            )
+
+    def written(self, timing: Timing, *, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count what the engine wrote."""
         self._queue_wait.observe(timing.queue_s)
         self._first_token.observe(timing.first_token_s)
-        self._per_token.observe(timing.decode_s / max(1, tokens))
-        self._prompt_tokens.inc(reply.exchange.prompt_tokens)
-        self._generated_tokens.inc(tokens)
+        self._per_token.observe(timing.decode_s / max(1, completion_tokens))
+        self._prompt_tokens.inc(prompt_tokens)
+        self._generated_tokens.inc(completion_tokens)
 
     def failed(self, error: ServiceError) -> None:
         """Count a request that got no reply."""

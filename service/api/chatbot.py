@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from service.api import events
-from service.api.problems import wants
-from service.chat.chatbot import Message, Reply
+from service.api.body import read_body
+from service.api.problems import problem, wants
+from service.api.timing import server_timing
+from service.chat.chatbot import Answer, Message, Reply
 from service.chat.conversation import new_id, opened_by
-from service.errors import InvalidPrompt, PayloadTooLarge
+from service.errors import InvalidPrompt, ServiceError
+from service.metrics import Metrics
 from service.runtime import Runtime
-from service.schemas import ChatRequest, parse_chat_request
+from service.schemas.chatbot import ChatRequest, parse_chat_request
 
 SESSION_HEADER = "X-Session-Id"
 SESSION_COOKIE = "session_id"
@@ -31,7 +35,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @routes.post("/chatbot")
     def chat() -> Response:
         config = runtime.config
-        asked = parse_chat_request(_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        asked = parse_chat_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
         message = _message(runtime, asked)
         with ExitStack() as held:
             held.enter_context(runtime)
@@ -44,12 +48,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
                 )
             )
             if asked.stream or wants("text/event-stream"):
-                response = events.stream(
-                    answer,
-                    lambda reply: _described(reply, message.conversation_id),
-                    runtime.metrics,
-                    str(g.request_id),
-                )
+                response = _streamed(answer, message.conversation_id, runtime.metrics)
                 _remember(response, runtime, message.conversation_id)
                 response.call_on_close(held.pop_all().close)
             else:
@@ -79,13 +78,26 @@ def _whole(reply: Reply, conversation_id: str) -> Response:
         response = jsonify(_described(reply, conversation_id))
     else:
         response = Response(reply.exchange.reply, mimetype="text/plain")
-    timing = reply.timing
-    if timing is not None:
-        response.headers["Server-Timing"] = (
-            f"queue;dur={timing.queue_s * 1e3:.0f}, encode;dur={timing.encode_s * 1e3:.0f}, "
-            f"decode;dur={timing.decode_s * 1e3:.0f}"
-        )
+    if reply.timing is not None:
+        response.headers["Server-Timing"] = server_timing(reply.timing)
     return response
+
+
+def _streamed(answer: Answer, conversation_id: str, metrics: Metrics) -> Response:
+    def pieces() -> Iterator[str]:
+        yield ": the reply follows\n\n"
+        for piece in answer.pieces():
+            yield events.event({"delta": piece}) if piece else ""
+
+    def end() -> str:
+        reply = answer.reply()
+        metrics.replied(reply)
+        return events.event(_described(reply, conversation_id), "done")
+
+    def failure(error: ServiceError) -> str:
+        return events.event(problem(str(error), error.status, error.code), "error")
+
+    return events.stream(pieces(), end=end, failure=failure, metrics=metrics)
 
 
 def _remember(response: Response, runtime: Runtime, conversation_id: str) -> None:
@@ -99,16 +111,6 @@ def _remember(response: Response, runtime: Runtime, conversation_id: str) -> Non
             samesite="Lax",
             secure=request.is_secure,
         )
-
-
-def _body(limit: int) -> bytes:
-    too_large = PayloadTooLarge(f"The body is larger than {limit} bytes; send a shorter prompt.")
-    if (request.content_length or 0) > limit:
-        raise too_large
-    body = request.stream.read(limit + 1)
-    if len(body) > limit:
-        raise too_large
-    return body
 
 
 def _message(runtime: Runtime, asked: ChatRequest) -> Message:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Response
+from flask import Response, g
 
-from service.api.problems import problem, unforeseen
-from service.chat.chatbot import Answer, Reply
+from service.api.problems import unforeseen
 from service.errors import Cancelled, ServiceError
 from service.metrics import Metrics
 
@@ -21,37 +20,47 @@ PING_S = 15.0
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
-def stream(answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics: Metrics, request_id: str) -> Response:
-    """Answer with the pieces of a reply as they come.
+def stream(
+    pieces: Iterator[str], *, end: Callable[[], str], failure: Callable[[ServiceError], str], metrics: Metrics
+) -> Response:
+    """Answer with events as they come.
 
     Args:
-        answer: of one message.
-        describe: the object that ends the stream.
-        metrics: told how it went.
-        request_id: told to the client when something unforeseen goes wrong.
+        pieces: events; an empty one means that there is nothing new yet.
+        end: makes the event that ends the stream, once the pieces are through.
+        failure: makes the event that tells of an error.
+        metrics: told when it went wrong.
     """
-    response = Response(_events(answer, describe, metrics, request_id), mimetype="text/event-stream")
+    response = Response(_events(pieces, end, failure, metrics, str(g.request_id)), mimetype="text/event-stream")
     response.headers.update(HEADERS)
     return response
 
 
+def event(data: str | dict[str, Any], name: str = "") -> str:
+    """One event; an object is written as JSON."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)}\n\n"
+
+
 def _events(
-    answer: Answer, describe: Callable[[Reply], dict[str, Any]], metrics: Metrics, request_id: str
+    pieces: Iterator[str],
+    end: Callable[[], str],
+    failure: Callable[[ServiceError], str],
+    metrics: Metrics,
+    request_id: str,
 ) -> Iterator[str]:
     written = time.monotonic()
     try:
-        yield ": the reply follows\n\n"
-        for piece in answer.pieces():
+        for piece in pieces:
             now = time.monotonic()
             if piece:
-                yield _event({"delta": piece})
+                yield piece
             elif now - written >= PING_S:
                 yield ": ping\n\n"
             else:
                 continue
             written = now
-        reply = answer.reply()
-        metrics.replied(reply)
+        last = end()
     except Cancelled as error:
         metrics.failed(error)
     except GeneratorExit:
@@ -59,15 +68,11 @@ def _events(
         raise
     except ServiceError as error:
         metrics.failed(error)
-        yield _event(problem(str(error), error.status, error.code), "error")
+        yield failure(error)
     except Exception:
         logger.exception("request %s failed", request_id)
-        metrics.failed(ServiceError("unforeseen"))
-        yield _event(unforeseen(request_id), "error")
+        unknown = unforeseen(request_id)
+        metrics.failed(unknown)
+        yield failure(unknown)
     else:
-        yield _event(describe(reply), "done")
-
-
-def _event(data: dict[str, Any], name: str = "") -> str:
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
+        yield last

@@ -18,7 +18,7 @@ from service.errors import TooManyRequests
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 ADDRESS = re.compile(r"\[(?P<bracketed>[^]]+)\](:\d+)?|(?P<plain>[0-9.]+):\d+")
-LIMITED = frozenset({"/chatbot"})
+LIMITED = frozenset({"/chatbot", "/v1/chat/completions"})
 
 
 def register(app: Flask, *, per_minute: int, trusted_proxies: Sequence[Network]) -> None:

@@ -1,4 +1,4 @@
-"""`/v1`: the part of the OpenAI API that clients use to see which model is served."""
+"""`/v1/models`: which model is served, as clients of OpenAI's API ask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from datetime import datetime
 
 from flask import Blueprint, Response, jsonify
 
-from service.runtime import Runtime
+from service.errors import UnknownModel
+from service.runtime import Runtime, ServedModel
+from service.schemas.model_list import Model, ModelList
+
+# Names the model that is served, whichever it is.
+ANY = "auto"
 
 
 def blueprint(runtime: Runtime) -> Blueprint:
@@ -15,16 +20,37 @@ def blueprint(runtime: Runtime) -> Blueprint:
 
     @routes.get("/models")
     def models() -> Response:
-        model = runtime.model
-        manifest = model.manifest
-        entry = {
-            "id": manifest.name,
-            "object": "model",
-            "created": int(datetime.fromisoformat(manifest.created).timestamp()),
-            "owned_by": manifest.source,
-            "precision": manifest.quantization["precision"],
-            "notice": " ".join(filter(None, (manifest.notice, model.reason))),
-        }
-        return jsonify({"object": "list", "data": [entry]})
+        return jsonify(ModelList(data=[_described(runtime.model)]).model_dump())
+
+    @routes.get("/models/<path:name>")
+    def model(name: str) -> Response:
+        served = runtime.model
+        check_name(name, served)
+        return jsonify(_described(served).model_dump())
 
     return routes
+
+
+def check_name(name: str | None, model: ServedModel) -> None:
+    """Compare the name that a client asks for with those of the model served: its own, its source's, and `auto`.
+
+    Raises:
+        UnknownModel: it is another one, which may be of quite another quality.
+    """
+    manifest = model.manifest
+    if name not in {None, ANY, manifest.name, manifest.source}:
+        raise UnknownModel(
+            f'The model {name[:60]} is not served here; send "{manifest.name}", or "{ANY}" for whichever is served.',
+            param="model",
+        )
+
+
+def _described(model: ServedModel) -> Model:
+    manifest = model.manifest
+    return Model(
+        id=manifest.name,
+        created=int(datetime.fromisoformat(manifest.created).timestamp()),
+        owned_by=manifest.source,
+        precision=manifest.quantization["precision"],
+        notice=" ".join(filter(None, (manifest.notice, model.reason))),
+    )

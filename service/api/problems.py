@@ -10,8 +10,11 @@ from werkzeug.exceptions import HTTPException
 
 from service.errors import ServiceError
 from service.metrics import Metrics
+from service.schemas.openai_error import ErrorBody, ErrorObject, ErrorType
 
 logger = logging.getLogger(__name__)
+
+OPENAI = "/v1/"
 
 
 def register(app: Flask, metrics: Metrics) -> None:
@@ -20,7 +23,7 @@ def register(app: Flask, metrics: Metrics) -> None:
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
         metrics.failed(error)
-        response = render(str(error), error.status, error.code)
+        response = render(str(error), error.status, error.code, error.param)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)
         return response
@@ -37,15 +40,14 @@ def register(app: Flask, metrics: Metrics) -> None:
     @app.errorhandler(Exception)
     def unknown_error(_: Exception) -> Response:
         logger.exception("request %s failed", g.request_id)
-        told = unforeseen(g.request_id)
-        return render(told["detail"], told["status"], told["title"])
+        error = unforeseen(g.request_id)
+        return render(str(error), error.status, error.code)
 
 
-def render(message: str, status: int, code: str) -> Response:
+def render(message: str, status: int, code: str, param: str | None = None) -> Response:
     """One error as OpenAI's object under `/v1`, problem+json for JSON clients, a plain sentence otherwise."""
-    if request.path.startswith("/v1/"):
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        response = jsonify({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    if request.path.startswith(OPENAI):
+        response = jsonify(openai_error(message, status, code, param))
     elif wants("application/json"):
         response = jsonify(problem(message, status, code))
         response.mimetype = "application/problem+json"
@@ -60,9 +62,19 @@ def problem(message: str, status: int, code: str) -> dict[str, Any]:
     return {"type": "about:blank", "title": code, "status": status, "detail": message}
 
 
-def unforeseen(request_id: str) -> dict[str, Any]:
+def openai_error(message: str, status: int, code: str, param: str | None = None) -> dict[str, Any]:
+    """An error as clients of OpenAI's API read it."""
+    kind: ErrorType = "invalid_request_error"
+    if status == 429:
+        kind = "rate_limit_error"
+    elif status >= 500:
+        kind = "server_error"
+    return ErrorBody(error=ErrorObject(message=message, type=kind, param=param, code=code)).model_dump()
+
+
+def unforeseen(request_id: str) -> ServiceError:
     """An error whose details stand in the log, under the request's id."""
-    return problem(f"Something went wrong here; the request id is {request_id}.", 500, "internal_error")
+    return ServiceError(f"Something went wrong here; the request id is {request_id}.")
 
 
 def wants(mimetype: str) -> bool:
@@ -73,7 +85,8 @@ def wants(mimetype: str) -> bool:
 
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
-        return f"There is nothing at {request.path}; chat with POST /chatbot."
+        chat = "/v1/chat/completions" if request.path.startswith(OPENAI) else "/chatbot"
+        return f"There is nothing at {request.path}; chat with POST {chat}."
     if status == 405:
         return f"{request.path} does not take {request.method}."
     return error.description or error.name

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
+from service.chat.completion import GLANCE_S, Completion, Task
 from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
 from service.chat.prompt import Prompt, PromptFormat
@@ -18,9 +19,6 @@ from service.engine.generation import Generation, Timing
 from service.errors import Cancelled, ConversationChanged, DeadlineExceeded, KeyReused, UnknownConversation
 
 logger = logging.getLogger(__name__)
-
-# A client that went away is noticed within this time.
-GLANCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,14 @@ class Chatbot:
 
             writing = Writing(generation, self._format.certain, complete, gone)
             return Answer(stack.pop_all(), writing)
+
+    def complete(self, task: Task, *, timeout_s: float, gone: Callable[[], bool] = lambda: False) -> Completion:
+        """Begin to write replies that are not stored; see `Completion`.
+
+        Raises:
+            ServiceError: no reply can be given.
+        """
+        return Completion(self.engine, self._format, task, timeout_s=timeout_s, gone=gone)
 
     def _exchange(self, message: Message, prompt: Prompt, ids: list[int]) -> Exchange:
         return Exchange(

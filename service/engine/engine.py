@@ -55,6 +55,11 @@ class Engine:
         self._thread.start()
 
     @property
+    def settings(self) -> DecodingSettings:
+        """How the model decodes by itself."""
+        return self._settings
+
+    @property
     def alive(self) -> bool:
         """Whether the thread still works."""
         return not self._dead

@@ -57,7 +57,7 @@ class Generation:
 
     @property
     def timing(self) -> Timing:
-        """Of a reply that is done."""
+        """Of a reply that is done or was cancelled."""
         return Timing(
             self._begun - self._submitted,
             self._encoded - self._begun,
@@ -89,7 +89,10 @@ class Generation:
 
     def cancel(self) -> None:
         """Let the engine drop the reply before its next step; nothing happens to one that is done."""
-        self.cancelled = True
+        with self._change:
+            if not self._done:
+                self.cancelled = True
+                self._ended = time.monotonic()
 
     def begin(self) -> None:
         """Note that the encoder starts."""

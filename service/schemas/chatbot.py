@@ -1,25 +1,16 @@
-"""What requests may say."""
+"""Body of `POST /chatbot`."""
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from service.chat.prompt import clean
-from service.errors import BadRequest, InvalidPrompt, PayloadTooLarge
+from service.errors import InvalidPrompt, PayloadTooLarge
+from service.schemas.body import Text, read_json
 
 EXAMPLE = '{"prompt": "Hello, how are you today?"}'
-
-
-def _whole_characters(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PydanticCustomError("string_unicode", "half of a surrogate pair") from None
-    return text
 
 
 class ChatRequest(BaseModel):
@@ -27,7 +18,7 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    prompt: Annotated[str, AfterValidator(_whole_characters)] = Field(description="What the user says.")
+    prompt: Text = Field(description="What the user says.")
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )
@@ -44,12 +35,7 @@ def parse_chat_request(body: bytes, *, max_prompt_chars: int) -> ChatRequest:
         InvalidPrompt: JSON of another shape, or a prompt with nothing in it.
         PayloadTooLarge: a prompt over its limit.
     """
-    try:
-        content: Any = json.loads(body)
-    except RecursionError:
-        raise BadRequest(f"The body is nested too deeply; send one flat JSON object such as {EXAMPLE}.") from None
-    except ValueError:
-        raise BadRequest(f"The body is not valid JSON; send an object such as {EXAMPLE}.") from None
+    content = read_json(body, example=EXAMPLE)
     if not isinstance(content, dict):
         raise InvalidPrompt(f"The body must be a JSON object such as {EXAMPLE}.")
     try:

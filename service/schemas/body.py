@@ -1,0 +1,36 @@
+"""What all request bodies have in common."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from service.errors import BadRequest
+
+
+def read_json(body: bytes, *, example: str) -> Any:
+    """Read a body as JSON whatever its content type says.
+
+    Raises:
+        BadRequest: it is not JSON; the message shows the example.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise BadRequest(f"The body is nested too deeply; send a JSON object such as {example}.") from None
+    except ValueError:
+        raise BadRequest(f"The body is not valid JSON; send an object such as {example}.") from None
+
+
+def _whole_characters(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "half of a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole_characters)]
