@@ -180,6 +180,7 @@ def test_a_conversation_can_be_read(app: Flask) -> None:
     assert response.get_json() == {
         "session_id": session,
         "turns": [{"speaker": "user", "text": "Hello"}, {"speaker": "bot", "text": first.text}],
+        "truncated_turns": 0,
     }
 
 
