@@ -10,7 +10,7 @@ from collections.abc import Callable
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
-from service.api import chatbot, completions, limits, openai, ops, problems, sessions
+from service.api import chatbot, completions, docs, limits, openai, ops, problems, sessions
 from service.metrics import Metrics
 from service.runtime import Runtime
 
@@ -32,6 +32,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(chatbot.blueprint(runtime))
     app.register_blueprint(sessions.blueprint(runtime.store))
     app.register_blueprint(ops.blueprint(runtime))
+    app.register_blueprint(docs.blueprint(runtime.config, secured=False))
     app.register_blueprint(openai.blueprint(runtime))
     app.register_blueprint(completions.blueprint(runtime))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -18,6 +17,7 @@ from service.chat.conversation import new_id, opened_by
 from service.errors import InvalidPrompt, ServiceError
 from service.metrics import Metrics
 from service.runtime import Runtime
+from service.schemas.chat_reply import ChatDelta, ChatReply
 from service.schemas.chatbot import ChatRequest, parse_chat_request
 
 SESSION_HEADER = "X-Session-Id"
@@ -63,19 +63,9 @@ def blueprint(runtime: Runtime) -> Blueprint:
     return routes
 
 
-def _described(reply: Reply, conversation_id: str) -> dict[str, Any]:
-    exchange = reply.exchange
-    return {
-        "reply": exchange.reply,
-        "session_id": conversation_id,
-        "usage": {"prompt_tokens": exchange.prompt_tokens, "completion_tokens": exchange.completion_tokens},
-        "truncated_turns": exchange.truncated_turns,
-    }
-
-
 def _whole(reply: Reply, conversation_id: str) -> Response:
     if wants("application/json"):
-        response = jsonify(_described(reply, conversation_id))
+        response = jsonify(ChatReply.of(reply.exchange, conversation_id).model_dump())
     else:
         response = Response(reply.exchange.reply, mimetype="text/plain")
     if reply.timing is not None:
@@ -87,12 +77,12 @@ def _streamed(answer: Answer, conversation_id: str, metrics: Metrics) -> Respons
     def pieces() -> Iterator[str]:
         yield ": the reply follows\n\n"
         for piece in answer.pieces():
-            yield events.event({"delta": piece}) if piece else ""
+            yield events.event(ChatDelta(delta=piece).model_dump()) if piece else ""
 
     def end() -> str:
         reply = answer.reply()
         metrics.replied(reply)
-        return events.event(_described(reply, conversation_id), "done")
+        return events.event(ChatReply.of(reply.exchange, conversation_id).model_dump(), "done")
 
     def failure(error: ServiceError) -> str:
         return events.event(problem(str(error), error.status, error.code), "error")

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import NotReady
 from service.runtime import Runtime
+from service.schemas.health import Alive, NotReadyYet, Ready
 
 
 def blueprint(runtime: Runtime) -> Blueprint:
@@ -15,7 +16,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
 
     @routes.get("/livez")
     def alive() -> Response:
-        return jsonify({"status": "alive"})
+        return jsonify(Alive().model_dump())
 
     @routes.get("/readyz")
     @routes.get("/health")
@@ -23,11 +24,11 @@ def blueprint(runtime: Runtime) -> Blueprint:
         try:
             model = runtime.model
         except NotReady as error:
-            response = jsonify({"status": "not ready", "reason": runtime.state})
+            response = jsonify(NotReadyYet(reason=runtime.state).model_dump())
             response.status_code = error.status
             response.headers["Retry-After"] = str(error.retry_after_s)
             return response
-        return jsonify({"status": "ready", "model": model.manifest.name, "notice": _notice(runtime)})
+        return jsonify(Ready(model=model.manifest.name, notice=_notice(runtime)).model_dump())
 
     @routes.get("/metrics")
     def metrics() -> Response:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from service.errors import ServiceError
 from service.metrics import Metrics
 from service.schemas.openai_error import ErrorBody, ErrorObject, ErrorType
+from service.schemas.problem import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def render(message: str, status: int, code: str, param: str | None = None) -> Re
 
 def problem(message: str, status: int, code: str) -> dict[str, Any]:
     """An error as problem+json has it (RFC 9457)."""
-    return {"type": "about:blank", "title": code, "status": status, "detail": message}
+    return Problem(title=code, status=status, detail=message).model_dump()
 
 
 def openai_error(message: str, status: int, code: str, param: str | None = None) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from service.chat.prompt import clean
 from service.errors import InvalidPrompt, PayloadTooLarge
 from service.schemas.body import Text, read_json
 
+# Whatever `clean` leaves something of: one character that is neither space nor control.
+SOMETHING = r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 EXAMPLE = '{"prompt": "Hello, how are you today?"}'
 
 
@@ -18,7 +20,7 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    prompt: Text = Field(description="What the user says.")
+    prompt: Text = Field(description="What the user says.", json_schema_extra={"pattern": SOMETHING})
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
         default=None, description="Conversation to go on with, as given in X-Session-Id."
     )

@@ -1,0 +1,22 @@
+"""Reply of `GET /sessions/{session_id}`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Turn(BaseModel):
+    """What one side said."""
+
+    speaker: Literal["user", "bot"]
+    text: str
+
+
+class ConversationBody(BaseModel):
+    """A conversation so far."""
+
+    session_id: str
+    turns: list[Turn] = Field(description="Oldest first.")
+    truncated_turns: int = Field(description="Oldest turns that the model did not read for its last reply.")
