@@ -85,7 +85,7 @@ class _Answer:
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[_choice(place, draft) for place, draft in enumerate(completion.drafts)],
+            choices=[_choice(place, draft) for place, draft in enumerate(completion.choices)],
             usage=self._usage(),
             system_fingerprint=self._fingerprint,
             truncated_turns=completion.truncated_turns,
@@ -102,7 +102,7 @@ class _Answer:
         return events.stream(self._pieces(), end=end, failure=_failure, metrics=metrics)
 
     def _pieces(self) -> Iterator[str]:
-        for place in range(len(self._completion.drafts)):
+        for place in range(len(self._completion.choices)):
             yield self._chunk(ChunkChoice(index=place, delta=Delta(role="assistant", content="")))
         for piece in self._completion.pieces():
             chunks = ""
@@ -127,7 +127,7 @@ class _Answer:
 
     def _usage(self) -> Usage:
         prompt = self._completion.prompt_tokens
-        written = sum(draft.tokens for draft in self._completion.drafts)
+        written = sum(draft.tokens for draft in self._completion.choices)
         return Usage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)
 
 

@@ -149,7 +149,10 @@ def _paths(secured: bool) -> Json:
                 "responses": {
                     "200": {
                         "description": "The replies, or with `stream` chunks of them, `[DONE]` last.",
-                        "content": {JSON: _ref(ChatCompletion), EVENTS: _events({"message": ChatCompletionChunk})},
+                        "content": {
+                            JSON: _ref(ChatCompletion),
+                            EVENTS: _events({"message": ChatCompletionChunk}, end="[DONE]"),
+                        },
                     },
                     **completion,
                 },
@@ -215,10 +218,12 @@ def _ref(model: type[BaseModel]) -> Json:
     return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
 
 
-def _events(data: Mapping[str, type[BaseModel]]) -> Json:
-    """One server-sent event, whose data is an object of the kind that its name says."""
+def _events(data: Mapping[str, type[BaseModel]], *, end: str = "") -> Json:
+    """One server-sent event, whose data is an object of the kind that its name says, or the word that ends the stream."""
     objects = [_ref(model)["schema"] for model in data.values()]
-    content = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": objects}}
+    content: Json = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": objects}}
+    if end:
+        content = {"anyOf": [{"const": end}, content]}
     event = {"type": "string", "enum": list(data)}
     return {"schema": {"type": "object", "properties": {"event": event, "data": content}, "required": ["data"]}}
 

@@ -32,7 +32,7 @@ class Task:
     """What is to be written.
 
     Attributes:
-        turns: the conversation, oldest first; its last turn is answered.
+        turns: the conversation, oldest first; its last turn is answered. With none the model opens it.
         choices: replies to write, up to `MOST_CHOICES`.
         temperature: of the drawing; at 0 the model decodes in its own way, which gives the same reply each time.
         top_p: share of the likeliest tokens to draw from.
@@ -70,7 +70,9 @@ def as_turns(messages: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def decodings(own: DecodingSettings, task: Task) -> list[DecodingSettings]:
-    """The settings of each reply: the model's own, with its bans and least length kept, but for what the task asks."""
+    """The settings of each different reply: the model's own, with its bans and least length kept, but for what the
+    task asks. Without drawing all replies are the same, and one is written for all.
+    """
     settings = own
     if task.temperature > 0:
         temperature = max(task.temperature, COLDEST)
@@ -79,6 +81,8 @@ def decodings(own: DecodingSettings, task: Task) -> list[DecodingSettings]:
         ends = 1 if own.forced_eos_token_id is None else 2
         longest = min(own.max_length, task.max_tokens + ends)
         settings = replace(settings, max_length=longest, min_length=min(own.min_length, longest))
+    if not settings.do_sample:
+        return [settings]
     seeds = [None if task.seed is None else task.seed % SEEDS + place * SEEDS for place in range(task.choices)]
     return [replace(settings, seed=seed) for seed in seeds]
 
@@ -168,7 +172,7 @@ class Completion:
     Attributes:
         prompt_tokens: tokens that the model reads.
         truncated_turns: oldest turns that did not fit its window.
-        drafts: the replies.
+        drafts: the different replies.
     """
 
     def __init__(
@@ -195,6 +199,7 @@ class Completion:
         self.prompt_tokens = len(prompt.ids)
         self.truncated_turns = prompt.truncated_turns
         self.drafts: list[Draft] = []
+        self._copies = 1 if task.temperature else task.choices
         self._stop = StopStrings(task.stop)
         self._gone = gone
         with ExitStack() as stack:
@@ -203,6 +208,11 @@ class Completion:
                 stack.callback(generation.cancel)
                 self.drafts.append(Draft(generation, prompt_format, self._stop))
             self._held = stack.pop_all()
+
+    @property
+    def choices(self) -> list[Draft]:
+        """The replies as they were asked for, copies among them."""
+        return self.drafts * self._copies
 
     def __enter__(self) -> Completion:
         return self
@@ -236,4 +246,5 @@ class Completion:
                     raise Cancelled("The client went away before its reply was complete.")
                 draft = self.drafts[place]
                 text = draft.read(GLANCE_S / len(writing), watch=watch)
-                yield Piece(place, text, draft.finish_reason)
+                for copy in range(self._copies):
+                    yield Piece(place + copy, text, draft.finish_reason)

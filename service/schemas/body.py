@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from service.errors import BadRequest
@@ -25,6 +25,12 @@ def read_json(body: bytes, *, example: str) -> Any:
         raise BadRequest(f"The body is not valid JSON; send an object such as {example}.") from None
 
 
+def _off(value: bool) -> bool:
+    if value:
+        raise PydanticCustomError("not_off", "not false")
+    return value
+
+
 def _whole_characters(text: str) -> str:
     try:
         text.encode()
@@ -34,3 +40,4 @@ def _whole_characters(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_whole_characters)]
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.chat.completion import MOST_CHOICES, Task, as_turns
-from service.chat.prompt import clean
 from service.errors import InvalidField, PayloadTooLarge
-from service.schemas.body import Text, read_json
+from service.schemas.body import Off, Text, read_json
 from service.schemas.refusal import EXAMPLE, refusal
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -53,7 +52,7 @@ class StreamOptions(_Strict):
     """What a stream brings besides text."""
 
     include_usage: bool | None = Field(default=None, description="Whether a last chunk counts the tokens.")
-    include_obfuscation: Literal[False] | None = Field(default=None, description="Not supported: false.")
+    include_obfuscation: Off | None = Field(default=None, description="Not supported: false.")
 
 
 class ResponseFormat(_Strict):
@@ -68,8 +67,8 @@ class ChatCompletionRequest(_Strict):
     messages: list[ChatMessage] = Field(
         min_length=1,
         fail_fast=True,
-        description="The conversation, oldest first; the last message is the user's. System and developer messages "
-        "become its first turn, consecutive messages of one role are one turn.",
+        description="The conversation, oldest first; what was said last is answered. System and developer messages "
+        "become its first turn, consecutive messages of one role are one turn, and those without text are none.",
     )
     model: Text | None = Field(
         default=None, description='A name that GET /v1/models gives; absent or "auto": that one.'
@@ -91,9 +90,9 @@ class ChatCompletionRequest(_Strict):
     seed: int | None = Field(
         default=None, ge=-(2**63), lt=2**63, description="The same seed and request give the same reply."
     )
-    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES, description="Replies; above 1 with sampling only.")
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES, description="Replies, all the same without sampling.")
     stream: bool | None = Field(default=None, description="Whether the reply comes as server-sent events.")
-    stream_options: StreamOptions | None = Field(default=None, description="Only with stream.")
+    stream_options: StreamOptions | None = Field(default=None, description="Has an effect with stream only.")
 
     user: str | None = Field(default=None, description="Accepted; has no effect.")
     safety_identifier: str | None = Field(default=None, description="Accepted; has no effect.")
@@ -103,10 +102,10 @@ class ChatCompletionRequest(_Strict):
     prompt_cache_options: dict[str, Any] | None = Field(default=None, description="Accepted; has no effect.")
     parallel_tool_calls: bool | None = Field(default=None, description="Accepted; has no effect.")
     service_tier: Literal["auto", "default"] | None = Field(default=None, description="Accepted; has no effect.")
-    store: Literal[False] | None = Field(default=None, description="Nothing is stored: false.")
+    store: Off | None = Field(default=None, description="Nothing is stored: false.")
 
-    logprobs: Literal[False] | None = Field(default=None, description="Not supported: false.")
-    top_logprobs: Literal[0] | None = Field(default=None, description="Not supported: 0.")
+    logprobs: Off | None = Field(default=None, description="Not supported: false.")
+    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = Field(default=None, description="Not supported: 0.")
     presence_penalty: Zero | None = Field(default=None, description="Not supported: 0.")
     frequency_penalty: Zero | None = Field(default=None, description="Not supported: 0.")
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(
@@ -161,12 +160,6 @@ def parse_completion_request(body: bytes, *, max_prompt_chars: int) -> ChatCompl
     except ValidationError as error:
         raise refusal(error) from None
     _check_newest(request, max_prompt_chars)
-    if request.stream_options is not None and not request.stream:
-        raise InvalidField("stream_options goes with stream: true; leave it out otherwise.", param="stream_options")
-    if (request.n or 1) > 1 and not _temperature(request):
-        raise InvalidField(
-            "n above 1 needs a temperature above 0: the model's own decoding always gives the same reply.", param="n"
-        )
     return request
 
 
@@ -179,17 +172,9 @@ def _temperature(request: ChatCompletionRequest) -> float:
 
 def _check_newest(request: ChatCompletionRequest, max_chars: int) -> None:
     place = len(request.messages) - 1
-    newest = request.messages[place]
-    param = f"messages.{place}.content"
-    if newest.role != "user":
-        raise InvalidField(
-            f"The last message is from {newest.role}; it must be from the user, since it is the one that is answered.",
-            param=f"messages.{place}.role",
-        )
-    if len(newest.text) > max_chars:
+    size = len(request.messages[place].text)
+    if size > max_chars:
         raise PayloadTooLarge(
-            f"The last message has {len(newest.text)} characters and the limit is {max_chars}; send a shorter one.",
-            param=param,
+            f"The last message has {size} characters and the limit is {max_chars}; send a shorter one.",
+            param=f"messages.{place}.content",
         )
-    if not clean(newest.text):
-        raise InvalidField(f"The last message is empty; send some text, for example {EXAMPLE}.", param=param)

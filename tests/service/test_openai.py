@@ -197,6 +197,26 @@ class TestChat:
         assert replies(temperature=1.3, seed=5) != replies(temperature=1.3, seed=6)
         assert len(set(replies(top_p=0.95, seed=5))) > 1
 
+    def test_without_sampling_all_choices_are_the_same_and_one_is_written(self, client: OpenAI) -> None:
+        one, three = complete(client), complete(client, n=3)
+        assert [choice.message.content for choice in three.choices] == [text_of(one)] * 3
+        assert one.usage is not None
+        assert three.usage is not None
+        assert three.usage.completion_tokens == 3 * one.usage.completion_tokens
+
+    @pytest.mark.parametrize(
+        "messages",
+        [
+            [{"role": "system", "content": "Be kind."}],
+            [*HELLO, {"role": "assistant", "content": "Hi"}],
+            [{"role": "user", "content": " "}],
+        ],
+    )
+    def test_whatever_was_said_last_is_answered(
+        self, client: OpenAI, messages: list[ChatCompletionMessageParam]
+    ) -> None:
+        assert text_of(complete(client, messages))
+
     def test_what_did_not_fit_the_window_is_told(self, client: OpenAI) -> None:
         long: list[ChatCompletionMessageParam] = [{"role": "system", "content": "word " * 300}, *HELLO]
         completion = complete(client, long)
@@ -205,7 +225,11 @@ class TestChat:
 
 class TestStream:
     @pytest.mark.parametrize(
-        "wishes", [{}, {"temperature": 1.2, "seed": 4}, {"temperature": 1.2, "seed": 4, "n": 3}, {"max_tokens": 3}]
+        "wishes",
+        [
+            *({}, {"n": 2}, {"max_tokens": 3}, {"n": 3, "stop": "i"}),
+            *({"temperature": 1.2, "seed": 4}, {"temperature": 1.2, "seed": 4, "n": 3}),
+        ],
     )
     def test_deltas_joined_are_the_whole_reply(self, client: OpenAI, wishes: dict[str, Any]) -> None:
         completion = complete(client, MESSAGES, **wishes)
