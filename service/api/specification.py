@@ -87,16 +87,9 @@ def _paths(secured: bool) -> Json:
                 "summary": "Say something and get the reply",
                 "description": "The conversation is the one of `session_id` in the body, else of the `X-Session-Id` "
                 "header, else of the cookie; with none of them a new one begins. Both turns are stored before the "
-                "reply is complete.",
-                "parameters": [
-                    _parameter("X-Session-Id", "header", "Id of the conversation to go on with."),
-                    _parameter(
-                        "Idempotency-Key",
-                        "header",
-                        "Name of this request, such as a UUID: a retry with the same name gets the stored reply.",
-                        schema={"type": "string", "pattern": "^[!-~]{16,128}$"},
-                    ),
-                ],
+                "reply is complete. With an `Idempotency-Key` header, such as a UUID, a retry gets the stored reply; the "
+                "same key with another prompt is a 422.",
+                "parameters": [_parameter("X-Session-Id", "header", "Id of the conversation to go on with.")],
                 "requestBody": _body(ChatRequest),
                 "responses": {
                     "200": {
@@ -219,7 +212,7 @@ def _ref(model: type[BaseModel]) -> Json:
 
 
 def _events(data: Mapping[str, type[BaseModel]], *, end: str = "") -> Json:
-    """One server-sent event, whose data is an object of the kind that its name says, or the word that ends the stream."""
+    """One server-sent event: its data is an object of the kind that its name says, or the word at the end."""
     objects = [_ref(model)["schema"] for model in data.values()]
     content: Json = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": objects}}
     if end:
@@ -236,16 +229,9 @@ def _json(description: str, model: type[BaseModel]) -> Json:
     return {"description": description, "content": {JSON: _ref(model)}}
 
 
-def _parameter(
-    name: str, place: str, description: str, *, required: bool = False, schema: Mapping[str, Any] | None = None
-) -> Json:
-    return {
-        "name": name,
-        "in": place,
-        "description": description,
-        "required": required,
-        "schema": schema or {"type": "string"},
-    }
+def _parameter(name: str, place: str, description: str, *, required: bool = False) -> Json:
+    schema = {"type": "string"}
+    return {"name": name, "in": place, "description": description, "required": required, "schema": schema}
 
 
 def _open(name: str, summary: str, good: Json, bad: Json | None = None) -> Json:

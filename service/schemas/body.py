@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from service.errors import BadRequest
@@ -31,6 +31,11 @@ def _off(value: bool) -> bool:
     return value
 
 
+def _whole_number(value: object) -> object:
+    """JSON knows no difference between 5 and 5.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _whole_characters(text: str) -> str:
     try:
         text.encode()
@@ -41,3 +46,5 @@ def _whole_characters(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_whole_characters)]
 Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
+# Beside `int` and what else is asked of it.
+WHOLE = BeforeValidator(_whole_number)

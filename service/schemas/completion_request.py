@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.chat.completion import MOST_CHOICES, Task, as_turns
 from service.errors import InvalidField, PayloadTooLarge
-from service.schemas.body import Off, Text, read_json
+from service.schemas.body import WHOLE, Off, Text, read_json
 from service.schemas.refusal import EXAMPLE, refusal
 
 Role = Literal["system", "developer", "user", "assistant"]
 Nothing = Annotated[list[Any], Field(max_length=0)]
 Zero = Annotated[float, Field(ge=0, le=0)]
+Count = Annotated[int, Field(ge=1), WHOLE]
 StopString = Annotated[Text, Field(min_length=1)]
 
 
@@ -82,15 +83,17 @@ class ChatCompletionRequest(_Strict):
     top_p: float | None = Field(
         default=None, gt=0, le=1, description="Below 1: tokens are drawn from the likeliest ones of this total share."
     )
-    max_tokens: int | None = Field(default=None, ge=1, description="Longest reply, at most the model's own limit.")
-    max_completion_tokens: int | None = Field(default=None, ge=1, description="The same; the smaller of both counts.")
+    max_tokens: Count | None = Field(default=None, description="Longest reply, at most the model's own limit.")
+    max_completion_tokens: Count | None = Field(default=None, description="The same; the smaller of both counts.")
     stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = Field(
         default=None, description="Strings before the first of which the reply ends."
     )
-    seed: int | None = Field(
-        default=None, ge=-(2**63), lt=2**63, description="The same seed and request give the same reply."
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = Field(
+        default=None, description="The same seed and request give the same reply."
     )
-    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES, description="Replies, all the same without sampling.")
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE] | None = Field(
+        default=None, description="Replies, all the same without sampling."
+    )
     stream: bool | None = Field(default=None, description="Whether the reply comes as server-sent events.")
     stream_options: StreamOptions | None = Field(default=None, description="Has an effect with stream only.")
 
@@ -105,7 +108,7 @@ class ChatCompletionRequest(_Strict):
     store: Off | None = Field(default=None, description="Nothing is stored: false.")
 
     logprobs: Off | None = Field(default=None, description="Not supported: false.")
-    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = Field(default=None, description="Not supported: 0.")
+    top_logprobs: Annotated[int, Field(ge=0, le=0), WHOLE] | None = Field(default=None, description="Not supported: 0.")
     presence_penalty: Zero | None = Field(default=None, description="Not supported: 0.")
     frequency_penalty: Zero | None = Field(default=None, description="Not supported: 0.")
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = Field(

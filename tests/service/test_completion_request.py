@@ -128,6 +128,7 @@ TAKEN: list[dict[str, Any]] = [
     {"model": ANY},
     {"model": None},
     {"n": 3},
+    {"n": 2.0, "max_tokens": 5.0, "seed": -17.0, "temperature": 1},
     {"n": 2, "temperature": 0},
     {"stream_options": {"include_usage": True}},
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.service.process import ServiceProcess
 
-EXAMPLES = "20"
+EXAMPLES = "60"
 PROGRAM = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
 
 
