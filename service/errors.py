@@ -2,6 +2,7 @@
 
 ServiceError
 ├── BadRequest              400  the body is not JSON
+├── InvalidKey              401  no API key, or one that is not known
 ├── UnknownConversation     404  no conversation has that id
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
@@ -43,6 +44,11 @@ class ServiceError(Exception):
 class BadRequest(ServiceError):
     status = 400
     code = "bad_request"
+
+
+class InvalidKey(ServiceError):
+    status = 401
+    code = "invalid_api_key"
 
 
 class UnknownConversation(ServiceError):

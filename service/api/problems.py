@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from service.errors import ServiceError
+from service.errors import InvalidKey, ServiceError
 from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ def register(app: Flask, metrics: Metrics) -> None:
         response = render(str(error), error.status, error.code)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, InvalidKey):
+            response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
     @app.errorhandler(HTTPException)
