@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -75,7 +76,7 @@ def wants(mimetype: str) -> bool:
 
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
-        return f"There is nothing at {request.path}; chat with POST /chatbot."
+        return f"There is nothing at {quote(request.path)}; chat with POST /chatbot."
     if status == 405:
-        return f"{request.path} does not take {request.method}."
+        return f"{quote(request.path)} does not take {request.method}."
     return error.description or error.name
