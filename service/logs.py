@@ -20,6 +20,7 @@ FOREIGN = ("transformers", "optimum")
 SAID = frozenset({"method", "route", "status"})
 
 logger = logging.getLogger(__name__)
+requests = logging.getLogger("service.requests")
 
 
 class RequestLog:
@@ -54,7 +55,7 @@ def note(**fields: Any) -> None:
 
 def finished(request: RequestLog, what: str, **fields: Any) -> None:
     """Write the line of a finished request."""
-    logger.info(what, extra={FIELDS: {**fields, **request.fields}})
+    requests.info(what, extra={FIELDS: {**fields, **request.fields}})
 
 
 class TextFormatter(logging.Formatter):

@@ -62,14 +62,16 @@ class ExportFailed(Exception):
 class Provider:
     """Finds the folder for `--model`, exporting it once when needed."""
 
-    def __init__(self, tell: Callable[[str], None], models: Path = MODELS) -> None:
+    def __init__(self, tell: Callable[[str], None], models: Path = MODELS, *, quiet: bool = False) -> None:
         """
         Args:
             tell: called with one sentence when something long begins.
             models: folder where exports are looked for, and made.
+            quiet: keep the progress of an export off our terminal.
         """
         self._tell = tell
         self._models = models.absolute()
+        self._quiet = quiet
         self._process: subprocess.Popen[str] | None = None
         self._cancelled = False
 
@@ -115,7 +117,10 @@ class Provider:
     def _run(self, arguments: list[str]) -> None:
         """Run `python -m export` as a child process, its progress on our terminal."""
         command = [sys.executable, "-m", "export", *arguments]
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        shown = subprocess.DEVNULL if self._quiet else None
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=shown, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as process:
             self._process = process
             if self._cancelled:
                 process.terminate()

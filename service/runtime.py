@@ -60,7 +60,7 @@ class Runtime:
         self.shared_conversation = new_id()
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
-        self._provider = Provider(self._tell, config.models_dir or MODELS)
+        self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
         self._on_failure: Callable[[str], None] = lambda _: None
         self._draining = False
         self._running = 0

@@ -14,6 +14,7 @@ import pytest
 from service import check
 from service.check import Kind
 from service.config import ServiceConfig
+from tests.export.fake_hub import FakeHub
 from tests.service.process import ROOT
 
 SECRET = "secret-key-0123456789"
@@ -95,6 +96,19 @@ def test_a_model_that_is_neither_exported_nor_to_be_had_is_wrong(tmp_path: Path)
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: The Hub is switched off, so somebody/some-model cannot be downloaded")
     assert not list(tmp_path.glob("some-model*"))
+
+
+def test_a_model_of_the_hub_is_said_to_be_exported_first_and_is_not_downloaded(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    with FakeHub("owner/tiny", tiny_checkpoint) as hub:
+        environment = hub.environment(tmp_path / "hub")
+        ended = run("--model", "owner/tiny", "--port", "0", "--models-dir", tmp_path / "models", **environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    folder = tmp_path / "models" / "tiny-int8"
+    assert f"Serves owner/tiny, once it has been exported to {folder} at the start." in ended.stdout
+    assert "model.safetensors" not in hub.downloaded
+    assert not folder.exists()
 
 
 def test_without_the_hub_auto_would_serve_the_demo_model_which_it_says_and_does_not_export(tmp_path: Path) -> None:

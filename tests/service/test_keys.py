@@ -92,7 +92,6 @@ def test_a_wrong_key_is_refused_before_anything_is_done(guarded: FlaskClient, en
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert response.mimetype == "text/plain"
     assert response.text.endswith(".")
-    assert "key" not in response.text.replace("API key", "").lower() or "Bearer KEY" in response.text
     assert FIRST not in response.text
     assert not engine.model.sources
 

@@ -42,7 +42,7 @@ def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     logs.configure(getattr(request, "param", "json"))
     yield written
     logging.captureWarnings(False)
-    root.handlers[:], root.level = before[0], before[1]
+    root.handlers[:] = before[0]
     root.setLevel(before[1])
     logging.getLogger("service").setLevel(before[2])
     threading.excepthook = before[3]

@@ -100,3 +100,21 @@ def test_a_hub_model_is_not_mistaken_for_another_of_the_same_name(tiny_export: P
     shutil.copytree(tiny_export, tmp_path / "some-model-int8")
     with pytest.raises(ModelFolderError, match="not from somebody/some-model"):
         Provider(print, tmp_path).provide("somebody/some-model")
+
+
+def test_the_progress_of_an_export_stays_off_a_log_of_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    Provider(print)._run(["--help"])
+    assert "usage: python -m export" in capfd.readouterr().out
+    Provider(print, quiet=True)._run(["--help"])
+    assert capfd.readouterr().out == ""
+
+
+def test_models_are_exported_to_and_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    class Exporting(Provider):
+        def _run(self, arguments: list[str]) -> None:
+            asked.append(arguments)
+
+    assert Exporting(print, tmp_path).provide("somebody/some-model") == (tmp_path / "some-model-int8", "")
+    assert asked == [["--model", "somebody/some-model", "--output-dir", str(tmp_path / "some-model-int8")]]
