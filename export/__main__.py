@@ -48,6 +48,9 @@ def parse(arguments: list[str]) -> ExportConfig:
         default=True,
         help="compare the tokens of a few replies with torch before the folder is put in place (default: on)",
     )
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the export could be made; no weights are downloaded"
+    )
     options = parser.parse_args(arguments)
     if not options.model.strip():
         parser.error("--model is empty; name a Hub id or a local folder")
@@ -59,6 +62,7 @@ def parse(arguments: list[str]) -> ExportConfig:
         output_dir=options.output_dir or default_output_dir(options.model, quantization),
         force=options.force,
         verify=options.verify,
+        check=options.check,
     )
 
 
@@ -67,9 +71,12 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     _quieten_libraries()
     try:
-        from export.exporter import run
+        from export.exporter import check, run
         from export.progress import ConsoleProgress
 
+        if config.check:
+            check(config)
+            return 0
         progress = ConsoleProgress()
         folder = run(config, progress)
     except ExportError as error:

@@ -44,8 +44,13 @@ class Checkpoint:
     revision: str | None
 
 
-def locate(model: str, revision: str | None) -> Checkpoint:
-    """Resolve a Hub id or a local folder to a complete checkpoint folder, downloading it when needed.
+def locate(model: str, revision: str | None, *, weights: bool = True) -> Checkpoint:
+    """Resolve a Hub id or a local folder to a checkpoint folder, downloading it when needed.
+
+    Args:
+        model: Hub id or folder.
+        revision: on the Hub; None for the default branch.
+        weights: whether they are wanted, too; without them, next to nothing is downloaded.
 
     Raises:
         HubUnreachable: no answer from the Hub within ten seconds and no cached copy.
@@ -63,7 +68,9 @@ def locate(model: str, revision: str | None) -> Checkpoint:
     elif model.count("/") > 1 or model.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
     else:
-        checkpoint = _download(model, revision)
+        checkpoint = _download(model, revision, weights=weights)
+        if not weights:
+            return checkpoint
     _check_files(checkpoint)
     return checkpoint
 
@@ -124,7 +131,7 @@ def parameter_count(checkpoint: Checkpoint) -> int:
     return int(model.num_parameters())
 
 
-def _download(model: str, revision: str | None) -> Checkpoint:
+def _download(model: str, revision: str | None, *, weights: bool) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -135,15 +142,16 @@ def _download(model: str, revision: str | None) -> Checkpoint:
         if cached is None:
             raise
         return cached
-    weights = next((pattern for pattern in WEIGHT_PATTERNS if fnmatch.filter(files, pattern)), None)
-    if weights is None:
+    pattern = next((pattern for pattern in WEIGHT_PATTERNS if fnmatch.filter(files, pattern)), None)
+    if pattern is None:
         raise CheckpointError(f"{model} on the Hub holds no PyTorch weights (model.safetensors or pytorch_model.bin).")
     try:
         # By the name of the revision, not its commit: only then does the cache know the commit when the Hub is away.
         path = Path(snapshot_download(model, revision=revision, allow_patterns=[*CONFIG_FILES, *TOKENIZER_FILES]))
         checkpoint = Checkpoint(path, model, path.name)
         _check_model_type(checkpoint)
-        snapshot_download(model, revision=checkpoint.revision, allow_patterns=[f"{weights}*"])
+        if weights:
+            snapshot_download(model, revision=checkpoint.revision, allow_patterns=[f"{pattern}*"])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise HubUnreachable(
             f"The download of {model} broke off ({_first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"

@@ -29,6 +29,7 @@ class ExportConfig:
         output_dir: folder to write.
         force: replace an existing export in `output_dir`.
         verify: compare tokens with torch before the folder is put in place.
+        check: only say whether the export could be made.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ExportConfig:
     output_dir: Path
     force: bool
     verify: bool
+    check: bool = False
 
 
 def default_output_dir(model: str, quantization: Quantization) -> Path:

@@ -41,6 +41,17 @@ class Progress(Protocol):
     def note(self, line: str) -> None: ...
 
 
+def check(config: ExportConfig) -> None:
+    """Find out whether an export could be made, without making it or downloading weights.
+
+    Raises:
+        ExportError: it could not.
+    """
+    output.check_free(config.output_dir, force=config.force)
+    checkpoint = checkpoints.locate(config.model, config.revision, weights=False)
+    resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
+
+
 def run(config: ExportConfig, progress: Progress) -> Path:
     """Export a checkpoint and return the folder written.
 

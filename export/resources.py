@@ -7,14 +7,13 @@ from pathlib import Path
 
 from export.config import Quantization
 from export.errors import OutputError, ResourceError
+from service.engine.memory import available_memory
 
 # Measured on the 400M shape (365 M weights), with headroom of about a fifth. Without quantisation, the decoders are on
 # disk three times over while they are merged.
 DISK_BYTES_PER_PARAMETER = {Quantization.NONE: 19.0, Quantization.INT8: 10.8, Quantization.INT4: 10.8}
 MEMORY_BYTES_PER_PARAMETER = 18.0
 MEMORY_BYTES_BASE = 700_000_000
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 def check(parameters: int, quantization: Quantization, output_dir: Path) -> None:
@@ -46,19 +45,6 @@ def check(parameters: int, quantization: Quantization, output_dir: Path) -> None
             f"The export needs {_gigabytes(need_memory)} of memory and {_gigabytes(free_memory)} are available; "
             "close other programs, or export on a larger machine and copy the folder."
         )
-
-
-def available_memory() -> int:
-    """Bytes that this process can still take, the limit of a container included."""
-    import psutil
-
-    available = int(psutil.virtual_memory().available)
-    try:
-        limit = CGROUP_LIMIT.read_text().strip()
-        used = int(CGROUP_USED.read_text())
-    except (OSError, ValueError):
-        return available
-    return available if limit == "max" else min(available, int(limit) - used)
 
 
 def _gigabytes(size: int) -> str:

@@ -6,33 +6,50 @@ import logging
 import os
 import sys
 
-from service.config import parse
+from service import logs
+from service.config import ServiceConfig, parse
 from service.errors import ConfigurationError
+
+logger = logging.getLogger("service")
 
 
 def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("service").setLevel(logging.INFO)
+    if config.check:
+        from service.check import report
+
+        return report(config)
+    logs.configure(config.log_format)
+    try:
+        return _serve(config)
+    except ConfigurationError as error:
+        if config.log_format == "json":
+            logger.error(str(error))
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(config: ServiceConfig) -> int:
+    from service.api import keys
     from service.app import create_app
     from service.runtime import Runtime
     from service.server import Server, listen
 
-    try:
-        listener = listen(config.host, config.port)
-        runtime = Runtime(config)
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    logging.getLogger("service").info("Conversations are kept in %s.", runtime.store.place)
+    listener = listen(config.host, config.port)
+    runtime = Runtime(config)
+    logger.info("Conversations are kept in %s.", runtime.store.place)
     server = Server(create_app(runtime), runtime, config, listener)
+    if config.api_keys_file and (exposed := keys.exposed(config.api_keys_file)):
+        logger.warning(exposed)
     host, port = listener.getsockname()[:2]
-    logging.getLogger("service").info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
+    logger.info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
     runtime.load_in_background(server.fail)
     code = server.run()
     runtime.store.close()

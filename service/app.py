@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
-from collections.abc import Callable
 
 from flask import Flask, Response, g, request
-from flask_cors import CORS
 
-from service.api import chatbot, completions, docs, limits, openai, ops, problems, sessions
-from service.metrics import Metrics
+from service.api import access, chatbot, completions, cors, docs, keys, limits, openai, ops, problems, sessions
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-EXPOSED_HEADERS = ["X-Session-Id", REQUEST_ID_HEADER, "Retry-After", "Server-Timing", "Idempotent-Replayed"]
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -24,15 +19,21 @@ PAGE_POLICY = (
 
 
 def create_app(runtime: Runtime) -> Flask:
-    """Build the application around a runtime, which may still be loading its model."""
+    """Build the application around a runtime, which may still be loading its model.
+
+    Raises:
+        ConfigurationError: the file of API keys cannot be read.
+    """
+    config = runtime.config
+    known = keys.load(config)
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    CORS(app, expose_headers=EXPOSED_HEADERS)
+    cors.register(app, config.cors_origins)
     problems.register(app, runtime.metrics)
     app.register_blueprint(chatbot.blueprint(runtime))
     app.register_blueprint(sessions.blueprint(runtime.store))
     app.register_blueprint(ops.blueprint(runtime))
-    app.register_blueprint(docs.blueprint(runtime.config, secured=False))
+    app.register_blueprint(docs.blueprint(config, secured=bool(known)))
     app.register_blueprint(openai.blueprint(runtime))
     app.register_blueprint(completions.blueprint(runtime))
 
@@ -40,8 +41,7 @@ def create_app(runtime: Runtime) -> Flask:
     def identify() -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        g.started = time.monotonic()
-        runtime.metrics.in_progress.inc()
+        access.begin(runtime.metrics, g.request_id)
 
     @app.after_request
     def describe(response: Response) -> Response:
@@ -52,22 +52,9 @@ def create_app(runtime: Runtime) -> Flask:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
             response.headers.setdefault("Cache-Control", "no-store")
-        response.call_on_close(_measure(runtime.metrics, response.status_code))
+        access.end(runtime.metrics, response, config.trusted_proxies)
         return response
 
-    config = runtime.config
+    keys.register(app, known)
     limits.register(app, per_minute=config.client_limit, trusted_proxies=config.trusted_proxies)
     return app
-
-
-def _measure(metrics: Metrics, code: int) -> Callable[[], None]:
-    """Count the request at hand, once its last byte has been written."""
-    route = request.url_rule.rule if request.url_rule else "none"
-    started = g.started
-
-    def measure() -> None:
-        metrics.in_progress.dec()
-        metrics.requests.labels(route, str(code)).inc()
-        metrics.duration.labels(route).observe(time.monotonic() - started)
-
-    return measure

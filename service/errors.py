@@ -4,6 +4,7 @@ ServiceError
 ├── BadRequest              400  the body is not JSON
 ├── InvalidField            400  a field of a `/v1` request that is missing, unknown or of a wrong value
 │   └── UnsupportedField    400  one that asks for what is not done here
+├── InvalidKey              401  no API key, or one that is not known
 ├── UnknownConversation     404  no conversation has that id
 ├── UnknownModel            404  no model of that name is served
 ├── ConversationChanged     409  another message of the conversation was answered first
@@ -59,6 +60,11 @@ class InvalidField(ServiceError):
 
 class UnsupportedField(InvalidField):
     code = "unsupported_value"
+
+
+class InvalidKey(ServiceError):
+    status = 401
+    code = "invalid_api_key"
 
 
 class UnknownConversation(ServiceError):

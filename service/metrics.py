@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service import logs
 from service.chat.chatbot import Reply
 from service.engine.generation import Timing
 from service.engine.manifest import Manifest
@@ -14,7 +15,7 @@ from service.errors import Cancelled, ServiceError
 PREFIX = "chatbot"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-REFUSALS = frozenset({413, 429, 503})
+REFUSALS = frozenset({401, 413, 429, 503})
 
 
 class Metrics:
@@ -50,16 +51,22 @@ class Metrics:
         self._model.labels(manifest.name, manifest.quantization["precision"], manifest.source).set(1)
 
     def replied(self, reply: Reply) -> None:
-        """Count a reply; one that was stored before cost nothing."""
-        if reply.timing is not None:
-            self.written(
-                reply.timing,
-                prompt_tokens=reply.exchange.prompt_tokens,
-                completion_tokens=reply.exchange.completion_tokens,
-            )
+        """Count a reply, for the log too; one that was stored before cost nothing."""
+        exchange = reply.exchange
+        if reply.timing is None:
+            logs.note(replayed=True)
+            return
+        self.written(reply.timing, prompt_tokens=exchange.prompt_tokens, completion_tokens=exchange.completion_tokens)
 
     def written(self, timing: Timing, *, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count what the engine wrote."""
+        """Count what the engine wrote, for the log too."""
+        logs.note(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            queue_s=round(timing.queue_s, 4),
+            encode_s=round(timing.encode_s, 4),
+            decode_s=round(timing.decode_s, 4),
+        )
         self._queue_wait.observe(timing.queue_s)
         self._first_token.observe(timing.first_token_s)
         self._per_token.observe(timing.decode_s / max(1, completion_tokens))
@@ -67,7 +74,8 @@ class Metrics:
         self._generated_tokens.inc(completion_tokens)
 
     def failed(self, error: ServiceError) -> None:
-        """Count a request that got no reply."""
+        """Count a request that got no reply, for the log too."""
+        logs.note(error=error.code)
         if isinstance(error, Cancelled):
             self._cancelled.inc()
         elif error.status in REFUSALS:

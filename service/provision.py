@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
 DEFAULT_MODEL = "facebook/blenderbot-400M-distill"
 DEMO_CHECKPOINT = MODELS / "demo" / "checkpoint"
-DEMO_FOLDER = MODELS / "demo-int8"
+DEMO_NAME = "demo-int8"
 PRECISIONS = ("int8", "int4", "fp32")
 
 
@@ -29,6 +29,32 @@ class Provision(NamedTuple):
     reason: str
 
 
+class Missing(NamedTuple):
+    """A model that has to be exported before it can be served.
+
+    Attributes:
+        model: `demo` or a Hub id.
+        folder: where the export goes.
+    """
+
+    model: str
+    folder: Path
+
+    @property
+    def announcement(self) -> str:
+        """What is about to happen."""
+        if self.model == "demo":
+            return "The demo model is being exported; this takes about half a minute, once."
+        return f"{self.model} is being looked for on the Hub and exported; this takes some minutes, once."
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of `python -m export`."""
+        if self.model == "demo":
+            return ["--model", str(DEMO_CHECKPOINT.relative_to(ROOT)), "--output-dir", str(self.folder), "--no-verify"]
+        return ["--model", self.model, "--output-dir", str(self.folder)]
+
+
 class ExportFailed(Exception):
     """The export child ended without a folder; the message is the last error it named."""
 
@@ -36,12 +62,16 @@ class ExportFailed(Exception):
 class Provider:
     """Finds the folder for `--model`, exporting it once when needed."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], models: Path = MODELS, *, quiet: bool = False) -> None:
         """
         Args:
             tell: called with one sentence when something long begins.
+            models: folder where exports are looked for, and made.
+            quiet: keep the progress of an export off our terminal.
         """
         self._tell = tell
+        self._models = models.absolute()
+        self._quiet = quiet
         self._process: subprocess.Popen[str] | None = None
         self._cancelled = False
 
@@ -54,25 +84,14 @@ class Provider:
         Raises:
             ModelFolderError: there is no such model and none can be made.
         """
-        if model == "auto":
-            return self._automatic()
-        if model == "demo":
-            return Provision(self._demo(), "")
-        folder = Path(model).expanduser()
-        if folder.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
-            manifest.read(folder)
-            return Provision(folder, "")
-        exported = _exported(model)
-        if exported is not None:
-            source = manifest.read(exported).source
-            if source != model:
-                raise ModelFolderError(
-                    f"{exported} was exported from {source}, not from {model}; "
-                    f"export it elsewhere: python -m export --model {model} --output-dir FOLDER, and serve that folder."
-                )
-            return Provision(exported, "")
         try:
-            return Provision(self._export(model), "")
+            return Provision(self._ready(model), "")
+        except ExportFailed as failure:
+            if model != "auto":
+                raise ModelFolderError(str(failure)) from failure
+            reason = f"Serving the demo model instead of {DEFAULT_MODEL}: {failure}"
+        try:
+            return Provision(self._ready("demo"), reason)
         except ExportFailed as failure:
             raise ModelFolderError(str(failure)) from failure
 
@@ -83,37 +102,25 @@ class Provider:
         if process is not None:
             process.terminate()
 
-    def _automatic(self) -> Provision:
-        exported = _exported(DEFAULT_MODEL)
-        if exported is not None:
-            return Provision(exported, "")
+    def _ready(self, model: str) -> Path:
+        found = find(model, self._models)
+        if isinstance(found, Path):
+            return found
+        self._tell(found.announcement)
         try:
-            return Provision(self._export(DEFAULT_MODEL), "")
-        except ExportFailed as failure:
-            return Provision(self._demo(), f"Serving the demo model instead of {DEFAULT_MODEL}: {failure}")
-
-    def _demo(self) -> Path:
-        if not (DEMO_FOLDER / manifest.FILE_NAME).exists():
-            self._tell("The demo model is being exported; this takes about half a minute, once.")
-            try:
-                self._run(
-                    ["--model", str(DEMO_CHECKPOINT.relative_to(ROOT)), "--output-dir", str(DEMO_FOLDER), "--no-verify"]
-                )
-            except ExportFailed as failure:
-                if not (DEMO_FOLDER / manifest.FILE_NAME).exists():  # another service may have been faster
-                    raise ModelFolderError(str(failure)) from failure
-        return DEMO_FOLDER
-
-    def _export(self, model: str) -> Path:
-        self._tell(f"{model} is being looked for on the Hub and exported; this takes some minutes, once.")
-        folder = MODELS / f"{model.rsplit('/', 1)[-1]}-int8"
-        self._run(["--model", model, "--output-dir", str(folder)])
-        return folder
+            self._run(found.arguments)
+        except ExportFailed:
+            if not (found.folder / manifest.FILE_NAME).exists():  # another service may have been faster
+                raise
+        return found.folder
 
     def _run(self, arguments: list[str]) -> None:
         """Run `python -m export` as a child process, its progress on our terminal."""
         command = [sys.executable, "-m", "export", *arguments]
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        shown = subprocess.DEVNULL if self._quiet else None
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=shown, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as process:
             self._process = process
             if self._cancelled:
                 process.terminate()
@@ -129,7 +136,42 @@ class Provider:
             raise ExportFailed(said[-1] if said else f"The export ended with exit code {process.returncode}.")
 
 
-def _exported(model: str) -> Path | None:
+def find(model: str, models: Path) -> Path | Missing:
+    """The exported folder of a model, or what has to be exported first.
+
+    Args:
+        model: `auto`, `demo`, an exported folder, or a Hub id.
+        models: folder of exported models.
+
+    Raises:
+        ModelFolderError: a folder that is none, or one of another model.
+    """
+    if model == "demo":
+        folder = models / DEMO_NAME
+        return folder if (folder / manifest.FILE_NAME).exists() else Missing(model, folder)
+    if model == "auto":
+        return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
+    named = Path(model).expanduser()
+    if named.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        manifest.read(named)
+        return named
+    exported = _exported(model, models)
+    if exported is None:
+        return Missing(model, _first_choice(model, models))
+    source = manifest.read(exported).source
+    if source != model:
+        raise ModelFolderError(
+            f"{exported} was exported from {source}, not from {model}; "
+            f"export it elsewhere: python -m export --model {model} --output-dir FOLDER, and serve that folder."
+        )
+    return exported
+
+
+def _exported(model: str, models: Path) -> Path | None:
     name = model.rsplit("/", 1)[-1]
-    candidates = (MODELS / f"{name}-{precision}" for precision in PRECISIONS)
+    candidates = (models / f"{name}-{precision}" for precision in PRECISIONS)
     return next((folder for folder in candidates if (folder / manifest.FILE_NAME).exists()), None)
+
+
+def _first_choice(model: str, models: Path) -> Path:
+    return models / f"{model.rsplit('/', 1)[-1]}-{PRECISIONS[0]}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from service import logs
 from service.chat.chatbot import Chatbot
 from service.chat.conversation import SHARED, opened_by
 from service.chat.store import Store, open_store
@@ -16,7 +17,7 @@ from service.engine import manifest
 from service.engine.manifest import Manifest
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
-from service.provision import Provider
+from service.provision import MODELS, Provider
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Runtime:
         self.shared_conversation = opened_by(SHARED, self.store.secret)
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
-        self._provider = Provider(self._tell)
+        self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
         self._on_failure: Callable[[str], None] = lambda _: None
         self._draining = False
         self._running = 0
@@ -130,6 +131,7 @@ class Runtime:
         from service.engine.chat_model import load
         from service.engine.engine import Engine
 
+        logs.adopt_libraries()
         self._tell(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)
         model = load(folder, threads=self.config.threads)

@@ -14,6 +14,7 @@ from flask import Flask
 from waitress.server import create_server
 
 from service.config import ServiceConfig
+from service.connections import Connection
 from service.errors import ConfigurationError
 from service.runtime import Runtime, most_at_work
 
@@ -24,6 +25,7 @@ CONNECTIONS = 1000
 # Of a body over the limit so much is still read, for its sender to hear what is wrong.
 EXCESS_BODY = 4 * 1024 * 1024
 FLUSH_TIMEOUT_S = 2.0
+MOST_HEADERS = 32 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -63,11 +65,13 @@ class Server:
             threads=min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
             connection_limit=CONNECTIONS,
             max_request_body_size=config.max_body_bytes + EXCESS_BODY,
+            max_request_header_size=MOST_HEADERS,
             channel_request_lookahead=1,
             asyncore_use_poll=True,
             ident=None,
             clear_untrusted_proxy_headers=False,
         )
+        self._server.channel_class = Connection
 
     def fail(self, reason: str) -> None:
         """End the service with exit code 1 and one line."""

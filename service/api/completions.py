@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, request
 
+from service import logs
 from service.api import events
 from service.api.body import read_body
 from service.api.openai import check_name
@@ -78,6 +79,7 @@ class _Answer:
         """Count the replies; each has read the prompt."""
         for draft in self._completion.drafts:
             metrics.written(draft.timing, prompt_tokens=self._completion.prompt_tokens, completion_tokens=draft.tokens)
+        logs.note(choices=len(self._completion.choices), completion_tokens=self._usage().completion_tokens)
 
     def whole(self) -> Response:
         completion = self._completion

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from service.errors import ServiceError
+from service.errors import InvalidKey, ServiceError
 from service.metrics import Metrics
 from service.schemas.openai_error import ErrorBody, ErrorObject, ErrorType
 from service.schemas.problem import Problem
@@ -27,6 +28,8 @@ def register(app: Flask, metrics: Metrics) -> None:
         response = render(str(error), error.status, error.code, error.param)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, InvalidKey):
+            response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
     @app.errorhandler(HTTPException)
@@ -87,7 +90,7 @@ def wants(mimetype: str) -> bool:
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
         chat = "/v1/chat/completions" if request.path.startswith(OPENAI) else "/chatbot"
-        return f"There is nothing at {request.path}; chat with POST {chat}."
+        return f"There is nothing at {quote(request.path)}; chat with POST {chat}."
     if status == 405:
-        return f"{request.path} does not take {request.method}."
+        return f"{quote(request.path)} does not take {request.method}."
     return error.description or error.name

@@ -87,8 +87,8 @@ def _paths(secured: bool) -> Json:
                 "summary": "Say something and get the reply",
                 "description": "The conversation is the one of `session_id` in the body, else of the `X-Session-Id` "
                 "header, else of the cookie; with none of them a new one begins. Both turns are stored before the "
-                "reply is complete. With an `Idempotency-Key` header, such as a UUID, a retry gets the stored reply; the "
-                "same key with another prompt is a 422.",
+                "reply is complete. With an `Idempotency-Key` header, such as a UUID, a retry gets the stored reply; "
+                "the same key with another prompt is a 422.",
                 "parameters": [_parameter("X-Session-Id", "header", "Id of the conversation to go on with.")],
                 "requestBody": _body(ChatRequest),
                 "responses": {

@@ -7,7 +7,12 @@ import sys
 
 from tests.accept.outcome import Line
 
-TESTS = ("tests/service/test_bad_input.py", "tests/service/test_server.py", "tests/export")
+TESTS = (
+    "tests/service/test_bad_input.py",
+    "tests/service/test_attacks.py",
+    "tests/service/test_server.py",
+    "tests/export",
+)
 
 
 def check() -> list[Line]:

@@ -28,7 +28,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], name
 def test_help_names_every_option() -> None:
     shown = run_export("--help")
     assert shown.returncode == 0
-    for option in ("--model", "--revision", "--quantization", "--output-dir", "--force", "--no-verify"):
+    for option in ("--model", "--revision", "--quantization", "--output-dir", "--force", "--no-verify", "--check"):
         assert option in shown.stdout
 
 

@@ -60,6 +60,17 @@ def test_only_the_files_that_an_export_needs_are_downloaded_each_once(
     ]
 
 
+def test_a_check_downloads_no_weights_and_writes_nothing(hub: FakeHub, tmp_path: Path, target: Path) -> None:
+    command = ("--model", MODEL, "--output-dir", target, "--check")
+    environment = hub.environment(tmp_path / "home")
+    assert run_export(*command, environment=environment).returncode == 0
+    assert "config.json" in hub.downloaded
+    assert "model.safetensors" not in hub.downloaded
+    assert not target.parent.exists()
+    planted = "import export.resources; export.resources.available_memory = lambda: 1000"
+    assert "of memory" in refusal(run_export(*command, environment=environment, planted=planted))
+
+
 @pytest.mark.parametrize("pattern", ["model-0000{}-of-00002.safetensors", "pytorch_model-0000{}-of-00002.bin"])
 def test_weights_in_several_files_are_all_downloaded(hub: FakeHub, tmp_path: Path, target: Path, pattern: str) -> None:
     del hub.files["model.safetensors"]

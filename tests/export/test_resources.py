@@ -14,6 +14,7 @@ import pytest
 from export import resources
 from export.config import Quantization
 from export.errors import ResourceError
+from service.engine import memory
 from tests.export_child import refusal, run_export
 
 PARAMETERS = 365_000_000
@@ -96,15 +97,15 @@ def test_too_little_memory_is_reported_with_what_is_needed_and_what_is_there(
 
 def test_the_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(resources, "CGROUP_LIMIT", limit)
-    monkeypatch.setattr(resources, "CGROUP_USED", used)
-    unlimited = resources.available_memory()
+    monkeypatch.setattr(memory, "CGROUP_LIMIT", limit)
+    monkeypatch.setattr(memory, "CGROUP_USED", used)
+    unlimited = memory.available_memory()
     assert unlimited > 0
     used.write_text("3000\n")
     limit.write_text("5000\n")
-    assert resources.available_memory() == 2000
+    assert memory.available_memory() == 2000
     limit.write_text("max\n")
-    assert resources.available_memory() > 5000
+    assert memory.available_memory() > 5000
 
 
 def test_an_export_without_memory_is_refused_and_writes_nothing(tiny_checkpoint: Path, target: Path) -> None:

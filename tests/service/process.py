@@ -19,7 +19,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTENING = re.compile(r"Listening on (http://\S+)")
+LISTENING = re.compile(r"Listening on (http://[^\s\"]+)")
 START_TIMEOUT_S = 90.0
 RUN_MAIN = "import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)"
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from service.config import OPTIONS, ServiceConfig, parse
 from service.errors import ConfigurationError
 from tests.service.process import ROOT
 
+SECRET = "0123456789abcdef"
 GOOD_VALUES: dict[str, tuple[str, object]] = {
     "--model": ("models/some-int8", "models/some-int8"),
     "--host": ("0.0.0.0", "0.0.0.0"),
@@ -30,6 +32,15 @@ GOOD_VALUES: dict[str, tuple[str, object]] = {
     "--conversations": ("1", 1),
     "--conversation-ttl": ("60", 60.0),
     "--shared-history": ("on", True),
+    "--models-dir": ("some/models", Path("some/models")),
+    "--api-keys": (f"{SECRET}, {SECRET}-2 ,", (SECRET, f"{SECRET}-2")),
+    "--api-keys-file": ("keys.txt", Path("keys.txt")),
+    "--cors-origins": (
+        "https://Page.example, http://localhost:3000,https://[::1]:8443,https://page.example:443",
+        ("https://page.example", "http://localhost:3000", "https://[::1]:8443"),
+    ),
+    "--log-format": ("JSON", "json"),
+    "--check": ("on", True),
 }
 WRONG_VALUES = {
     "--model": [""],
@@ -48,6 +59,29 @@ WRONG_VALUES = {
     "--conversations": ["0", "10.0"],
     "--conversation-ttl": ["0", "7d"],
     "--shared-history": ["maybe", "2"],
+    "--models-dir": [""],
+    "--api-keys": ["", " , ", "short", f"{SECRET},short", f"{SECRET} {SECRET}", f"{SECRET}é", SECRET * 40],
+    "--api-keys-file": [" "],
+    "--cors-origins": [
+        "",
+        "page.example",
+        "null",
+        "*.example",
+        "https://*.page.example",
+        "https://page.example/",
+        "https://page.example/path",
+        "https://page.example?query",
+        "https://user@page.example",
+        "https://page.example:port",
+        "https://page.example:70000",
+        "https://",
+        "https://a b",
+        "https://page.example,none",
+        "https://page.example,*",
+        "https://pagé.example",
+    ],
+    "--log-format": ["xml", ""],
+    "--check": ["perhaps"],
 }
 FIELDS = {option.flag: name for name, option in OPTIONS.items()}
 
@@ -117,6 +151,7 @@ def test_a_wrong_value_is_refused_by_the_name_it_came_under_and_what_it_takes(fl
         message = str(refusal.value)
         assert message.startswith(f"{origin} is ")
         assert "it takes " in message
+        assert SECRET not in message
         assert "\n" not in message
 
 
@@ -142,10 +177,41 @@ def test_a_wrong_flag_is_one_line_too(arguments: list[str]) -> None:
     assert "--help" in finished.stderr
 
 
-def test_help_lists_every_flag_with_its_default_and_names_the_environment() -> None:
+def test_all_wrong_values_are_named_at_once() -> None:
+    finished = service("--port", "http", "--rows=0", CHATBOT_QUEUE="none")
+    assert finished.returncode == 2
+    complaints = finished.stderr.splitlines()
+    assert sorted(line.split()[1] for line in complaints) == ["--port", "--rows", "CHATBOT_QUEUE"]
+    assert all(line.startswith("error: ") for line in complaints)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--api-keys", "x", SECRET], ["--api-keys-of-mine=" + SECRET], [f"--key={SECRET}"]]
+)
+def test_a_key_that_went_astray_on_the_command_line_is_not_repeated(arguments: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse(arguments, {})
+    assert SECRET not in str(refusal.value)
+
+
+def test_the_settings_do_not_show_their_keys() -> None:
+    config = parse([], {"CHATBOT_API_KEYS": SECRET})
+    assert config.api_keys == (SECRET,)
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize(("value", "origins"), [("any", ("*",)), ("*", ("*",)), ("none", ()), ("None", ())])
+def test_any_origin_may_be_allowed_and_none(value: str, origins: tuple[str, ...]) -> None:
+    assert parse(["--cors-origins", value], {}).cors_origins == origins
+
+
+def test_help_lists_every_flag_with_its_default_and_its_variable_within_100_columns() -> None:
     finished = service("--help", COLUMNS="200")
     assert finished.returncode == 0
     for flag in FIELDS:
         assert f"  {flag} " in finished.stdout
+        assert f"; {variable(flag)})" in finished.stdout
     assert finished.stdout.count("(default: ") == len(FIELDS)
-    assert "CHATBOT_PORT" in finished.stdout
+    assert max(map(len, finished.stdout.splitlines())) <= 100
+    for group in ("model:", "network:", "limits:", "conversations:", "security:", "logging"):
+        assert f"\n{group}" in finished.stdout

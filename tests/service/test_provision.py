@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from service import provision
 from service.errors import ModelFolderError
 from service.provision import DEFAULT_MODEL, ExportFailed, Provider
 from tests.service.process import ROOT, ServiceProcess
@@ -79,27 +78,43 @@ def test_sigterm_during_an_export_ends_it_and_leaves_nothing_behind(tree: Path, 
     assert sorted(path.name for path in (root / "models").iterdir()) == ["demo"]
 
 
-def test_an_exported_400m_model_is_preferred_to_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provision, "MODELS", tmp_path)
+def test_an_exported_400m_model_is_preferred_to_everything(tmp_path: Path) -> None:
     folder = tmp_path / "blenderbot-400M-distill-int4"
     folder.mkdir()
     (folder / "manifest.json").touch()
-    assert Provider(print).provide("auto") == (folder, "")
+    assert Provider(print, tmp_path).provide("auto") == (folder, "")
 
 
-def test_a_hub_model_that_cannot_be_exported_is_an_error_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_that_cannot_be_exported_is_an_error_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_self: Provider, _arguments: list[str]) -> None:
         raise ExportFailed("The Hub cannot be reached.")
 
     monkeypatch.setattr(Provider, "_run", refuse)
     with pytest.raises(ModelFolderError, match="The Hub cannot be reached"):
-        Provider(print).provide("somebody/some-model")
+        Provider(print, tmp_path).provide("somebody/some-model")
 
 
-def test_a_hub_model_is_not_mistaken_for_another_of_the_same_name(
-    tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_model_is_not_mistaken_for_another_of_the_same_name(tiny_export: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_export, tmp_path / "some-model-int8")
-    monkeypatch.setattr(provision, "MODELS", tmp_path)
     with pytest.raises(ModelFolderError, match="not from somebody/some-model"):
-        Provider(print).provide("somebody/some-model")
+        Provider(print, tmp_path).provide("somebody/some-model")
+
+
+def test_the_progress_of_an_export_stays_off_a_log_of_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    Provider(print)._run(["--help"])
+    assert "usage: python -m export" in capfd.readouterr().out
+    Provider(print, quiet=True)._run(["--help"])
+    assert capfd.readouterr().out == ""
+
+
+def test_models_are_exported_to_and_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    class Exporting(Provider):
+        def _run(self, arguments: list[str]) -> None:
+            asked.append(arguments)
+
+    assert Exporting(print, tmp_path).provide("somebody/some-model") == (tmp_path / "some-model-int8", "")
+    assert asked == [["--model", "somebody/some-model", "--output-dir", str(tmp_path / "some-model-int8")]]

@@ -1,0 +1,31 @@
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements.txt requirements-redis.txt ./
+RUN python -m venv --without-pip /venv \
+    && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --torch-backend cpu \
+        -r requirements.txt -r requirements-redis.txt
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin chatbot \
+    && mkdir /models /data \
+    && chown chatbot /models /data
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY LICENSE ./
+COPY models/demo/checkpoint models/demo/checkpoint
+COPY export export
+COPY service service
+ENV PATH=/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HOME=/models/.huggingface \
+    CHATBOT_HOST=0.0.0.0 \
+    CHATBOT_MODELS_DIR=/models \
+    CHATBOT_STORE=/data/conversations.sqlite3
+USER 10001
+# Exported models, and what must outlive the container.
+VOLUME ["/models", "/data"]
+EXPOSE 5000
+# The first start may have to download and export a model.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15m \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"CHATBOT_PORT\", 5000)}/readyz', timeout=4)"]
+ENTRYPOINT ["python", "-m", "service"]

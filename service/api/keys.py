@@ -1,0 +1,102 @@
+"""Who may use the service: whoever brings one of its API keys."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from flask import Flask, request
+
+from service.config import ServiceConfig
+from service.errors import ConfigurationError, InvalidKey
+from service.options import KEY, KEY_RULE
+
+logger = logging.getLogger(__name__)
+
+OPEN = frozenset({"/", "/livez", "/readyz", "/health", "/favicon.ico", "/docs", "/openapi.json"})
+OPEN_FOLDER = "/static/"
+SCHEME = "bearer"
+
+
+class Keys:
+    """API keys, of which only digests are kept."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._digests = frozenset(map(_digest, keys))
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether it is one of them; takes as long for a wrong key as for a right one, whichever it is."""
+        given = _digest(key)
+        found = False
+        for digest in self._digests:
+            found |= hmac.compare_digest(digest, given)
+        return found
+
+
+def load(config: ServiceConfig) -> Keys:
+    """The keys of the settings and those of the file that they name.
+
+    Raises:
+        ConfigurationError: the file cannot be read, holds none, or something else than keys.
+    """
+    return Keys([*config.api_keys, *(_read(config.api_keys_file) if config.api_keys_file else ())])
+
+
+def exposed(path: Path) -> str:
+    """One sentence if every user of the machine can read a file of keys; else empty."""
+    if not path.stat().st_mode & stat.S_IROTH:
+        return ""
+    return f"Every user of this machine can read the API keys in {path}; take that right away: chmod o-rwx {path}"
+
+
+def register(app: Flask, keys: Keys) -> None:
+    """Refuse requests without a key, but for what load balancers, the page and preflights ask.
+
+    Args:
+        app: whose requests are looked at.
+        keys: the right ones; everyone may use the service when there are none.
+    """
+    if not keys:
+        return
+
+    @app.before_request
+    def refuse() -> None:
+        if request.method == "OPTIONS" or request.path in OPEN or request.path.startswith(OPEN_FOLDER):
+            return
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != SCHEME or not key.strip():
+            raise InvalidKey("An API key is needed; send the header Authorization: Bearer KEY.")
+        if key.strip() not in keys:
+            raise InvalidKey("This API key is not known; ask the operator for one that is.")
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The API keys in {path} cannot be read ({error.strerror}); name another file with --api-keys-file."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not a text file; it takes {KEY_RULE}, one a line.") from error
+    found = []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith("#"):
+            continue
+        if not KEY.fullmatch(line):
+            raise ConfigurationError(f"Line {number} of {path} is not a key; the file takes {KEY_RULE}, one a line.")
+        found.append(line)
+    if not found:
+        raise ConfigurationError(f"{path} holds no API key; put one a line, or leave --api-keys-file out.")
+    return found
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

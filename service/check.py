@@ -1,0 +1,169 @@
+"""`python -m service --check`: what is wrong with the settings, and what would be served with them."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from service.api import keys
+from service.chat.store import open_store
+from service.config import DEFAULTS, OPTIONS, ServiceConfig
+from service.engine import manifest
+from service.engine.memory import available_memory
+from service.errors import ConfigurationError, ModelFolderError
+from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, find
+from service.server import listen
+
+# What a service takes beside its model, mostly libraries.
+MEMORY_BYTES_BASE = 450_000_000
+
+
+class Kind(StrEnum):
+    """What a finding means for the service."""
+
+    PROBLEM = "error"
+    WARNING = "warning"
+    FACT = "fact"
+
+
+class Finding(NamedTuple):
+    """One sentence about the settings."""
+
+    kind: Kind
+    sentence: str
+
+
+def report(config: ServiceConfig) -> int:
+    """Print all findings, one line each; returns the exit code: 1 when anything is wrong."""
+    findings = [finding for check in CHECKS for finding in check(config)]
+    for finding in findings:
+        if finding.kind is not Kind.FACT:
+            print(f"{finding.kind}: {finding.sentence}", file=sys.stderr)
+    if any(finding.kind is Kind.PROBLEM for finding in findings):
+        return 1
+    for finding in findings:
+        if finding.kind is Kind.FACT:
+            print(finding.sentence)
+    return 0
+
+
+def address(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether the address can be taken."""
+    try:
+        listener = listen(config.host, config.port)
+    except ConfigurationError as error:
+        yield Finding(Kind.PROBLEM, str(error))
+        return
+    with listener:
+        host = listener.getsockname()[0]
+    shown = f"[{host}]" if ":" in host else host
+    yield Finding(Kind.FACT, f"Listens on http://{shown}{f':{config.port}' if config.port else ', on any free port'}.")
+    local = ipaddress.ip_address(host).is_loopback
+    if not local and not config.api_keys and config.api_keys_file is None:
+        yield Finding(
+            Kind.WARNING, f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
+        )
+
+
+def model(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether the model is there and whole, or could be exported."""
+    models = (config.models_dir or MODELS).absolute()
+    try:
+        found = find(config.model, models)
+        complaint = _hindrance(found) if isinstance(found, Missing) else ""
+        if complaint and config.model == "auto":
+            yield Finding(
+                Kind.WARNING,
+                f"The demo model would be served instead of {DEFAULT_MODEL}, since that has to be "
+                f"exported first: {complaint}",
+            )
+            found = find("demo", models)
+            complaint = _hindrance(found) if isinstance(found, Missing) else ""
+        if complaint:
+            yield Finding(Kind.PROBLEM, complaint)
+        elif isinstance(found, Missing):
+            yield Finding(Kind.FACT, f"Serves {found.model}, once it has been exported to {found.folder} at the start.")
+        else:
+            checked = manifest.check(found)
+            yield Finding(Kind.FACT, f"Serves {checked.name} ({checked.quantization['precision']}) from {found}.")
+            needed = MEMORY_BYTES_BASE + sum(record.size for record in checked.files.values())
+            if available_memory() < needed:
+                yield Finding(
+                    Kind.PROBLEM,
+                    f"Serving {checked.name} takes at least {needed / 1e9:.1f} GB of memory and "
+                    f"{available_memory() / 1e9:.1f} GB are available; close other programs, or take a smaller model.",
+                )
+    except ModelFolderError as error:
+        yield Finding(Kind.PROBLEM, str(error))
+
+
+def conversations(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether the store of conversations can be opened; a file that is not there yet is made."""
+    try:
+        store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
+    except ConfigurationError as error:
+        yield Finding(Kind.PROBLEM, str(error))
+        return
+    yield Finding(Kind.FACT, f"Keeps conversations in {store.place}.")
+    store.close()
+
+
+def api_keys(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether the file of keys can be read, and by us alone."""
+    try:
+        count = len(keys.load(config))
+    except ConfigurationError as error:
+        yield Finding(Kind.PROBLEM, str(error))
+        return
+    if config.api_keys_file and (exposed := keys.exposed(config.api_keys_file)):
+        yield Finding(Kind.WARNING, exposed)
+    if count:
+        yield Finding(Kind.FACT, f"Asks for one of {count} API keys." if count > 1 else "Asks for the API key.")
+
+
+def threads(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether there are as many cores as threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.threads > cores:
+        yield Finding(
+            Kind.WARNING,
+            f"--threads {config.threads} is more than the {cores} cores there are, which slows replies down; "
+            "0 takes one a core.",
+        )
+
+
+def settings(config: ServiceConfig) -> Iterator[Finding]:
+    """Which settings are not the defaults."""
+    changed = [
+        f"{option.flag} {option.shown(getattr(config, name))}"
+        for name, option in OPTIONS.items()
+        if name != "check" and getattr(config, name) != DEFAULTS[name]
+    ]
+    yield Finding(
+        Kind.FACT, f"Settings: {', '.join(changed)}; else the defaults." if changed else "Settings: the defaults."
+    )
+
+
+CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
+    address,
+    model,
+    conversations,
+    api_keys,
+    threads,
+    settings,
+)
+
+
+def _hindrance(missing: Missing) -> str:
+    """Why a model could not be exported now, in one sentence; empty if it could."""
+    command = [sys.executable, "-m", "export", *missing.arguments, "--check"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    if ended.returncode == 0:
+        return ""
+    said = [line.removeprefix("error: ") for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    return said[-1] if said else f"The export would end with exit code {ended.returncode}."

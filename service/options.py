@@ -1,0 +1,236 @@
+"""How a setting is written on the command line and in the environment, and what is accepted."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from service.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "CHATBOT_"
+WIDEST_HELP = 100
+ANY_ORIGIN = ("*",)
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+KEY = re.compile(r"[\x21-\x7e]{16,512}")
+KEY_RULE = "keys of 16 to 512 visible ASCII characters"
+
+
+# What stands before the host of a URL.
+PASSWORD = re.compile(r"(\w+://)[^/@]*@")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One flag and what it accepts.
+
+    Attributes:
+        group: under which heading `--help` shows it.
+        flag: as it is written on the command line.
+        help: what it does, without its default.
+        convert: makes a value of the text; its ValueError says what the flag takes.
+        metavar: stands for the value in `--help`.
+        default: the default in words, where the value says too little.
+        secret: whether neither the text nor the value may be shown.
+    """
+
+    group: str
+    flag: str
+    help: str
+    convert: Callable[[str], object]
+    metavar: str
+    default: str = ""
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The flag's environment twin."""
+        return ENVIRONMENT_PREFIX + self.flag.removeprefix("--").replace("-", "_").upper()
+
+    def shown(self, value: object) -> str:
+        """A value as people read it."""
+        if self.secret and isinstance(value, tuple) and value:
+            return f"{len(value)} {'key' if len(value) == 1 else 'keys'}"
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, float):
+            return f"{value:.15g}"
+        if isinstance(value, tuple):
+            return "any" if value == ANY_ORIGIN else ",".join(map(str, value)) or "none"
+        return "none" if value is None else PASSWORD.sub(r"\1***@", str(value))
+
+
+def read_arguments(
+    arguments: Sequence[str], options: Mapping[str, Option], defaults: Mapping[str, object]
+) -> dict[str, str | None]:
+    """What the command line says, as text; `--help` ends the program.
+
+    Raises:
+        ConfigurationError: a flag that is not there, or one without its value.
+    """
+    given, unknown = _parser(options, defaults).parse_known_args(list(arguments))
+    if unknown:
+        raise ConfigurationError(
+            f"There is no flag {_without_secrets(unknown, arguments, options)}; "
+            "python -m service --help lists the flags."
+        )
+    return vars(given)
+
+
+def _without_secrets(unknown: Sequence[str], arguments: Sequence[str], options: Mapping[str, Option]) -> str:
+    """Words that were not understood; where a key may be among them, only what looks like a flag."""
+    secret = any(
+        argument.startswith(option.flag) for option in options.values() if option.secret for argument in arguments
+    )
+    words = [word.split("=")[0] for word in unknown]
+    return " ".join(word if word.startswith("--") or not secret else "..." for word in words)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:]}; python -m service --help lists the flags.")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+        self._width = min(self._width, WIDEST_HELP)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return [line for part in text.splitlines() for line in super(_Formatter, self)._split_lines(part, width)]
+
+
+def _parser(options: Mapping[str, Option], defaults: Mapping[str, object]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m service",
+        usage="python -m service [flags]",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+        description="Serve a Blenderbot chat model over HTTP.",
+        epilog=(
+            "A flag wins over the environment variable beside it, which wins over the default.\n\n"
+            "examples:\n"
+            "  python -m service --model demo\n"
+            "  CHATBOT_API_KEYS=$(openssl rand -hex 16) python -m service --host 0.0.0.0 --log-format json\n"
+            "  python -m service --check --model models/blenderbot-400M-distill-int8"
+        ),
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, option in options.items():
+        group = groups.get(option.group) or groups.setdefault(option.group, parser.add_argument_group(option.group))
+        default = option.default or option.shown(defaults[name])
+        described = f"{option.help}\n(default: {default}; {option.variable})".replace("%", "%%")
+        if option.convert is switch:
+            group.add_argument(option.flag, dest=name, nargs="?", const="on", metavar="on|off", help=described)
+        else:
+            group.add_argument(option.flag, dest=name, metavar=option.metavar, help=described)
+    return parser
+
+
+def text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a value that is not empty")
+    return value.strip()
+
+
+def path(value: str) -> Path:
+    return Path(text(value)).expanduser()
+
+
+def switch(value: str) -> bool:
+    lowered = value.strip().lower()
+    if lowered in {"on", "true", "yes", "1"}:
+        return True
+    if lowered in {"off", "false", "no", "0"}:
+        return False
+    raise ValueError("on or off")
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    def convert(value: str) -> str:
+        if value.strip().lower() not in names:
+            raise ValueError(" or ".join(names))
+        return value.strip().lower()
+
+    return convert
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    def convert(value: str) -> int:
+        expected = f"a whole number from {low} to {high}"
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return convert
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    def convert(value: str) -> float:
+        expected = f"a number of seconds from {low:g} to {high:g}"
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return convert
+
+
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(map(ip_network, _parts(value)))
+    except ValueError:
+        raise ValueError("addresses or networks such as 10.0.0.1,192.168.0.0/16") from None
+
+
+def keys(value: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(_parts(value)))
+    if not found or not all(map(KEY.fullmatch, found)):
+        raise ValueError(f"{KEY_RULE}, with commas between them")
+    return found
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Origins as browsers name them: lower case, without the port that is the scheme's own."""
+    if value.strip().lower() in {"any", "*"}:
+        return ANY_ORIGIN
+    if value.strip().lower() == "none":
+        return ()
+    found = tuple(dict.fromkeys(map(_origin, _parts(value))))
+    if not found or None in found:
+        raise ValueError(
+            "any, none, or origins such as https://page.example,http://localhost:3000 "
+            "(scheme, host and port, no path and no *)"
+        )
+    return tuple(filter(None, found))
+
+
+def _origin(value: str) -> str | None:
+    try:
+        parts = urlsplit(value.lower())
+        port = parts.port
+    except ValueError:
+        return None
+    scheme, separator, host = value.lower().partition("://")
+    name = host.removesuffix(f":{port}") if port is not None else host
+    if not separator or not SCHEME.fullmatch(scheme) or not HOST.fullmatch(name) or port == 0:
+        return None
+    return f"{scheme}://{name}" if port in {None, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{name}:{port}"
+
+
+def _parts(value: str) -> Iterable[str]:
+    return filter(None, map(str.strip, value.split(",")))

@@ -1,0 +1,131 @@
+"""The container image, as far as can be told without building it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.service.process import ROOT, ServiceProcess
+
+IMAGE_ONLY = re.compile(r"--from=")
+
+
+class Instruction(NamedTuple):
+    """One instruction, its lines joined."""
+
+    name: str
+    arguments: str
+
+
+def instructions() -> list[Instruction]:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [Instruction(*line.split(" ", 1)) for line in joined.splitlines() if line]
+
+
+def last(name: str) -> str:
+    return [found.arguments for found in instructions() if found.name == name][-1]
+
+
+def copied() -> list[tuple[Path, Path]]:
+    """Source and target of each COPY from the build context, relative to the root and the working directory."""
+    pairs = []
+    for found in instructions():
+        if found.name == "COPY" and not IMAGE_ONLY.match(found.arguments):
+            *sources, target = found.arguments.split()
+            for source in sources:
+                place = Path(target) / source if target.endswith("/") else Path(target)
+                pairs.append((Path(source), place))
+    return pairs
+
+
+def environment() -> dict[str, str]:
+    return dict(word.split("=", 1) for word in shlex.split(last("ENV")))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the image's working directory holds."""
+    root = tmp_path_factory.mktemp("image") / "app"
+    for source, target in copied():
+        place = root / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(ROOT / source, place)
+    return root
+
+
+def health(port: int) -> int:
+    command = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
+    return subprocess.run(
+        [sys.executable, *command[1:]],
+        env=os.environ | {"CHATBOT_PORT": str(port)},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    ).returncode
+
+
+def test_what_is_copied_is_there_is_committed_and_is_not_ignored() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {str(source) for source, _ in copied()} == kept
+    for source in kept:
+        tracked = subprocess.run(["git", "ls-files", source], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (ROOT / source).exists()
+        assert tracked.returncode != 0 or tracked.stdout, source
+
+
+def test_it_runs_as_a_user_of_its_own_and_gets_its_signals_itself() -> None:
+    assert int(last("USER")) > 0
+    assert json.loads(last("ENTRYPOINT")) == ["python", "-m", "service"]
+    names = [found.name for found in instructions()]
+    assert names.index("USER") < names.index("ENTRYPOINT")
+    assert "CMD" not in names
+
+
+def test_models_and_data_are_volumes_that_the_user_may_write() -> None:
+    volumes = json.loads(last("VOLUME"))
+    assert environment()["CHATBOT_MODELS_DIR"] in volumes
+    owned = [found.arguments for found in instructions() if "chown" in found.arguments]
+    assert all(volume in owned[0].partition("chown")[2] for volume in volumes)
+
+
+def test_its_files_suffice_to_serve_on_all_addresses_and_its_health_is_told(image: Path, tiny_export: Path) -> None:
+    settings = {name: value for name, value in environment().items() if name.startswith("CHATBOT_")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        with ServiceProcess("--model", tiny_export, root=image) as process:
+            assert "http://0.0.0.0:" in process.url
+            process.url = process.url.replace("0.0.0.0", "127.0.0.1")
+            process.wait_ready()
+            assert health(process.port) == 0
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 0
+            assert health(process.port) != 0
+
+
+def test_the_export_runs_from_its_files_too(image: Path, tmp_path: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "service", "--check", "--model", "demo", "--port", "0", "--models-dir", tmp_path],
+        cwd=image,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "Serves demo, once it has been exported" in checked.stdout
