@@ -44,12 +44,12 @@ def _serve(config: ServiceConfig) -> int:
 
     listener = listen(config.host, config.port)
     runtime = Runtime(config)
-    logger.info("Conversations are kept in %s.", runtime.store.place)
     server = Server(create_app(runtime), runtime, config, listener)
     if config.api_keys_file and (exposed := keys.exposed(config.api_keys_file)):
         logger.warning(exposed)
     host, port = listener.getsockname()[:2]
     logger.info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
+    logger.info("Conversations are kept in %s.", runtime.store.place)
     runtime.load_in_background(server.fail)
     code = server.run()
     runtime.store.close()

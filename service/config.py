@@ -47,8 +47,8 @@ class ServiceConfig:
         max_prompt_chars: longest prompt.
         store: where conversations are kept: `file` (one in the user's data folder), the path of another file, the URL
             of a Redis server, or `memory`.
-        max_conversations: conversations kept; the least recently used one makes room.
-        conversation_ttl_s: seconds after which an untouched conversation is forgotten.
+        max_conversations: conversations kept; the one without a message for longest makes room.
+        conversation_ttl_s: seconds without a message after which a conversation is forgotten.
         shared_history: requests without an id share one conversation.
         api_keys: whoever sends one of them may use the service.
         api_keys_file: holds more of them; without any, everyone may.
@@ -185,7 +185,7 @@ OPTIONS: Mapping[str, Option] = {
     "conversation_ttl_s": Option(
         CONVERSATIONS,
         "--conversation-ttl",
-        "seconds after which an untouched conversation is forgotten",
+        "seconds without a message after which a conversation is forgotten",
         seconds(1, 10 * YEAR_S),
         "SECONDS",
     ),

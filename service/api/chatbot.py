@@ -18,7 +18,7 @@ from service.errors import InvalidPrompt, ServiceError
 from service.metrics import Metrics
 from service.runtime import Runtime
 from service.schemas.chat_reply import ChatDelta, ChatReply
-from service.schemas.chatbot import ChatRequest, parse_chat_request
+from service.schemas.chat_request import ChatRequest, parse_chat_request
 
 SESSION_HEADER = "X-Session-Id"
 SESSION_COOKIE = "session_id"

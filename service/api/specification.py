@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.config import ServiceConfig
 from service.schemas.chat_reply import ChatDelta, ChatReply
-from service.schemas.chatbot import ChatRequest
+from service.schemas.chat_request import ChatRequest
 from service.schemas.completion import ChatCompletion, ChatCompletionChunk
 from service.schemas.completion_request import ChatCompletionRequest
 from service.schemas.conversation import ConversationBody

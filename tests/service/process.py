@@ -42,10 +42,12 @@ class ServiceProcess:
 
     Attributes:
         url: address it listens on, without a slash at the end.
+        data: its data folder.
     """
 
     def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "") -> None:
         self._data = TemporaryDirectory()
+        self.data = self._data.name
         program = ["-c", f"{planted}\n{RUN_MAIN}"] if planted else ["-m", "service"]
         self._process = subprocess.Popen(
             [sys.executable, *program, "--port", "0", *map(str, arguments)],

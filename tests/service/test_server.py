@@ -137,7 +137,7 @@ class TestWire:
         for header in ("Expect: 100-continue", "Transfer-Encoding: chunked"):
             answer = service.curl("-H", header, "--data-binary", f"@{large}")
             assert answer.status == 413
-            assert answer.body == "The body is larger than 65536 bytes; send a shorter prompt."
+            assert answer.body == "The body is larger than 65536 bytes; send less text."
 
     @pytest.mark.parametrize("length", ["many", "-5", "1e2", "0x10", "5, 6"])
     def test_a_content_length_that_is_no_number_is_refused(self, service: ServiceProcess, length: str) -> None:
@@ -232,9 +232,10 @@ class TestStart:
             assert process.curl("-d", BODY).status == 200
 
     def test_the_log_says_what_is_served_and_where_and_nothing_else(self, service: ServiceProcess) -> None:
-        started = service.log.splitlines()[:3]
+        started = service.log.splitlines()[:4]
         assert [line.split(" INFO ")[-1] for line in started] == [
             f"Listening on {service.url}",
+            f"Conversations are kept in {service.data}/blenderbot-onnx-server/conversations.sqlite3.",
             "The model tiny is being loaded.",
             "Ready: tiny (int8).",
         ]

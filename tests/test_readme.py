@@ -1,0 +1,116 @@
+"""What the README shows works as it stands there, against a service on the demo model."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from service.config import DEFAULTS, OPTIONS
+from service.provision import DEMO_CHECKPOINT
+from tests.export_child import exported
+from tests.page.visit import launch
+from tests.service.process import ROOT, ServiceProcess
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+ADDRESS = "127.0.0.1:5000"
+FOLDER = "models/blenderbot-400M-distill-int8"
+# What sets up, exports or needs Docker is tested elsewhere.
+OTHERS = re.compile(r"\$ (make|python -m export|docker) ")
+
+
+def blocks(language: str) -> list[str]:
+    found = [(indent, text) for indent, name, text in BLOCK.findall(README) if name == language]
+    return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """The commands of a console block, each with the output that is shown."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(command, shown.strip()) for command, _, shown in (part.partition("\n") for part in parts)]
+
+
+def as_pattern(shown: str) -> str:
+    """Output in which three dots stand for anything."""
+    return ".*".join(map(re.escape, shown.split("...")))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(DEMO_CHECKPOINT, tmp_path_factory.mktemp("demo") / "demo-int8", "int8")
+
+
+@pytest.fixture(scope="module")
+def service(demo: Path) -> Iterator[ServiceProcess]:
+    with ServiceProcess("--model", demo) as process:
+        yield process.wait_ready()
+
+
+@pytest.fixture
+def address(service: ServiceProcess) -> str:
+    return service.url.removeprefix("http://")
+
+
+CONSOLE = [block for block in blocks("console") if "$ curl" in block]
+
+
+@pytest.mark.parametrize("block", CONSOLE, ids=range(len(CONSOLE)))
+def test_console_examples_print_what_is_shown(block: str, address: str, tmp_path: Path) -> None:
+    for command, shown in commands(block):
+        if OTHERS.match(f"$ {command} "):
+            continue
+        command = command.replace(ADDRESS, address).replace("curl ", "curl --silent --show-error --fail ", 1)
+        ended = subprocess.run(
+            command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert re.fullmatch(as_pattern(shown), ended.stdout.strip(), re.DOTALL), (command, ended.stdout)
+
+
+PYTHON = blocks("python")
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
+def test_python_examples_run(block: str, address: str, demo: Path) -> None:
+    program = block.replace(ADDRESS, address).replace(FOLDER, str(demo))
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout or "print(" not in block
+
+
+def test_the_javascript_example_runs_in_a_browser(address: str) -> None:
+    (block,) = blocks("js")
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        page = browser.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(f"http://{address}/docs")
+        page.evaluate(f"(async () => {{ {block.replace(ADDRESS, address)} }})()")
+        browser.close()
+    assert any("Happy to be switched on" in text for text in said)
+
+
+def test_the_table_of_settings_has_each_flag_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(--[\w-]+)` \| ([^|]*) \|", README, re.MULTILINE))
+    defaults = {option.flag: option.default or option.shown(DEFAULTS[name]) for name, option in OPTIONS.items()}
+    assert rows == defaults
+
+
+def test_what_the_examples_need_is_there() -> None:
+    assert shutil.which("curl")
+    assert len(CONSOLE) >= 3
+    assert len(PYTHON) >= 4
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+?)\)", README))
+def test_links_lead_to_files(target: str) -> None:
+    assert target.startswith("http") or (ROOT / target).exists()
