@@ -11,9 +11,9 @@ from typing import Self
 
 from benchmarks.client import Client, Exchange
 from benchmarks.errors import ServerError
-from benchmarks.latency import Missing
 from benchmarks.loops import Ask, ClosedLoop, Limit, Loop
 from benchmarks.memory import peak_bytes
+from benchmarks.runs import Missing
 from benchmarks.server_process import ServerProcess, uninterrupted
 
 SETTLE_TIMEOUT_S = 20.0

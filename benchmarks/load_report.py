@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from benchmarks.latency import Missing
 from benchmarks.load import LoadRun, LoadWorkload, LoopRuns, Run, Server, ServerRuns
 from benchmarks.load_summary import Figures, Ratio, figures, ratio
 from benchmarks.loops import PAUSE_AFTER_ERROR_S, ClosedLoop, Loop
 from benchmarks.models import Checkpoint
 from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
+from benchmarks.runs import Missing
 from benchmarks.summary import Spread
 
 FORMAT = 1

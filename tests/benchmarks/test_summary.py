@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.latency import BackendRun
+from benchmarks.runs import BackendRun
 from benchmarks.summary import Agreement, Spread, agreement, quantile, speed_up
 
 
