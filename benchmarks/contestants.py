@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import child, environment
 from benchmarks.cache import Cache, fingerprint
+from benchmarks.cost import Cost
 from benchmarks.errors import RivalError
 from benchmarks.models import QUANTIZATIONS, Checkpoint, cached_export
 from benchmarks.process import worker_command
@@ -51,6 +52,10 @@ class Entry:
     bytes_per_weight: float = 0.0
     other_model: str = ""
     lacks: tuple[str, ...] = ()
+
+    def cached(self, checkpoint: Checkpoint) -> str:
+        """Where the cache keeps what it loads."""
+        return f"models/{checkpoint.name}-{self.precision or self.name}"
 
     @property
     def required(self) -> bool:
@@ -219,6 +224,7 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
         ended = child.run([python, "-m", "benchmarks.rivals", entry.name, checkpoint.folder, folder])
         if ended.code != 0:
             raise RivalError(f"The checkpoint cannot be converted: the conversion {ended}")
+        Cost.of(folder, ended).write(folder)
 
     sources = [RIVALS / f"{entry.recipe}.py", RIVALS / f"{entry.recipe}.txt"]
     made_from = {
@@ -227,7 +233,7 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
         "flavour": stock_dynamic.flavour(),
         "versions": None if entry.requirements else environment.versions(),
     }
-    return cache.kept(f"models/{checkpoint.name}-{entry.name}", made_from, make)
+    return cache.kept(entry.cached(checkpoint), made_from, make)
 
 
 def _check_memory(entry: Entry, checkpoint: Checkpoint) -> None:

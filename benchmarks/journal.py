@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ class Journal:
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "value": value}) + "\n")
+
+    def kept(self, key: str, work: Callable[[], Any]) -> Any:
+        """What is under a key, or else what `work` gives, which is put there."""
+        if key not in self._values:
+            self.put(key, work())
+        return self._values[key]
 
     def finish(self) -> None:
         """Forget everything: the run is over and its result is written."""

@@ -61,10 +61,8 @@ def kept_limits(journal: Journal, threads: int, progress: Callable[[str], None])
     Raises:
         BenchmarkError: they cannot be measured.
     """
-    if journal.get("limits") is None:
-        progress("measuring the machine: reading and multiplying")
-        journal.put("limits", asdict(measured(threads)))
-    return Limits(**journal.get("limits"))
+    progress("measuring the machine: reading and multiplying")
+    return Limits(**journal.kept("limits", lambda: asdict(measured(threads))))
 
 
 def _best(work: Callable[[], Any]) -> float:
