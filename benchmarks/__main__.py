@@ -8,7 +8,19 @@ import signal
 import sys
 from types import FrameType
 
-from benchmarks.commands import export_cost, latency, load, profile, quality, scaling, start, synthetic, tuning
+from benchmarks.commands import (
+    export_cost,
+    latency,
+    load,
+    profile,
+    quality,
+    report,
+    scaling,
+    start,
+    suite,
+    synthetic,
+    tuning,
+)
 from benchmarks.errors import BenchmarkError
 
 
@@ -16,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure an exported Blenderbot model.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (latency, load, quality, start, export_cost, scaling, profile, tuning, synthetic):
+    for command in (suite, latency, load, quality, start, export_cost, scaling, report, profile, tuning, synthetic):
         command.add(commands)
     return top
 
