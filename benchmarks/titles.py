@@ -23,6 +23,7 @@ SERVERS = {
     "tutorial": "the tutorial's app, torch fp32",
 }
 SHORT = {
+    "torch-fp32": "torch fp32",
     "stock-int8": "this export in the stock class",
     "ours": "this project, int8",
     "stock-dynamic-int8": "stock Optimum, dynamic int8",

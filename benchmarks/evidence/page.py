@@ -100,6 +100,7 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     yield "## One reply at a time"
     yield ""
     yield from _picture("latency", pictures)
+    missing = {one["name"] for one in part["missing"]}
     lacking = {one["label"]: one for one in part["contestants"] if one["settings_lacking"] or one["other_model"]}
     for result in part["results"]:
         beams = result["beams"]
@@ -118,14 +119,19 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
                 "peak MB",
                 "same",
             ),
-            [_latency_row(title, rows[name]) for name, title in TITLES.items() if name in rows],
+            [
+                _latency_row(title, rows[name]) if name in rows else (title, "missing, see below", *["-"] * 7)
+                for name, title in TITLES.items()
+                if name in rows or name in missing
+            ],
         )
         yield _noise(result["a_a"], "A/A pair, ours beside itself")
         yield ""
     yield from _prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
         f"{settings['threads']} threads, {settings['rounds']} rounds. *same*: replies equal to torch's, token "
-        "for token. With random weights a rounding error soon leads elsewhere, so only those that compute in fp32 must agree, ties aside."
+        "for token. With random weights a rounding error soon leads elsewhere, so only those that compute in fp32 "
+        "must agree, ties aside."
     )
     if "limits" in part:
         limits = part["limits"]
@@ -193,7 +199,7 @@ def _load(results: Results, pictures: Sequence[str]) -> Iterator[str]:
                 )
         yield from _table(("clients", "", "replies/s", "tokens/s", "p50 s", "p90 s", "p99 s", "errors"), rows)
         for clients, result in results.loads(name).items():
-            yield _noise(result.get("a_a"), f"A/A pair with {clients} clients")
+            yield _noise(result.get("a_a"), f"A/A pair with {clients} client" + "s" * (clients > 1))
         yield ""
     yield from _prose(
         "Closed loop over HTTP on the loopback address; replies of fixed length, checked; errors are in no other "

@@ -102,29 +102,37 @@ def _panels(rows: int, columns: int, height_in: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _colour(label: str, theme: Theme, others: list[str]) -> str:
-    if label.startswith("ours"):
-        return theme.ours
-    return theme.others[others.index(label) % len(theme.others)]
+def _colour(label: str, theme: Theme) -> str:
+    families = (("torch", "tutorial"), ("stock", "optimum"), ("openvino",), ("ctranslate2",))
+    return next(
+        (colour for colour, family in zip(theme.others, families, strict=True) if label.startswith(family)), theme.ours
+    )
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    """What the lines and marks of an axis are, above all panels."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
 
 
 def _latency(results: Results, theme: Theme) -> Any:
     widths = [beams for beams in (10, 1) if results.latency(beams)]
     order = [name for name in TITLES if name in results.latency(widths[0])]
     order.sort(key=lambda name: results.latency(widths[0])[name]["ms_per_token"])
-    figure, axes = _panels(1, len(widths), 0.9 + 0.34 * len(order))
+    figure, axes = _panels(1, len(widths), 1.2 + 0.34 * len(order))
     for axis, beams in zip(axes[0], widths, strict=True):
         rows = results.latency(beams)
         shown = [(place, name) for place, name in enumerate(order) if name in rows]
         values = [rows[name]["ms_per_token"] for _, name in shown]
-        colours = [theme.ours if name.startswith("ours") else theme.others[0] for _, name in shown]
+        colours = [_colour(name, theme) for _, name in shown]
         places = [place for place, _ in shown]
         axis.barh(places, values, color=colours, height=0.7)
-        for place, value in zip(places, values, strict=True):
-            axis.annotate(f"{value:.1f}", (value, place), (3, 0), textcoords="offset points", va="center")
+        for (place, name), value in zip(shown, values, strict=True):
+            end = max(value, rows[name].get("floor_ms") or 0)
+            axis.annotate(f"{value:.1f}", (end, place), (3, 0), textcoords="offset points", va="center")
         floors = [(place, rows[name].get("floor_ms")) for place, name in shown]
         for number, (place, floor) in enumerate((place, floor) for place, floor in floors if floor):
-            label = "floor: weights read once, or multiplied" if not number else None
+            label = "floor: weights read once, or multiplied with every row" if not number else None
             axis.plot([floor, floor], [place - 0.42, place + 0.42], color=theme.floor, linewidth=2, label=label)
         axis.set_title("10 beams" if beams == 10 else "greedy")
         axis.set_xlabel("ms a token (shorter is faster)")
@@ -132,19 +140,18 @@ def _latency(results: Results, theme: Theme) -> Any:
         axis.set_yticks(range(len(order)), [plain(name) for name in order] if axis is axes[0][0] else [])
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-    axes[0][-1].legend(loc="lower right", handlelength=1)
+    _legend(figure, axes[0][0])
     return figure
 
 
 def _throughput(results: Results, theme: Theme) -> Any:
     rows = results.parts["scaling-400m"]["clients"]
-    figure, ((left, right),) = _panels(1, 2, 3.2)
+    figure, ((left, right),) = _panels(1, 2, 3.4)
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    others = [label for label in labels if not label.startswith("ours")]
     clients = sorted({row["clients"] for row in rows})
     for label in labels:
         mine = [row for row in rows if row["label"] == label]
-        style = {"color": _colour(label, theme, others), "marker": "o", "label": plain(label)}
+        style = {"color": _colour(label, theme), "marker": "o", "label": plain(label)}
         left.plot([row["clients"] for row in mine], [row["replies_per_s"] for row in mine], **style)
         timed = [row for row in mine if row["p50_s"] is not None]
         right.plot([row["clients"] for row in timed], [row["p50_s"] for row in timed], **style)
@@ -154,15 +161,14 @@ def _throughput(results: Results, theme: Theme) -> Any:
         axis.set_xlabel("clients at once (10 beams)")
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)
-    left.legend()
+    _legend(figure, left)
     return figure
 
 
 def _distribution(results: Results, theme: Theme) -> Any:
     loads = sorted(results.loads("load-400m"))
-    figure, axes = _panels(1, len(loads), 3.2)
+    figure, axes = _panels(1, len(loads), 3.5)
     names = [label for label in results.served("load-400m", loads[0]) if "again" not in label]
-    others = [label for label in names if not label.startswith("ours")]
     for axis, clients in zip(axes[0], loads, strict=True):
         for label in names:
             seconds = results.replies_s("load-400m", clients, label)
@@ -172,7 +178,7 @@ def _distribution(results: Results, theme: Theme) -> Any:
                     [seconds[0], *seconds],
                     [0, *shares],
                     where="post",
-                    color=_colour(label, theme, others),
+                    color=_colour(label, theme),
                     label=plain(label),
                 )
         axis.set_title(f"{clients} client" + "s" * (clients > 1))
@@ -182,22 +188,22 @@ def _distribution(results: Results, theme: Theme) -> Any:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
     axes[0][0].set_ylabel("replies that had come, %")
-    axes[0][-1].legend(loc="lower right")
+    _legend(figure, axes[0][0])
     return figure
 
 
 def _quality(results: Results, theme: Theme) -> Any:
     figure, ((axis,),) = _panels(1, 1, 3.6)
     points = _quality_points(results)
-    others = [name for name, *_ in points if not name.startswith("ours")]
     for name, speed, agreement in points:
-        axis.plot([speed], [agreement], "o", markersize=8, color=_colour(name, theme, others))
-        axis.annotate(plain(name), (speed, agreement), (8, -3), textcoords="offset points")
+        axis.plot([speed], [agreement], "o", markersize=8, color=_colour(name, theme))
+        place = (8, -3) if name.startswith("ours") else (-4, -16)
+        axis.annotate(plain(name), (speed, agreement), place, textcoords="offset points")
     axis.set_xlabel("times as fast as torch fp32 (10 beams, 400M shape)")
     axis.set_ylabel("same first choice as fp32, %\n(demo model, held-out replies)")
     axis.set_xlim(0, max(speed for _, speed, _ in points) * 1.35)
     least = min(agreement for *_, agreement in points)
-    axis.set_ylim(least - (100.5 - least) * 0.15, 100.5)
+    axis.set_ylim(least - (100.5 - least) * 0.25, 100.5)
     return figure
 
 
@@ -219,22 +225,19 @@ def _point(results: Results, name: str, row: dict[str, Any] | None) -> list[tupl
 def _scaling(results: Results, theme: Theme) -> Any:
     rows = results.parts["scaling-400m"]["replies"]
     settings = results.parts["scaling-400m"]["settings"]
-    figure, axes = _panels(2, 2, 5.4)
+    figure, axes = _panels(2, 2, 5.6)
     labels = list(dict.fromkeys(row["label"] for row in rows))
-    others = [label for label in labels if not label.startswith("ours")]
     for axis, (name, title) in zip(axes.flat, AXES.items(), strict=True):
         for label in labels:
             mine = [row for row in rows if row["axis"] == name and row["label"] == label]
             values = [row["median_s"] for row in mine]
-            axis.plot(
-                [row[name] for row in mine], values, color=_colour(label, theme, others), marker="o", label=plain(label)
-            )
+            axis.plot([row[name] for row in mine], values, color=_colour(label, theme), marker="o", label=plain(label))
         rest = ", ".join(f"{settings[other]} {AXES[other]}" for other in AXES if other != name)
         axis.set_xlabel(f"{title}\n({rest})", fontsize=9)
         axis.set_ylabel("seconds a reply")
         axis.set_ylim(bottom=0)
         axis.set_xticks(sorted({row[name] for row in rows if row["axis"] == name}))
-    axes[0][0].legend()
+    _legend(figure, axes[0][0])
     return figure
 
 
