@@ -23,6 +23,7 @@ WAYS = (
     "stock-dynamic-int8",
     "optimum-fp32",
     "openvino-int8",
+    "openvino-int4",
     "ctranslate2-int8",
 )
 DESCRIPTION = f"""

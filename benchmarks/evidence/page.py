@@ -143,12 +143,12 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
             f"{rates['fp32']} (fp32) thousand million operations a second (the best of large products, by onnxruntime, "
             "bf16 by torch). Keys, values, scales and the encoder are left out of it."
         )
-    yield from _prose(
-        "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
-        "watched: the rows and steps of its decoder, the length of its source and the threads of the live model had to "
-        "be what was asked. The length, the bans and the processor time of each reply were checked. Not in the times: "
-        f"{settings.get('excluded', 'loading and warm-up')}."
-    )
+        yield from _prose(
+            "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
+            "watched: the rows and steps of its decoder, the length of its source and the threads of the live model had to "
+            "be what was asked. The length, the bans and the processor time of each reply were checked. Not in the times: "
+            f"{settings['excluded']}."
+        )
     for name, one in lacking.items():
         without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
         model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""

@@ -23,7 +23,7 @@ MACHINE = {
     "memory_bytes": 24 * 2**30,
     "os": "Linux 6.1",
 }
-# A step reads 100 million weights: 40 ms in fp32, 10 in 8 bits; the products of 10 rows take 20 ms in fp32, 2 in 8 bits.
+# A step reads 100 million weights: 40 ms in fp32, 10 in 8 bits; products of 10 rows take 20 ms in fp32, 2 in 8 bits.
 LIMITS = Limits(2, 10e9, {"fp32": 100e9, "bf16": 100e9, "int8": 1000e9})
 WEIGHTS = StepWeights(90_000_000, 10_000_000)
 REFERENCE = BackendRun("torch-fp32", 3.0, 1.0, 10**9, 2_000_000_000, [6.0, 8.0], [9.0, 9.0], [[7, 2], [8, 2]])
