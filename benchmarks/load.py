@@ -226,6 +226,8 @@ def measure(
         attempts: dict[Loop, list[LoopRuns]] = {loop: [] for loop in workload.loops}
         pending = list(workload.loops)
         for attempt in range(1 + REPEATS):
+            if not pending:
+                break
             measured = _rounds(seats, pending, attempt, workload, prompts, reply_tokens, progress, journal)
             for result in measured:
                 attempts[result.loop].append(result)

@@ -69,15 +69,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def journal(options: argparse.Namespace, made_from: object) -> Journal:
-    """What an interrupted run with the same arguments, code and machine has measured; an empty one by default.
-
-    Raises:
-        ArgumentError: `--resume` without `--output`.
-    """
+    """What an interrupted run with the same arguments, code and machine has measured; an empty one by default."""
     if not options.resume:
         return Journal()
-    if options.output is None:
-        raise ArgumentError("--resume needs --output, which says where the figures go.")
     machine = {name: value for name, value in environment.machine().items() if name != "load_average"}
     path = options.output.with_name(f".{options.output.stem}.unfinished")
     kept = Journal(path, [made_from, machine, environment.versions(), code()])
@@ -97,8 +91,20 @@ def check_workload(options: argparse.Namespace) -> None:
         raise ArgumentError("--exported needs --checkpoint, which names what was exported.")
     if options.source_tokens < 2:
         raise ArgumentError("--source-tokens is at least 2: one token and </s>.")
+    check_results(options)
+
+
+def check_results(options: argparse.Namespace) -> None:
+    """Find out before anything is made whether the figures can be written.
+
+    Raises:
+        ArgumentError: `--resume` without `--output`.
+        OutputError: they cannot.
+    """
     if options.output is not None:
         check_output(options.output)
+    elif options.resume:
+        raise ArgumentError("--resume needs --output, which says where the figures go.")
 
 
 def checkpoint(options: argparse.Namespace, cache: Cache) -> Checkpoint:

@@ -13,7 +13,7 @@ from benchmarks.commands import arguments
 from benchmarks.contestants import ENTRIES, prepare
 from benchmarks.cost import Cost
 from benchmarks.models import Checkpoint, named_checkpoint, synthetic_checkpoint
-from benchmarks.output import check_output, machine_line, wrapped, write_json
+from benchmarks.output import machine_line, wrapped, write_json
 
 FORMAT = 1
 WAYS = (
@@ -49,8 +49,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.output is not None:
-        check_output(options.output)
+    arguments.check_results(options)
     cache = Cache()
     named = options.checkpoint
     checkpoint = synthetic_checkpoint(cache, arguments.progress) if named is None else named_checkpoint(named)
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     missing: list[dict[str, Any]] = []
     for way in options.ways:
         arguments.progress(f"export: {way}")
-        found = journal.kept(way, lambda way=way: _cost(way, checkpoint, cache))  # type: ignore[misc]
+        found = journal.kept(way, lambda way=way: cost(way, checkpoint, cache))  # type: ignore[misc]
         (missing if "reason" in found else results).append({"name": way, **found})
     report = {
         "benchmark": "export-cost",
@@ -79,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
     journal.finish()
 
 
-def _cost(way: str, checkpoint: Checkpoint, cache: Cache) -> dict[str, Any]:
+def cost(way: str, checkpoint: Checkpoint, cache: Cache) -> dict[str, Any]:
+    """What one way takes, made anew; the reason when it fails."""
     entry = ENTRIES[way]
     cache.forget(entry.cached(checkpoint))
     ready, missing = prepare([way], checkpoint, {}, cache, arguments.progress)

@@ -17,7 +17,7 @@ from benchmarks.commands import arguments
 from benchmarks.contestants import prepare
 from benchmarks.errors import InputError
 from benchmarks.models import QUANTIZATIONS, Checkpoint, cached_export, named_checkpoint, named_export
-from benchmarks.output import check_output, write_json
+from benchmarks.output import write_json
 from benchmarks.quality import SAMPLES, Fidelity, QualityReport, fidelity, heldout_samples
 from benchmarks.replies import REPLIES, exported_replies, likeness, torch_replies
 from benchmarks.runs import Missing
@@ -74,8 +74,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     from models.demo.config import CHECKPOINT
 
-    if options.output is not None:
-        check_output(options.output)
+    arguments.check_results(options)
     folders = [folder.expanduser() for folder in options.exported]
     missing: list[Missing] = []
     for folder in folders:

@@ -145,8 +145,9 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
         )
         yield from _prose(
             "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
-            "watched: the rows and steps of its decoder, the length of its source and the threads of the live model had to "
-            "be what was asked. The length, the bans and the processor time of each reply were checked. Not in the times: "
+            "watched: the rows and steps of its decoder, the length of its source and the threads of the live model "
+            "had to be what was asked. The length, the bans and the processor time of each reply were checked. Not in "
+            "the times: "
             f"{settings['excluded']}."
         )
     for name, one in lacking.items():
