@@ -261,8 +261,10 @@ def _rounds(
                 seat = seats[(round_number + turn) % len(seats)]
                 key = f"attempt {attempt}, round {round_number}, {loop}, {seat.server.label}"
                 kept = journal.get(key)
+                place = f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}"
                 if kept is None:
                     run = _run(seat, loop, round_number, workload, prompts, reply_tokens)
+                    progress(f"{place}: {_told(run)}")
                     _come_to_rest(seat, run, progress)
                     journal.put(key, {"run": asdict(run), "peak_bytes": seat.peak_bytes})
                 else:
@@ -270,8 +272,8 @@ def _rounds(
                         **{**kept["run"], "exchanges": tuple(Exchange(**one) for one in kept["run"]["exchanges"])}
                     )
                     seat.peak_bytes = max(seat.peak_bytes, kept["peak_bytes"])
+                    progress(f"{place}: {_told(run)}, kept")
                 runs.setdefault((loop, seat.server.label), []).append(run)
-                progress(f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}: {_told(run)}")
     return [
         _with_noise(
             LoopRuns(

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.results import Results
 from benchmarks.titles import SERVERS, TITLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,7 @@ def filled(text: str) -> str:
 def _latency() -> str:
     report = _result("latency-400m")
     settings = report["settings"]
-    widths = {beam["beams"]: {row["label"]: row for row in beam["backends"]} for beam in report["results"]}
+    widths = {beams: Results.read(RESULTS).latency(beams) for beams in (10, 1)}
     lines = ["| one reply | 10 beams | times torch | greedy | times torch | peak memory |", "| --- |" + " --- |" * 5]
     for name, title in ((name, title) for name, title in TITLES.items() if name in widths[10]):
         wide, greedy = widths[10][name], widths[1][name]

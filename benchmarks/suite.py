@@ -55,7 +55,17 @@ FULL = (
         "export-cost --ways "
         "ours-int8,ours-int4,ours-fp32,stock-dynamic-int8,optimum-fp32,openvino-int8,openvino-int4,ctranslate2-int8",
     ),
-    _part("latency-400m", "latency --rivals --rounds 8"),
+    _part(
+        "latency-400m",
+        "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,stock-dynamic-int8,"
+        "openvino-int8,openvino-int4,ctranslate2-int8",
+    ),
+    # In a run of their own, since all together do not fit into 24 GB; it has its own reference and A/A pair.
+    _part(
+        "latency-variants-400m",
+        "latency --rounds 6 --contestants torch-fp32,ours-int8,ours-int8,ours-fp32,torch-bf16,torch-dynamic-int8,"
+        "torch-compile,optimum-fp32",
+    ),
     _part("load-400m", "load --clients 1 4 --rounds 3 --seconds 20"),
     _part(
         "load-greedy-400m",

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.evidence.results import PARTS, Results
+from benchmarks.evidence.results import LATENCY, PARTS, Results
 from benchmarks.evidence.targets import targets
 from benchmarks.output import machine_line
 from benchmarks.summary import MOST_NOISE
@@ -14,7 +14,8 @@ from benchmarks.titles import SERVERS, TITLES
 
 FILE_NAME = "REPORT.md"
 COMMANDS = {
-    "latency-400m": "latency",
+    "latency-400m": "latency --rivals",
+    "latency-variants-400m": "latency --rivals",
     "load-400m": "load",
     "load-greedy-400m": "load --beams 1",
     "start-400m": "start",
@@ -93,68 +94,66 @@ def _targets(results: Results) -> Iterator[str]:
 
 
 def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
-    part = results.parts.get("latency-400m")
-    if part is None:
+    parts = [results.parts[name] for name in LATENCY if name in results.parts]
+    if not parts:
         return
-    settings = part["settings"]
     yield "## One reply at a time"
     yield ""
     yield from _picture("latency", pictures)
-    missing = {one["name"] for one in part["missing"]}
-    lacking = {one["label"]: one for one in part["contestants"] if one["settings_lacking"] or one["other_model"]}
-    for result in part["results"]:
-        beams = result["beams"]
+    missing = {one["name"] for part in parts for one in part["missing"]}
+    columns = ("median s", "p90 s", "ms a token", "times the floor", "times torch", "ours beside it", "peak MB", "same")
+    for beams in dict.fromkeys(result["beams"] for part in parts for result in part["results"]):
         rows = results.latency(beams)
         yield f"### {'Greedy' if beams == 1 else f'{beams} beams'}"
         yield ""
         yield from _table(
-            (
-                "",
-                "median s",
-                "p90 s",
-                "ms a token",
-                "times the floor",
-                "times torch",
-                "ours beside it",
-                "peak MB",
-                "same",
-            ),
+            ("", *columns),
             [
                 _latency_row(title, rows[name]) if name in rows else (title, "missing, see below", *["-"] * 7)
                 for name, title in TITLES.items()
                 if name in rows or name in missing
             ],
         )
-        yield _noise(result["a_a"], "A/A pair, ours beside itself")
-        yield ""
+        for number, pair in enumerate(results.a_a(beams), 1):
+            yield _noise(pair, "A/A pair, ours beside itself" + (f", run {number}" if len(parts) > 1 else ""))
+            yield ""
+    yield from _latency_notes(parts)
+    lacking = {one["label"]: one for part in parts for one in part["contestants"]}
+    for name, one in lacking.items():
+        if one["settings_lacking"] or one["other_model"]:
+            without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
+            model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
+            yield from _prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
+
+
+def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    settings = parts[0]["settings"]
     yield from _prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
-        f"{settings['threads']} threads, {settings['rounds']} rounds. *same*: replies equal to torch's, token "
-        "for token. With random weights a rounding error soon leads elsewhere, so only those that compute in fp32 "
-        "must agree, ties aside."
+        f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds. "
+        "*same*: replies equal to torch's, token for token. With random weights a rounding error soon leads elsewhere, "
+        "so only those that compute in fp32 must agree, ties aside."
+        + (" The contestants are measured in two runs, each with torch fp32 and an A/A pair." if len(parts) > 1 else "")
     )
-    if "limits" in part:
-        limits = part["limits"]
-        rates = {kind: f"{rate / 1e9:,.0f}" for kind, rate in limits["operations_per_s"].items()}
+    measured = [part["limits"] for part in parts if "limits" in part]
+    if measured:
+        limits = [
+            f"{one['read_bytes_per_s'] / 1e9:.1f} GB/s and, in thousand million operations a second, "
+            + ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in one["operations_per_s"].items())
+            for one in measured
+        ]
         yield from _prose(
             "The floor: a step reads the decoder's weights once, or multiplies them with every row, whichever takes "
-            f"longer. Measured in this run: {limits['read_bytes_per_s'] / 1e9:.1f} GB/s (the best of summing and "
-            f"searching a 512 MiB array on all threads or one); {rates['int8']} (int8), {rates['bf16']} (bf16) and "
-            f"{rates['fp32']} (fp32) thousand million operations a second (the best of large products, by onnxruntime, "
-            "bf16 by torch). Keys, values, scales and the encoder are left out of it."
+            f"longer. Measured in the same run: {'; in the second '.join(limits)}. That is the best of summing and "
+            "searching a 512 MiB array on all threads or one, and the best of large products, by onnxruntime and for "
+            "bf16 by torch. Keys, values, scales and the encoder are left out of it."
         )
         yield from _prose(
             "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
             "watched: the rows and steps of its decoder, the length of its source and the threads of the live model "
             "had to be what was asked. The length, the bans and the processor time of each reply were checked. Not in "
-            "the times: "
-            f"{settings['excluded']}."
+            f"the times: {settings['excluded']}."
         )
-    for name, one in lacking.items():
-        without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
-        model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
-        yield f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}"
-        yield ""
 
 
 def _latency_row(title: str, row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -191,7 +190,7 @@ def _load(results: Results, pictures: Sequence[str]) -> Iterator[str]:
                 rows.append(
                     (
                         str(clients),
-                        SERVERS.get(server["label"], server["label"]),
+                        _server(server["label"]),
                         f"{server['replies_per_s']['median']:.2f}",
                         f"{server['tokens_per_s']['median']:.0f}",
                         *(f"{times[share]:.2f}" for share in ("p50", "p90", "p99")),
@@ -208,6 +207,11 @@ def _load(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     )
 
 
+def _server(label: str) -> str:
+    name = label.removesuffix(" (again)")
+    return SERVERS.get(name, name) + ", again" * (name != label)
+
+
 def _start(results: Results) -> Iterator[str]:
     rows = results.rows("start-400m")
     if not rows:
@@ -218,7 +222,7 @@ def _start(results: Results) -> Iterator[str]:
         ("", "ready s", "first reply s", "later reply s", "MB when ready", "MB at most"),
         [
             (
-                SERVERS.get(label, label),
+                _server(label),
                 *(f"{row[name]:.2f}" for name in ("ready_s", "first_reply_s", "later_reply_s")),
                 *(f"{row[name] / 1e6:,.0f}" for name in ("ready_bytes", "peak_bytes")),
             )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.summary import Spread, spread
 
+# Runs of one reply at a time; a contestant's figures are those of the first that it took part in.
+LATENCY = ("latency-400m", "latency-variants-400m")
 PARTS = (
-    "latency-400m",
+    *LATENCY,
     "load-400m",
     "load-greedy-400m",
     "start-400m",
@@ -43,22 +46,34 @@ class Results:
         return cls(folder, {name: part for name, part in found.items() if "benchmark" in part})
 
     def latency(self, beams: int) -> dict[str, dict[str, Any]]:
-        """Rows of a beam width by label; empty when it was not measured."""
-        part = self.parts.get("latency-400m", {"results": []})
-        rows = (result["backends"] for result in part["results"] if result["beams"] == beams)
-        return {row["label"]: row for row in next(rows, [])}
+        """Rows of a beam width by label, of all runs; empty when it was not measured."""
+        found: dict[str, dict[str, Any]] = {}
+        for rows in self._runs(beams):
+            found = {**rows, **found}
+        return found
 
-    def a_a(self, beams: int) -> dict[str, Any] | None:
-        """The A/A pair of a beam width."""
-        part = self.parts.get("latency-400m", {"results": []})
-        return next((result["a_a"] for result in part["results"] if result["beams"] == beams), None)
+    def a_a(self, beams: int) -> list[dict[str, Any] | None]:
+        """The A/A pair of a beam width, of each run."""
+        return [
+            result["a_a"]
+            for name in LATENCY
+            if name in self.parts
+            for result in self.parts[name]["results"]
+            if result["beams"] == beams
+        ]
 
     def times(self, faster: str, slower: str, beams: int) -> Spread | None:
-        """How many times as fast one contestant is as another, within each round; None where one is missing."""
-        rows = self.latency(beams)
-        if faster not in rows or slower not in rows:
-            return None
-        return spread([a / b for a, b in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)])
+        """How many times as fast one contestant is as another, within each round; None where no run has both."""
+        for rows in self._runs(beams):
+            if faster in rows and slower in rows:
+                return spread([a / b for a, b in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)])
+        return None
+
+    def _runs(self, beams: int) -> Iterator[dict[str, dict[str, Any]]]:
+        for name in LATENCY:
+            for result in self.parts.get(name, {"results": []})["results"]:
+                if result["beams"] == beams:
+                    yield {row["label"]: row for row in result["backends"]}
 
     def loads(self, name: str) -> dict[int, dict[str, Any]]:
         """Results of a load part by number of clients."""

@@ -99,6 +99,7 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
     arguments = [*COMMAND, "latency", *models, "--output", str(output)]
     with subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        assert "measuring the machine" in process.stderr.readline()
         assert "loading torch-fp32" in process.stderr.readline()
         assert "loading stock-int8" in process.stderr.readline()
         workers = children(process.pid)
