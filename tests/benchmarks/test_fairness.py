@@ -63,9 +63,9 @@ def test_another_reply_is_no_reply_of_one_that_computes_in_fp32() -> None:
 
 
 def test_more_processor_time_than_the_threads_can_use_is_noticed() -> None:
-    check_cpu(contestant("honest"), seconds=1.0, cpu_s=2.1, threads=2)
-    with pytest.raises(WorkloadError, match=r"honest used 2\.90 processor seconds in 1\.00 s, too many for 2 threads"):
-        check_cpu(contestant("honest"), seconds=1.0, cpu_s=2.9, threads=2)
+    check_cpu(contestant("honest"), seconds=1.0, cpu_s=4.0, threads=2)
+    with pytest.raises(WorkloadError, match=r"honest used 4\.90 processor seconds in 1\.00 s, too many for 2 threads"):
+        check_cpu(contestant("honest"), seconds=1.0, cpu_s=4.9, threads=2)
 
 
 def test_rival_that_dies_in_a_round_is_left_out_with_its_last_words() -> None:
@@ -85,3 +85,35 @@ def test_real_backends_are_seen_to_do_what_is_asked(backend: str, tiny_checkpoin
             assert seen["steps"] in (5, 6)
             assert set(seen["threads"]) == {1}
             assert len(seen["tokens"]) == 6
+
+
+PLANTS = {
+    "fewer beams": "generate = lambda self, ids, beams, new_tokens: original(self, ids, beams - 1, new_tokens)",
+    "another thread": (
+        "def generate(self, **request):\n"
+        "    import torch\n"
+        "    torch.set_num_threads(2)\n"
+        "    return original(self, **request)"
+    ),
+}
+
+
+def planted(name: str, checkpoint: Path) -> Contestant:
+    """A real torch backend with one wrong setting, which it does not admit."""
+    program = (
+        "from benchmarks import worker\n"
+        "from benchmarks.backends import GenerateBackend\n"
+        "original = GenerateBackend.generate\n"
+        f"{PLANTS.get(name, 'generate = original')}\n"
+        "GenerateBackend.generate = generate\n"
+        "worker.main()"
+    )
+    return Contestant(name, (sys.executable, "-c", program, "torch"), checkpoint, name=name, rival=name in PLANTS)
+
+
+def test_wrong_settings_planted_in_real_backends_are_caught(tiny_checkpoint: Path) -> None:
+    result = run(*(planted(name, tiny_checkpoint) for name in ("honest", *PLANTS)))
+    assert [backend.label for backend in result.results[0].backends] == ["honest"]
+    reasons = {missing.name: missing.reason for missing in result.missing}
+    assert "seen to run with 2 beams where 3 were asked for" in reasons["fewer beams"]
+    assert "seen to run with 2 threads where 1 were asked for" in reasons["another thread"]
