@@ -44,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("error: Interrupted before the end; no result was written.", file=sys.stderr)
+        kept = options.command == "suite" or getattr(options, "resume", False)
+        rest = "what was measured is kept, and the same command goes on" if kept else "no result was written"
+        print(f"error: Interrupted before the end; {rest}.", file=sys.stderr)
         return 130
     return 0
 

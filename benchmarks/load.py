@@ -264,9 +264,9 @@ def _rounds(
                 place = f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}"
                 if kept is None:
                     run = _run(seat, loop, round_number, workload, prompts, reply_tokens)
+                    journal.put(key, {"run": asdict(run), "peak_bytes": seat.peak_bytes})
                     progress(f"{place}: {_told(run)}")
                     _come_to_rest(seat, run, progress)
-                    journal.put(key, {"run": asdict(run), "peak_bytes": seat.peak_bytes})
                 else:
                     run = Run(
                         **{**kept["run"], "exchanges": tuple(Exchange(**one) for one in kept["run"]["exchanges"])}
