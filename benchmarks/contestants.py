@@ -58,11 +58,6 @@ class Entry:
         return f"models/{checkpoint.name}-{self.precision or self.name}"
 
     @property
-    def required(self) -> bool:
-        """A run stops when it fails: nothing can be said without the reference and our own engine."""
-        return self.backend in ("torch", "ours")
-
-    @property
     def exact(self) -> bool:
         """It computes what the reference computes, in the same precision."""
         return self.weights == "fp32" and not self.other_model
@@ -176,6 +171,8 @@ def prepare(
     """
     ready: list[Contestant] = []
     missing: list[Missing] = []
+    # Nothing can be said without the reference and our own engine: a run stops when one of them fails.
+    required = {"torch-fp32", *[name for name in names if ENTRIES[name].backend == "ours"][:1]}
     for name in dict.fromkeys(names):
         entry = ENTRIES[name]
         try:
@@ -195,7 +192,7 @@ def prepare(
                     packages=entry.packages,
                     precision=entry.weights,
                     exact=entry.exact,
-                    rival=not entry.required,
+                    rival=name not in required,
                     other_model=entry.other_model,
                     lacks=entry.lacks,
                 )

@@ -71,6 +71,7 @@ def test_named_exports_are_used_and_a_second_mention_is_told_apart(
         ("ours-int8 (again)", "ours-int8", tiny_export),
         ("torch-fp32", "torch-fp32", checkpoint.folder),
     ]
+    assert [one.rival for one in ready] == [False] * 3
     assert list(tmp_path.iterdir()) == []
 
 
