@@ -9,12 +9,13 @@ CHECK = all
 VENV := .venv
 BIN  := $(VENV)/bin
 
-.PHONY: help setup serve export bench test lint accept clean
+.PHONY: help setup serve export bench bench-all test lint accept clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
 	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
-	@echo "make bench    compare the exported model with torch"
+	@echo "make bench    measure this project beside torch and stock Optimum, in 20 minutes"
+	@echo "make bench-all  beside every rival, in two hours; goes on where it was interrupted"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
@@ -37,7 +38,11 @@ $(VENV)/.serve: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-redis.txt $(VENV)/.serve
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-redis.txt requirements-bench.txt $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -47,8 +52,12 @@ serve: $(VENV)/.serve
 export: $(VENV)/.serve
 	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))
 
-bench: $(VENV)/.serve
-	$(BIN)/python -m benchmarks latency
+# Both go on where they stopped when they are interrupted.
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks suite --short
+
+bench-all: $(VENV)/.bench
+	$(BIN)/python -m benchmarks suite
 
 test: $(VENV)/.dev
 	tests/install-system-packages

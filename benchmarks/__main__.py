@@ -8,7 +8,19 @@ import signal
 import sys
 from types import FrameType
 
-from benchmarks.commands import latency, load, profile, quality, synthetic, tuning
+from benchmarks.commands import (
+    export_cost,
+    latency,
+    load,
+    profile,
+    quality,
+    report,
+    scaling,
+    start,
+    suite,
+    synthetic,
+    tuning,
+)
 from benchmarks.errors import BenchmarkError
 
 
@@ -16,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure an exported Blenderbot model.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (latency, load, profile, quality, synthetic, tuning):
+    for command in (suite, latency, load, quality, start, export_cost, scaling, report, profile, tuning, synthetic):
         command.add(commands)
     return top
 
@@ -32,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("error: Interrupted before the end; no result was written.", file=sys.stderr)
+        kept = options.command == "suite" or getattr(options, "resume", False)
+        rest = "what was measured is kept, and the same command goes on" if kept else "no result was written"
+        print(f"error: Interrupted before the end; {rest}.", file=sys.stderr)
         return 130
     return 0
 

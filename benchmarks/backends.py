@@ -1,11 +1,14 @@
-"""The engines that run in the project's own environment, as they run inside their subprocess."""
+"""The ONNX engines that run in the project's own environment, as they run inside their subprocess."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
+
+from benchmarks.witness import Witness, fused_loop, generation_loop, onnx_sessions, session_threads
 
 # Settings that have no bearing on the tokens of an encoder-decoder model.
 IMMATERIAL = ("transformers_version", "_from_model_config", "bos_token_id")
@@ -16,6 +19,9 @@ class Backend(Protocol):
 
     def generate(self, ids: list[int], beams: int, new_tokens: int) -> list[int]:
         """Ids of one reply without the decoder's start token; `ids` are those of the source."""
+
+    def watch(self) -> AbstractContextManager[Witness]:
+        """A block in which what `generate` really does is seen."""
 
     def describe(self) -> dict[str, Any]:
         """Vocabulary and decoding settings, which must be the same for all backends of a run.
@@ -53,12 +59,16 @@ class GenerateBackend:
     Attributes:
         model: with the generation settings that came with it.
         path: folder that holds the tokenizer.
+        threads: asked of the live model: of each of its parts.
+        loop: watches the model's `generate`.
         decoding: settings that the model goes by, when they are not in its `generation_config`.
         engine: for `describe`.
     """
 
     model: Any
     path: str
+    threads: Callable[[], list[int]]
+    loop: Callable[[Any], AbstractContextManager[Witness]] = generation_loop
     decoding: dict[str, Any] | None = None
     engine: dict[str, str] = field(default_factory=dict)
 
@@ -77,6 +87,12 @@ class GenerateBackend:
         reply: list[int] = output[0].tolist()
         return reply[1:]
 
+    @contextmanager
+    def watch(self) -> Iterator[Witness]:
+        with self.loop(self.model) as seen:
+            yield seen
+            seen.threads = self.threads()
+
     def describe(self) -> dict[str, Any]:
         from transformers import AutoTokenizer
 
@@ -90,18 +106,6 @@ class GenerateBackend:
         }
 
 
-def load_torch(path: str, threads: int) -> Loaded:
-    """PyTorch fp32, as in the usual tutorial: `BlenderbotForConditionalGeneration.generate`."""
-    started = time.perf_counter()
-    import torch
-    from transformers import BlenderbotForConditionalGeneration
-
-    imported = time.perf_counter()
-    torch.set_num_threads(threads)
-    model = BlenderbotForConditionalGeneration.from_pretrained(path, dtype=torch.float32).eval()
-    return Loaded(GenerateBackend(model, path), imported - started, time.perf_counter() - imported)
-
-
 def load_stock(path: str, threads: int) -> Loaded:
     """A folder of ONNX files in the stock `ORTModelForSeq2SeqLM`; torch, which runs its loop, gets the same threads."""
     started = time.perf_counter()
@@ -113,8 +117,11 @@ def load_stock(path: str, threads: int) -> Loaded:
     torch.set_num_threads(threads)
     options = SessionOptions()
     options.intra_op_num_threads = threads
-    model = ORTModelForSeq2SeqLM.from_pretrained(path, session_options=options, provider="CPUExecutionProvider")
-    return Loaded(GenerateBackend(model, path), imported - started, time.perf_counter() - imported)
+    with onnx_sessions() as sessions:
+        model = ORTModelForSeq2SeqLM.from_pretrained(path, session_options=options, provider="CPUExecutionProvider")
+    loaded = time.perf_counter()
+    backend = GenerateBackend(model, path, lambda: [torch.get_num_threads(), *session_threads(sessions)])
+    return Loaded(backend, imported - started, loaded - imported)
 
 
 def load_ours(path: str, threads: int) -> Loaded:
@@ -128,11 +135,18 @@ def load_ours(path: str, threads: int) -> Loaded:
 
     imported = time.perf_counter()
     torch.set_num_threads(threads)
-    model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads)
+    with onnx_sessions() as sessions:
+        model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads)
     loaded = time.perf_counter()
     settings = asdict(model.settings)
     del settings["seed"]
     if model.settings.max_length == DecodingSettings().max_length:
         del settings["max_length"]  # the default of transformers, which is counted differently there
-    backend = GenerateBackend(model, path, GenerationConfig(**settings).to_diff_dict())
+    backend = GenerateBackend(
+        model,
+        path,
+        lambda: session_threads(sessions),
+        lambda _: fused_loop(),
+        GenerationConfig(**settings).to_diff_dict(),
+    )
     return Loaded(backend, imported - started, loaded - imported)

@@ -34,8 +34,7 @@ class Cache:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        record.unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
+        self.forget(name)
         try:
             make(target)
         except BaseException:
@@ -43,6 +42,12 @@ class Cache:
             raise
         record.write_text(wanted, encoding="utf-8")
         return target
+
+    def forget(self, name: str) -> None:
+        """Remove what was kept under a name, so that it is made anew."""
+        target = self.folder / name
+        target.with_name(f"{target.name}.made-from.json").unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

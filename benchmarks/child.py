@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,10 +27,14 @@ class Ended:
     Attributes:
         code: exit code, or minus the number of the signal that ended it.
         last_words: last line of what it printed; "" when that went to the terminal.
+        seconds: from its start to its end.
+        peak_bytes: largest resident memory of it, or of a program that it ran.
     """
 
     code: int
     last_words: str
+    seconds: float = field(default=0.0, compare=False)
+    peak_bytes: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         """The ending as a part of a sentence."""
@@ -48,6 +53,7 @@ def run(command: Iterable[str | Path], *, shown: bool = False) -> Ended:
     """
     with tempfile.TemporaryFile() as output:
         target = sys.stderr if shown else output
+        started = time.perf_counter()
         # A session of its own: Ctrl-C reaches this process only, which then ends its child.
         child = subprocess.Popen(
             list(map(str, command)),
@@ -59,7 +65,8 @@ def run(command: Iterable[str | Path], *, shown: bool = False) -> Ended:
             start_new_session=True,
         )
         try:
-            code = child.wait()
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
         except BaseException:
             child.send_signal(signal.SIGTERM)
             try:
@@ -69,7 +76,8 @@ def run(command: Iterable[str | Path], *, shown: bool = False) -> Ended:
                 child.wait()
             raise
         output.seek(0)
-        return Ended(code, last_line(output.read()))
+        peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Ended(child.returncode, last_line(output.read()), time.perf_counter() - started, peak_bytes)
 
 
 class Companion:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from benchmarks import child, environment
 from benchmarks.cache import Cache, fingerprint
+from benchmarks.cost import Cost
 from benchmarks.errors import RivalError
-from benchmarks.latency import Contestant, Missing
 from benchmarks.models import QUANTIZATIONS, Checkpoint, cached_export
 from benchmarks.process import worker_command
 from benchmarks.rivals import stock_dynamic
+from benchmarks.runs import Contestant, Missing
 from benchmarks.venvs import python_with
 
 RIVALS = Path(__file__).resolve().parent / "rivals"
@@ -31,6 +32,7 @@ class Entry:
         title: what it is, for the legend; {flavour} stands for the kind of quantisation that suits the processor.
         backend: its loader, of `benchmarks.worker.LOADERS`.
         packages: those whose versions matter to it.
+        weights: precision of the weights that it reads, of `benchmarks.floor.WEIGHT_BITS`.
         precision: of the export of ours that it loads, of `benchmarks.models.QUANTIZATIONS`; "" for none.
         recipe: module of `benchmarks.rivals` that converts the checkpoint for it; "" for none.
         requirements: whether that module has a requirements file, for an environment of its own.
@@ -43,12 +45,26 @@ class Entry:
     title: str
     backend: str
     packages: tuple[str, ...]
+    weights: str
     precision: str = ""
     recipe: str = ""
     requirements: bool = False
     bytes_per_weight: float = 0.0
     other_model: str = ""
     lacks: tuple[str, ...] = ()
+
+    def cached(self, checkpoint: Checkpoint) -> str:
+        """Where the cache keeps what it loads."""
+        return f"models/{checkpoint.name}-{self.precision or self.name}"
+
+    @property
+    def exact(self) -> bool:
+        """It computes what the reference computes, in the same precision."""
+        return self.weights == "fp32" and not self.other_model
+
+
+def _torch(kind: str, title: str, weights: str) -> Entry:
+    return Entry(f"torch-{kind}", title, f"torch-{kind}", ("torch", "transformers"), weights)
 
 
 def _exports() -> list[Entry]:
@@ -57,8 +73,8 @@ def _exports() -> list[Entry]:
         onnx = f"ONNX {precision}, our export, "
         packages = ("onnxruntime", "optimum-onnx", "transformers")
         entries += [
-            Entry(f"stock-{precision}", onnx + "stock ORTModelForSeq2SeqLM", "stock", packages, precision),
-            Entry(f"ours-{precision}", onnx + "fused step and beam search", "ours", packages[:1], precision),
+            Entry(f"stock-{precision}", onnx + "stock ORTModelForSeq2SeqLM", "stock", packages, precision, precision),
+            Entry(f"ours-{precision}", onnx + "fused step and beam search", "ours", packages[:1], precision, precision),
         ]
     return entries
 
@@ -69,6 +85,7 @@ def _openvino(bits: int) -> Entry:
         f"OpenVINO int{bits} weights, stateful, OVModelForSeq2SeqLM",
         "openvino",
         ("openvino", "optimum-intel", "transformers"),
+        f"int{bits}",
         recipe="openvino",
         requirements=True,
         bytes_per_weight=9.0,
@@ -78,13 +95,26 @@ def _openvino(bits: int) -> Entry:
 ENTRIES: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("torch-fp32", "torch fp32 eager, the tutorial's path", "torch", ("torch", "transformers")),
+        Entry("torch-fp32", "torch fp32 eager, the tutorial's path", "torch", ("torch", "transformers"), "fp32"),
         *_exports(),
+        _torch("bf16", "torch bf16 eager, weights and activations", "bf16"),
+        _torch("dynamic-int8", "torch fp32 with its own dynamic int8 linear layers", "int8"),
+        _torch("compile", "torch fp32, torch.compile(dynamic=True)", "fp32"),
+        Entry(
+            "optimum-fp32",
+            "ONNX fp32, Optimum's own export, stock ORTModelForSeq2SeqLM",
+            "stock",
+            ("onnxruntime", "optimum-onnx", "transformers"),
+            "fp32",
+            recipe="optimum_fp32",
+            bytes_per_weight=16.0,
+        ),
         Entry(
             "stock-dynamic-int8",
             "ONNX int8, ORTQuantizer {flavour} dynamic, stock ORTModelForSeq2SeqLM",
             "stock",
             ("onnxruntime", "optimum-onnx", "transformers"),
+            "int8",
             recipe="stock_dynamic",
             bytes_per_weight=27.0,
         ),
@@ -95,6 +125,7 @@ ENTRIES: Mapping[str, Entry] = {
             f"CTranslate2 int8, {BART}",
             "ctranslate2",
             ("ctranslate2",),
+            "int8",
             recipe="ctranslate2",
             requirements=True,
             bytes_per_weight=8.0,
@@ -108,9 +139,12 @@ ENTRIES: Mapping[str, Entry] = {
 def default_names(precision: str, *, rivals: bool) -> tuple[str, ...]:
     """The usual line-up for an export of `precision`: torch, the stock class, ours twice (the A/A pair), and rivals."""
     ours = f"ours-{precision}"
-    others = (entry.name for entry in ENTRIES.values() if entry.recipe)
-    smaller = [name for name in ("ours-int4",) if name != ours]
-    return ("torch-fp32", f"stock-{precision}", ours, ours, *((*smaller, *others) if rivals else ()))
+    line_up = ("torch-fp32", f"stock-{precision}", ours, ours)
+    if not rivals:
+        return line_up
+    variants = (name for name in ("ours-fp32", "ours-int4") if name != ours)
+    others = (entry.name for entry in ENTRIES.values() if not entry.precision and entry.name != "torch-fp32")
+    return (*line_up, *variants, *others)
 
 
 def prepare(
@@ -137,6 +171,8 @@ def prepare(
     """
     ready: list[Contestant] = []
     missing: list[Missing] = []
+    # Nothing can be said without the reference and our own engine: a run stops when one of them fails.
+    required = {"torch-fp32", *[name for name in names if ENTRIES[name].backend == "ours"][:1]}
     for name in dict.fromkeys(names):
         entry = ENTRIES[name]
         try:
@@ -154,7 +190,9 @@ def prepare(
                     name=name,
                     title=entry.title.format(flavour=stock_dynamic.flavour()),
                     packages=entry.packages,
-                    rival=bool(entry.recipe),
+                    precision=entry.weights,
+                    exact=entry.exact,
+                    rival=name not in required,
                     other_model=entry.other_model,
                     lacks=entry.lacks,
                 )
@@ -183,6 +221,7 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
         ended = child.run([python, "-m", "benchmarks.rivals", entry.name, checkpoint.folder, folder])
         if ended.code != 0:
             raise RivalError(f"The checkpoint cannot be converted: the conversion {ended}")
+        Cost.of(folder, ended).write(folder)
 
     sources = [RIVALS / f"{entry.recipe}.py", RIVALS / f"{entry.recipe}.txt"]
     made_from = {
@@ -191,7 +230,7 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
         "flavour": stock_dynamic.flavour(),
         "versions": None if entry.requirements else environment.versions(),
     }
-    return cache.kept(f"models/{checkpoint.name}-{entry.name}", made_from, make)
+    return cache.kept(entry.cached(checkpoint), made_from, make)
 
 
 def _check_memory(entry: Entry, checkpoint: Checkpoint) -> None:

@@ -6,17 +6,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from typing import Self
 
 from benchmarks.client import Client, Exchange
 from benchmarks.errors import ServerError
-from benchmarks.latency import Missing
+from benchmarks.journal import Journal
 from benchmarks.loops import Ask, ClosedLoop, Limit, Loop
 from benchmarks.memory import peak_bytes
+from benchmarks.runs import Missing
 from benchmarks.server_process import ServerProcess, uninterrupted
+from benchmarks.summary import MOST_NOISE, noise
 
 SETTLE_TIMEOUT_S = 20.0
+# How often the rounds of a load are run again when its A/A pair is too noisy.
+REPEATS = 1
 PROMPTS_A_ROUND = 31
 
 Progress = Callable[[str], None]
@@ -126,10 +131,17 @@ class ServerRuns:
 
 @dataclass(frozen=True)
 class LoopRuns:
-    """All servers under one load, in the order of the line-up."""
+    """All servers under one load, in the order of the line-up.
+
+    Attributes:
+        loop: the load.
+        servers: a server each.
+        noise: of the A/A pair, in the runs that are kept and in those that were too noisy; empty without one.
+    """
 
     loop: Loop
     servers: tuple[ServerRuns, ...]
+    noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,12 +185,14 @@ def measure(
     prompts: Sequence[str],
     reply_tokens: int,
     progress: Progress,
+    journal: Journal | None = None,
 ) -> LoadRun:
     """Put all servers under all loads, round by round.
 
     In each round every server gets the same prompts, and who goes first changes from round to round. Before each run
     come some requests that are not counted: the first time as many at once as the load may send, later one. A server
-    that ends, or that goes on working after a run on requests that were given up, is started again.
+    that ends, or that goes on working after a run on requests that were given up, is started again. Under a load where
+    the A/A pair is too noisy, the rounds are run again, `REPEATS` times at the most; the quietest are kept.
 
     Args:
         servers: with different labels.
@@ -186,11 +200,12 @@ def measure(
         prompts: messages of `workload.source_tokens` tokens.
         reply_tokens: what a server must count in each reply.
         progress: told about each stage.
+        journal: of an earlier measurement that was interrupted; what it holds is not measured again.
 
     Raises:
         ServerError: a server did not start, and either is no rival or ran before; or none started.
     """
-    runs: dict[tuple[Loop, str], list[Run]] = {}
+    journal = Journal() if journal is None else journal
     missing: list[Missing] = []
     with ExitStack() as stack:
         seats: list[_Seat] = []
@@ -208,28 +223,82 @@ def measure(
             seats.append(seat)
         if not seats:
             raise ServerError("None of the servers started.")
-        for round_number in range(workload.rounds):
-            for loop in workload.loops:
-                for turn in range(len(seats)):
-                    seat = seats[(round_number + turn) % len(seats)]
-                    run = _run(seat, loop, round_number, workload, prompts, reply_tokens)
-                    runs.setdefault((loop, seat.server.label), []).append(run)
-                    progress(
-                        f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}: {_told(run)}"
-                    )
-                    _come_to_rest(seat, run, progress)
+        attempts: dict[Loop, list[LoopRuns]] = {loop: [] for loop in workload.loops}
+        pending = list(workload.loops)
+        for attempt in range(1 + REPEATS):
+            if not pending:
+                break
+            measured = _rounds(seats, pending, attempt, workload, prompts, reply_tokens, progress, journal)
+            for result in measured:
+                attempts[result.loop].append(result)
+            pending = [result.loop for result in measured if result.noise and result.noise[0] > MOST_NOISE]
+            for result in measured:
+                if result.loop in pending:
+                    again = "running the rounds again" if attempt < REPEATS else "the quietest rounds are kept"
+                    progress(f"{result.loop}: too noisy: the A/A pair differs by {result.noise[0]:.0%}; {again}")
     return LoadRun(
-        tuple(
-            LoopRuns(
-                loop,
-                tuple(ServerRuns(seat.server.label, tuple(runs[loop, seat.server.label])) for seat in seats),
-            )
-            for loop in workload.loops
-        ),
+        tuple(map(_quietest, attempts.values())),
         tuple(seat.server for seat in seats),
         tuple(missing),
         {seat.server.label: seat.peak_bytes for seat in seats},
     )
+
+
+def _rounds(
+    seats: Sequence[_Seat],
+    loops: Sequence[Loop],
+    attempt: int,
+    workload: LoadWorkload,
+    prompts: Sequence[str],
+    reply_tokens: int,
+    progress: Progress,
+    journal: Journal,
+) -> list[LoopRuns]:
+    runs: dict[tuple[Loop, str], list[Run]] = {}
+    for round_number in range(workload.rounds):
+        for loop in loops:
+            for turn in range(len(seats)):
+                seat = seats[(round_number + turn) % len(seats)]
+                key = f"attempt {attempt}, round {round_number}, {loop}, {seat.server.label}"
+                kept = journal.get(key)
+                place = f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}"
+                if kept is None:
+                    run = _run(seat, loop, round_number, workload, prompts, reply_tokens)
+                    journal.put(key, {"run": asdict(run), "peak_bytes": seat.peak_bytes})
+                    progress(f"{place}: {_told(run)}")
+                    _come_to_rest(seat, run, progress)
+                else:
+                    run = Run(
+                        **{**kept["run"], "exchanges": tuple(Exchange(**one) for one in kept["run"]["exchanges"])}
+                    )
+                    seat.peak_bytes = max(seat.peak_bytes, kept["peak_bytes"])
+                    progress(f"{place}: {_told(run)}, kept")
+                runs.setdefault((loop, seat.server.label), []).append(run)
+    return [
+        _with_noise(
+            LoopRuns(
+                loop, tuple(ServerRuns(seat.server.label, tuple(runs[loop, seat.server.label])) for seat in seats)
+            ),
+            {seat.server.label: seat.server.name for seat in seats},
+        )
+        for loop in loops
+    ]
+
+
+def _with_noise(result: LoopRuns, names: Mapping[str, str]) -> LoopRuns:
+    """With how far the replies a second of the first two servers of one name differ, where both gave some."""
+    pairs = [(a, b) for a, b in combinations(result.servers, 2) if names[a.label] == names[b.label]]
+    if not pairs:
+        return result
+    rates = [(a.replies_per_s, b.replies_per_s) for a, b in zip(pairs[0][0].runs, pairs[0][1].runs, strict=True)]
+    ratios = [first / second for first, second in rates if first and second]
+    return replace(result, noise=(noise(ratios),)) if ratios else result
+
+
+def _quietest(attempts: Sequence[LoopRuns]) -> LoopRuns:
+    """The attempt with the least noise, which also tells that of the others."""
+    best = min(attempts, key=lambda attempt: attempt.noise or (0.0,))
+    return replace(best, noise=tuple(sorted(value for attempt in attempts for value in attempt.noise)))
 
 
 def _run(

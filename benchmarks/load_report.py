@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from benchmarks.latency import Missing
 from benchmarks.load import LoadRun, LoadWorkload, LoopRuns, Run, Server, ServerRuns
 from benchmarks.load_summary import Figures, Ratio, figures, ratio
 from benchmarks.loops import PAUSE_AFTER_ERROR_S, ClosedLoop, Loop
 from benchmarks.models import Checkpoint
 from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
-from benchmarks.summary import Spread
+from benchmarks.runs import Missing
+from benchmarks.summary import MOST_NOISE, Spread
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = ("replies/s", "tokens/s", "p50 s", "p90 s", "p99 s", "max s", "text p50", "text p90", "errors")
 WIDTHS = (9, 8, 7, 7, 7, 7, 8, 8, 6)
 RATIO_COLUMNS = ("replies/s", "median latency")
@@ -98,7 +98,11 @@ class LoadReport:
             machine_line(self.machine),
             f"checkpoint: {self.checkpoint.source}" + (f"; {RANDOM_WEIGHTS}" if self.checkpoint.random_weights else ""),
         ]
-        tables = [line for result in self.run.results for line in ("", *self._table(result), *self._ratios(result))]
+        tables = [
+            line
+            for result in self.run.results
+            for line in ("", *self._table(result), *self._ratios(result), *_noise(result))
+        ]
         failures = list(self._failures())
         notes = [
             *NOTES,
@@ -184,6 +188,13 @@ class LoadReport:
         alone = {server.label: _ratio_json(ratio(server, one)) for server, one in self._beside_one_client(result)}
         return {
             "load": _loop_json(result.loop),
+            "a_a": None
+            if not result.noise
+            else {
+                "noise": result.noise[0],
+                "attempts": list(result.noise),
+                "too_noisy": result.noise[0] > MOST_NOISE,
+            },
             "servers": [
                 {
                     "label": server.label,
@@ -209,6 +220,13 @@ class LoadReport:
             "first_text_s": None if found.first_text_s is None else asdict(found.first_text_s),
             "errors": dict(found.errors),
         }
+
+
+def _noise(result: LoopRuns) -> list[str]:
+    if not result.noise:
+        return []
+    verdict = f": too noisy, more than {MOST_NOISE:.0%}" if result.noise[0] > MOST_NOISE else ""
+    return [f"A/A: replies/s of the pair differ by {result.noise[0]:.1%} (middle half of the rounds){verdict}."]
 
 
 def _run_json(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import child, environment, synthetic
 from benchmarks.cache import Cache, fingerprint
+from benchmarks.cost import Cost
 from benchmarks.errors import BenchmarkError, InputError
 from benchmarks.synthetic import BLENDERBOT_400M, Shape, is_synthetic, write_checkpoint
 
@@ -114,6 +115,7 @@ def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache, progress
         ended = child.run([*command, "--quantization", QUANTIZATIONS[precision]], shown=True)
         if ended.code != 0:
             raise BenchmarkError(f"The export of {checkpoint.folder} {ended}.")
+        Cost.of(folder, ended).write(folder)
 
     exporter = fingerprint(sorted((child.PROJECT / "export").glob("*.py")))
     made_from = {"checkpoint": checkpoint.fingerprint, "exporter": exporter, "versions": environment.versions()}

@@ -34,6 +34,17 @@ class BackendProcess(child.Companion):
     def __init__(self, label: str, command: Sequence[str]) -> None:
         super().__init__(label, command, piped=True)
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds that the worker has used so far, on all threads."""
+        import psutil
+
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        return float(times.user + times.system)
+
     def request(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Send one request of `benchmarks.worker` and wait for its reply.
 
@@ -60,6 +71,8 @@ class BackendProcess(child.Companion):
 
     def close(self) -> None:
         """End the worker, giving it time to end by itself."""
+        if self._log.closed:
+            return  # it was killed
         try:
             self._process.communicate(json.dumps({"op": "close"}) + "\n", timeout=child.CLOSE_DEADLINE_S)
         except (subprocess.TimeoutExpired, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What quantisation costs, against torch fp32: teacher-forced on the held-out dialogues of the demo model."""
+"""What quantisation costs, against torch fp32, on held-out dialogues: teacher-forced, and in whole replies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
+from benchmarks.replies import Likeness
+from benchmarks.runs import Missing
 
 if TYPE_CHECKING:
     from benchmarks.models import Checkpoint
     from models.demo.conversations import Sample
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 16
 SAMPLES = 600
 SEED = 7
@@ -55,8 +57,10 @@ class QualityReport:
         machine: of `benchmarks.environment.machine`.
         versions: of `benchmarks.environment.versions`.
         checkpoint: what was exported.
-        samples: replies compared.
+        samples: replies compared, teacher-forced.
         results: by name of the exported folder.
+        replies: whole replies, likewise.
+        missing: what could not be made, and why.
     """
 
     date: str
@@ -65,6 +69,8 @@ class QualityReport:
     checkpoint: Checkpoint
     samples: int
     results: dict[str, Fidelity]
+    replies: dict[str, Likeness]
+    missing: Sequence[Missing] = ()
 
     def as_json(self) -> dict[str, Any]:
         """All figures; divergences in nats."""
@@ -80,8 +86,14 @@ class QualityReport:
                 "samples": self.samples,
                 "seed": SEED,
             },
+            "missing": [asdict(missing) for missing in self.missing],
             "results": [
-                {"exported": name, **asdict(found), "perplexity_ratio": found.ratio}
+                {
+                    "exported": name,
+                    **asdict(found),
+                    "perplexity_ratio": found.ratio,
+                    "whole_replies": asdict(self.replies[name]),
+                }
                 for name, found in self.results.items()
             ],
         }
@@ -97,14 +109,22 @@ class QualityReport:
             "",
         ]
         width = max(map(len, self.results))
-        lines = [f"{'':{width}}  {'perplexity':>10}  {'ratio':>8}  {'mean KL':>9}  {'99 % KL':>9}  {'same top-1':>10}"]
+        lines = [
+            f"{'':{width}}  {'perplexity':>10}  {'ratio':>8}  {'mean KL':>9}  {'99 % KL':>9}  {'same top-1':>10}  "
+            f"{'same reply':>10}  {'chrF':>5}"
+        ]
         lines += [
             f"{name:{width}}  {found.perplexity:10.3f}  {found.ratio:8.5f}  {found.mean_divergence:9.2e}  "
-            f"{found.worst_divergence:9.2e}  {found.top1_agreement:10.3%}"
-            for name, found in self.results.items()
+            f"{found.worst_divergence:9.2e}  {found.top1_agreement:10.3%}  {alike.exact_match:10.1%}  {alike.chrf:5.1f}"
+            for (name, found), alike in zip(self.results.items(), self.replies.values(), strict=True)
         ]
-        note = "KL: divergence from torch's distribution of the next token, in nats; its mean and 99th percentile."
-        return "\n".join([*wrapped(head), *lines, "", note])
+        count = next(iter(self.replies.values())).replies
+        notes = [
+            "KL: divergence from torch's distribution of the next token, in nats; its mean and 99th percentile.",
+            f"same reply, chrF: {count} whole replies beside torch's, at the settings that came with the model.",
+            *(f"missing: {missing.name}: {missing.reason}." for missing in self.missing),
+        ]
+        return "\n".join([*wrapped(head), *lines, "", *wrapped(notes)])
 
 
 def heldout_samples(count: int = SAMPLES, checkpoint: Path | None = None) -> list[Sample]:

@@ -7,25 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.results import Results
+from benchmarks.titles import SERVERS, TITLES
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 SECTION = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
-TITLES = {
-    "torch-fp32": "torch fp32 (the tutorial's way)",
-    "ours-int8": "**this project**, int8",
-    "ours-int4": "**this project**, int4",
-    "stock-int8": "this export, int8, in the stock `ORTModelForSeq2SeqLM`",
-    "stock-dynamic-int8": "stock Optimum, dynamic int8",
-    "openvino-int8": "OpenVINO, int8 weights",
-    "openvino-int4": "OpenVINO, int4 weights",
-    "ctranslate2-int8": "CTranslate2, int8 (*)",
-}
-SERVERS = {
-    "ours": "**this project**, int8",
-    "stock-dynamic-int8": "stock Optimum, dynamic int8, one reply after the other",
-    "tutorial": "the tutorial's app, torch fp32",
-}
 
 
 def filled(text: str) -> str:
@@ -37,9 +25,9 @@ def filled(text: str) -> str:
 def _latency() -> str:
     report = _result("latency-400m")
     settings = report["settings"]
-    widths = {beam["beams"]: {row["label"]: row for row in beam["backends"]} for beam in report["results"]}
+    widths = {beams: Results.read(RESULTS).latency(beams) for beams in (10, 1)}
     lines = ["| one reply | 10 beams | times torch | greedy | times torch | peak memory |", "| --- |" + " --- |" * 5]
-    for name, title in TITLES.items():
+    for name, title in ((name, title) for name, title in TITLES.items() if name in widths[10]):
         wide, greedy = widths[10][name], widths[1][name]
         cells = [f"{wide['median_s']:.2f} s", _times(wide), f"{greedy['median_s']:.2f} s", _times(greedy)]
         lines.append(f"| {title} | {' | '.join(cells)} | {wide['peak_bytes'] / 1e6:,.0f} MB |")

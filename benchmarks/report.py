@@ -7,17 +7,23 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.latency import BackendRun, BeamRun, LatencyRun, Missing, Participant
+from benchmarks.floor import StepWeights
+from benchmarks.limits import Limits
 from benchmarks.models import Checkpoint
 from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
-from benchmarks.summary import Spread, agreement, quantile, speed_up
+from benchmarks.runs import BackendRun, BeamRun, LatencyRun, Missing, Participant
+from benchmarks.summary import MOST_NOISE, Spread, agreement, quantile, speed_up
 from benchmarks.workload import WARM_UP_ROUNDS, Workload
 
-FORMAT = 2
+FORMAT = 3
 REFERENCE = "torch-fp32"
 OURS = "ours-"
-COLUMNS = ("median s", "p90 s", "ms/token", "vs torch", "ours vs it", "peak MB", "load s")
-WIDTHS = (8, 7, 8, 18, 18, 7, 6)
+COLUMNS = ("median s", "p90 s", "ms/token", "floors", "vs torch", "ours vs it", "peak MB")
+WIDTHS = (8, 7, 8, 6, 18, 18, 7)
+EXCLUDED = (
+    "loading, warm-up (compiling included), tokenising, and everything between processes: a reply is timed within its "
+    "process, from token ids to token ids"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class LatencyReport:
         checkpoint: what was measured.
         workload: what was asked.
         run: raw values.
+        limits: of the machine, measured in the same run.
+        weights: that a step must read.
         missing: rivals that could not be made ready, beside those of `run`.
     """
 
@@ -40,6 +48,8 @@ class LatencyReport:
     checkpoint: Checkpoint
     workload: Workload
     run: LatencyRun
+    limits: Limits
+    weights: StepWeights
     missing: Sequence[Missing] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -56,7 +66,10 @@ class LatencyReport:
                 **asdict(self.workload),
                 "warm_up_rounds": WARM_UP_ROUNDS,
                 "decoding": self.run.decoding,
+                "excluded": EXCLUDED,
             },
+            "limits": asdict(self.limits),
+            "step_weights": asdict(self.weights),
             "contestants": [_contestant_json(participant) for participant in self.run.participants],
             "missing": [asdict(missing) for missing in self._missing],
             "results": [self._beam_json(result) for result in self.run.results],
@@ -75,7 +88,12 @@ class LatencyReport:
         notes = [
             "vs torch: how many times as fast as torch it is; ours vs it: how many times as fast as it ours is. Both: "
             "median of the ratios within each round (least-greatest).",
-            "load: importing the libraries and reading the model; files may come from the page cache.",
+            "floors: how many times the least that a token can take: the decoder's weights read once, at "
+            f"{self.limits.read_bytes_per_s / 1e9:.1f} GB/s, or multiplied with every row (int8 "
+            f"{self.limits.operations_per_s['int8'] / 1e9:.0f}, bf16 {self.limits.operations_per_s['bf16'] / 1e9:.0f}, "
+            f"fp32 {self.limits.operations_per_s['fp32'] / 1e9:.0f} thousand million operations a second), whichever "
+            "takes longer; both were measured in this run.",
+            f"not in the times: {EXCLUDED}.",
             "peak: resident memory of the backend's own process, loading included.",
             *dict.fromkeys(map(_legend, self.run.participants)),
             *(f"missing: {missing.name}: {missing.reason}." for missing in self._missing),
@@ -91,17 +109,22 @@ class LatencyReport:
         pair = self._pair(result)
         return {
             "beams": result.beams,
-            "backends": [self._backend_json(reference, ours, run) for run in result.backends],
+            "backends": [self._backend_json(result, reference, ours, run) for run in result.backends],
             "a_a": None
             if pair is None
             else {
                 "labels": [run.label for run in pair],
                 "ratio": asdict(speed_up(*pair)),
+                "noise": result.noise[0],
+                "attempts": list(result.noise),
+                "too_noisy": result.noise[0] > MOST_NOISE,
                 "agreement": asdict(agreement(*pair)),
             },
         }
 
-    def _backend_json(self, reference: BackendRun | None, ours: BackendRun | None, run: BackendRun) -> dict[str, Any]:
+    def _backend_json(
+        self, result: BeamRun, reference: BackendRun | None, ours: BackendRun | None, run: BackendRun
+    ) -> dict[str, Any]:
         values = asdict(run)
         del values["replies"]
         compared = reference is not None and self._same_model(run)
@@ -111,6 +134,8 @@ class LatencyReport:
             "median_s": median(run.seconds),
             "p90_s": quantile(run.seconds, 0.9),
             "ms_per_token": self._ms_per_token(run),
+            "floor_ms": self._floor_ms(result, run),
+            "times_floor": self._times_floor(result, run),
             "versus_torch": None if reference is None else asdict(speed_up(reference, run)),
             "ours_versus_it": None if ours is None else asdict(speed_up(run, ours)),
             "agreement_with_torch": asdict(agreement(reference, run)) if reference is not None and compared else None,
@@ -128,10 +153,10 @@ class LatencyReport:
                 f"{median(run.seconds):.3f}",
                 f"{quantile(run.seconds, 0.9):.3f}",
                 f"{self._ms_per_token(run):.1f}",
+                f"{self._times_floor(result, run) or 0:.1f}",
                 "-" if reference is None else _ratio(speed_up(reference, run), run is reference),
                 "-" if ours is None else _ratio(speed_up(run, ours), run is ours),
                 f"{run.peak_bytes / 1e6:.0f}",
-                f"{run.import_s + run.load_s:.1f}",
             )
             lines.append(_row(names[run.label], width, figures))
         pair = self._pair(result)
@@ -139,7 +164,8 @@ class LatencyReport:
             noise, own = speed_up(*pair), agreement(*pair)
             lines.append(
                 f"A/A: {pair[0].label} against itself {_ratio(noise)}, equal replies {own.equal} of {own.replies}; "
-                "differences within that spread are noise."
+                f"differences within that spread are noise. The middle half is within {result.noise[0]:.1%} of 1"
+                + (f": too noisy, more than {MOST_NOISE:.0%}." if result.noise[0] > MOST_NOISE else ".")
             )
         if reference is not None:
             others = [run for run in result.backends if run is not reference and self._same_model(run)]
@@ -176,6 +202,15 @@ class LatencyReport:
             for participant in self.run.participants
             if participant.contestant.label == run.label
         )
+
+    def _floor_ms(self, result: BeamRun, run: BackendRun) -> float | None:
+        precisions = {one.contestant.label: one.contestant.precision for one in self.run.participants}
+        precision = precisions.get(run.label, "")
+        return self.weights.floor_ms(precision, result.beams, self.limits) if precision else None
+
+    def _times_floor(self, result: BeamRun, run: BackendRun) -> float | None:
+        floor_ms = self._floor_ms(result, run)
+        return None if floor_ms is None else self._ms_per_token(run) / floor_ms
 
     def _ms_per_token(self, run: BackendRun) -> float:
         return 1000 * median(run.seconds) / self.workload.new_tokens
@@ -215,6 +250,8 @@ def _contestant_json(participant: Participant) -> dict[str, Any]:
         "title": contestant.title,
         "folder": contestant.path.name,
         "other_model": contestant.other_model,
+        "precision": contestant.precision,
+        "exact": contestant.exact,
         "settings_lacking": list(participant.lacking),
         "versions": participant.versions,
         "engine": participant.engine,

@@ -13,9 +13,9 @@ from benchmarks import contestants
 from benchmarks.cache import Cache
 from benchmarks.decoding import decoding, fixed_length
 from benchmarks.errors import InputError, RivalError
-from benchmarks.latency import Missing
 from benchmarks.load import LoadWorkload, Server
 from benchmarks.models import Checkpoint, cached_export, named_export
+from benchmarks.runs import Missing
 
 OURS = "ours"
 STOCK = "stock-dynamic-int8"

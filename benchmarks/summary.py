@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 
-from benchmarks.latency import BackendRun
+from benchmarks.runs import BackendRun
+
+# Differences of the A/A pair beyond which figures are too noisy to be compared.
+MOST_NOISE = 0.10
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,17 @@ def spread(values: Sequence[float]) -> Spread:
 def speed_up(reference: BackendRun, other: BackendRun) -> Spread:
     """How many times faster `other` is: ratios within each round, so that slow moments of the machine cancel."""
     return spread([a / b for a, b in zip(reference.seconds, other.seconds, strict=True)])
+
+
+def noise(ratios: Sequence[float]) -> float:
+    """How far the ratios of one and the same thing are from 1: at most this far in the middle half of them."""
+    return max(abs(quantile(ratios, share) - 1) for share in (0.25, 0.75))
+
+
+def pair_noise(runs: Sequence[BackendRun], names: Mapping[str, str]) -> float | None:
+    """Of the A/A pair, the first two runs of the same name; None without one."""
+    pair = next(((a, b) for a, b in combinations(runs, 2) if names[a.label] == names[b.label]), None)
+    return None if pair is None else noise([a / b for a, b in zip(pair[0].seconds, pair[1].seconds, strict=True)])
 
 
 def agreement(first: BackendRun, second: BackendRun) -> Agreement:

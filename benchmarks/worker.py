@@ -5,7 +5,9 @@ Each request is an object with an `op` and its arguments; each reply is one, `{"
     load      path, threads               import_s, load_s
     describe                              decoding, vocab_size, special_ids, eos_id, engine, versions
     warm_up   ids, beams, new_tokens      (nothing)
+    witness   ids, beams, new_tokens      tokens, and what `benchmarks.witness.Witness` holds
     generate  ids, beams, new_tokens      tokens, seconds
+    score     ids, replies                scores (only torch can)
     memory                                peak_bytes
     close                                 (the process ends)
 """
@@ -16,15 +18,19 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, TextIO
 
-from benchmarks import environment
-from benchmarks.backends import Backend, Loader, load_ours, load_stock, load_torch
+from benchmarks import environment, torch_backends
+from benchmarks.backends import Backend, Loader, load_ours, load_stock
 from benchmarks.memory import peak_bytes
 from benchmarks.rivals import ctranslate2, openvino
 
 LOADERS: dict[str, Loader] = {
-    "torch": load_torch,
+    "torch": torch_backends.load_fp32,
+    "torch-bf16": torch_backends.load_bf16,
+    "torch-dynamic-int8": torch_backends.load_dynamic_int8,
+    "torch-compile": torch_backends.load_compiled,
     "stock": load_stock,
     "ours": load_ours,
     "openvino": openvino.load,
@@ -56,6 +62,15 @@ class Worker:
                 started = time.perf_counter()
                 tokens = self._loaded().generate(**arguments)
                 return {"tokens": tokens, "seconds": time.perf_counter() - started}
+            case "witness":
+                with self._loaded().watch() as seen:
+                    tokens = self._loaded().generate(**arguments)
+                return {"tokens": tokens, **asdict(seen)}
+            case "score":
+                score: Any = getattr(self._loaded(), "score", None)
+                if score is None:
+                    raise ValueError("this backend gives no scores")
+                return {"scores": score(**arguments)}
             case "memory":
                 return {"peak_bytes": peak_bytes()}
             case unknown:

@@ -7,8 +7,10 @@ import math
 import sys
 from pathlib import Path
 
+from benchmarks import environment
 from benchmarks.cache import Cache
 from benchmarks.errors import ArgumentError
+from benchmarks.journal import Journal, code
 from benchmarks.models import Checkpoint, named_checkpoint, synthetic_checkpoint
 from benchmarks.output import check_output
 
@@ -53,7 +55,29 @@ def add_workload(parser: argparse.ArgumentParser, *, rounds: int, rounds_help: s
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads of each model (default: the physical cores)"
     )
+    add_output(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add where the figures go, and whether an interrupted run goes on."""
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write raw values and settings as JSON")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what has been measured beside FILE.json, and go on with it after an interruption",
+    )
+
+
+def journal(options: argparse.Namespace, made_from: object) -> Journal:
+    """What an interrupted run with the same arguments, code and machine has measured; an empty one by default."""
+    if not options.resume:
+        return Journal()
+    machine = {name: value for name, value in environment.machine().items() if name != "load_average"}
+    path = options.output.with_name(f".{options.output.stem}.unfinished")
+    kept = Journal(path, [made_from, machine, environment.versions(), code()])
+    if len(kept):
+        progress(f"going on with an interrupted run: {len(kept)} values are kept")
+    return kept
 
 
 def check_workload(options: argparse.Namespace) -> None:
@@ -67,8 +91,20 @@ def check_workload(options: argparse.Namespace) -> None:
         raise ArgumentError("--exported needs --checkpoint, which names what was exported.")
     if options.source_tokens < 2:
         raise ArgumentError("--source-tokens is at least 2: one token and </s>.")
+    check_results(options)
+
+
+def check_results(options: argparse.Namespace) -> None:
+    """Find out before anything is made whether the figures can be written.
+
+    Raises:
+        ArgumentError: `--resume` without `--output`.
+        OutputError: they cannot.
+    """
     if options.output is not None:
         check_output(options.output)
+    elif options.resume:
+        raise ArgumentError("--resume needs --output, which says where the figures go.")
 
 
 def checkpoint(options: argparse.Namespace, cache: Cache) -> Checkpoint:

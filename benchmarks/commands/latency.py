@@ -13,7 +13,9 @@ from benchmarks.cache import Cache
 from benchmarks.commands import arguments
 from benchmarks.contestants import ENTRIES, default_names, prepare
 from benchmarks.errors import ArgumentError
+from benchmarks.floor import StepWeights
 from benchmarks.latency import measure
+from benchmarks.limits import kept_limits
 from benchmarks.models import named_export
 from benchmarks.output import write_json
 from benchmarks.report import LatencyReport
@@ -75,15 +77,20 @@ def run(options: argparse.Namespace) -> None:
         rounds=options.rounds,
         threads=options.threads or environment.usable_cores(),
     )
+    weights = StepWeights.of(checkpoint.folder)
     names = options.contestants or default_names(next(iter(exports), "int8"), rivals=options.rivals)
     contestants, missing = prepare(names, checkpoint, exports, cache, arguments.progress)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     machine = environment.machine()
-    outcome = measure(contestants, workload, arguments.progress)
-    report = LatencyReport(date, machine, environment.versions(), checkpoint, workload, outcome, missing)
+    journal = arguments.journal(options, [repr(workload), [[one.label, str(one.path)] for one in contestants]])
+    limits = kept_limits(journal, workload.threads, arguments.progress)
+    outcome = measure(contestants, workload, arguments.progress, journal)
+    versions = environment.versions()
+    report = LatencyReport(date, machine, versions, checkpoint, workload, outcome, limits, weights, missing)
     print(report.as_text())
     if options.output is not None:
         write_json(report.as_json(), options.output)
+    journal.finish()
 
 
 def _names(text: str) -> tuple[str, ...]:

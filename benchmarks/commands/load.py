@@ -17,7 +17,7 @@ from benchmarks.load_report import LoadReport
 from benchmarks.loops import ClosedLoop, Limit, Loop, OpenLoop
 from benchmarks.output import write_json
 from benchmarks.prompts import prompts
-from benchmarks.servers import NAMES, prepare
+from benchmarks.servers import NAMES, OURS, prepare
 
 DESCRIPTION = f"""
 Chat servers under load, over HTTP on the loopback address: our service, the stock ORTModelForSeq2SeqLM behind one lock
@@ -41,9 +41,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--servers",
         type=_names,
-        default=NAMES,
+        default=(OURS, *NAMES),
         metavar="A,B,...",
-        help="who takes part; one named twice runs twice (default: all)",
+        help="who takes part; one named twice runs twice (default: all, ours twice)",
     )
     loads = parser.add_mutually_exclusive_group()
     loads.add_argument(
@@ -127,7 +127,8 @@ def run(options: argparse.Namespace) -> None:
     machine = environment.machine()
     # A reply that is cut at its full length ends in </s> when the settings say so; no server counts that one.
     counted = workload.new_tokens - (line_up.decoding.get("forced_eos_token_id") is not None)
-    outcome = measure(line_up.servers, workload, texts, counted, arguments.progress)
+    journal = arguments.journal(options, [repr(workload), [server.command for server in line_up.servers]])
+    outcome = measure(line_up.servers, workload, texts, counted, arguments.progress, journal)
     report = LoadReport(
         date,
         machine,
@@ -142,6 +143,7 @@ def run(options: argparse.Namespace) -> None:
     print(report.as_text())
     if options.output is not None:
         write_json(report.as_json(), options.output)
+    journal.finish()
 
 
 def _names(text: str) -> tuple[str, ...]:

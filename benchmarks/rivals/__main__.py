@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.rivals import ctranslate2, openvino, stock_dynamic
+from benchmarks.rivals import ctranslate2, openvino, optimum_fp32, stock_dynamic
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
+    "optimum-fp32": optimum_fp32.convert,
     "stock-dynamic-int8": stock_dynamic.convert,
     "openvino-int8": openvino.convert_int8,
     "openvino-int4": openvino.convert_int4,

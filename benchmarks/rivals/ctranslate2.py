@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.backends import IMMATERIAL, Loaded
+from benchmarks.witness import Witness
 
 DESCRIPTION = "description.json"
 SEED = 0
@@ -26,8 +29,15 @@ ELSEWHERE = ("num_beams", "min_length", "max_length", "decoder_start_token_id", 
 class TranslatorBackend:
     """A `ctranslate2.Translator`, which takes and gives text: the tokens of the twin are its ids in decimal."""
 
-    def __init__(self, translator: Any, description: dict[str, Any]) -> None:
+    def __init__(self, translator: Any, threads: int, description: dict[str, Any]) -> None:
+        """
+        Args:
+            translator: with a model loaded.
+            threads: that it was made with; it does not tell.
+            description: what `describe` gives.
+        """
         self._translator = translator
+        self._threads = threads
         self._description = description
 
     def generate(self, ids: list[int], beams: int, new_tokens: int) -> list[int]:
@@ -42,6 +52,24 @@ class TranslatorBackend:
         )
         return list(map(int, result.hypotheses[0]))
 
+    @contextmanager
+    def watch(self) -> Iterator[Witness]:
+        """The translator cannot be looked into: what counts is what reaches it."""
+        translator, seen = self._translator, Witness(threads=[self._threads])
+
+        class Watched:
+            def translate_batch(self, sources: list[list[str]], **settings: Any) -> Any:
+                seen.rows = settings["beam_size"]
+                seen.steps = settings["max_decoding_length"]
+                seen.source_tokens = len(sources[0])
+                return translator.translate_batch(sources, **settings)
+
+        self._translator = Watched()
+        try:
+            yield seen
+        finally:
+            self._translator = translator
+
     def describe(self) -> dict[str, Any]:
         return self._description
 
@@ -55,7 +83,7 @@ def load(path: str, threads: int) -> Loaded:
     translator = ctranslate2.Translator(path, device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
     loaded = time.perf_counter()
     description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
-    return Loaded(TranslatorBackend(translator, description), imported - started, loaded - imported)
+    return Loaded(TranslatorBackend(translator, threads, description), imported - started, loaded - imported)
 
 
 def convert_int8(checkpoint: Path, output: Path) -> None:

@@ -34,7 +34,12 @@ def load(path: str, threads: int) -> Loaded:
         "inference_precision": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
         "stateful": str(model.decoder.stateful).lower(),
     }
-    return Loaded(GenerateBackend(model, path, engine=engine), imported - started, loaded - imported)
+
+    def counts() -> list[int]:
+        parts = (model.encoder.request, model.decoder.request.get_compiled_model())
+        return [torch.get_num_threads(), *(int(part.get_property("INFERENCE_NUM_THREADS")) for part in parts)]
+
+    return Loaded(GenerateBackend(model, path, counts, engine=engine), imported - started, loaded - imported)
 
 
 def _convert(checkpoint: Path, output: Path, bits: int) -> None:

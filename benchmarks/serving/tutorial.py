@@ -7,8 +7,8 @@ bare text, where this one gives the counts of tokens as well.
 
 from __future__ import annotations
 
-from benchmarks.backends import load_torch
 from benchmarks.serving.app import HOST, Chatbot, announce, create_app
+from benchmarks.torch_backends import load_fp32
 
 
 def serve(folder: str, beams: int, new_tokens: int, threads: int) -> None:
@@ -24,7 +24,7 @@ def serve(folder: str, beams: int, new_tokens: int, threads: int) -> None:
     from transformers import AutoTokenizer
     from werkzeug.serving import make_server
 
-    backend = load_torch(folder, threads).backend
+    backend = load_fp32(folder, threads).backend
     chatbot = Chatbot(AutoTokenizer.from_pretrained(folder), lambda ids: backend.generate(ids, beams, new_tokens))
     app = create_app(chatbot)
     CORS(app)

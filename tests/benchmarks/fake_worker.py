@@ -3,15 +3,21 @@
 Replies are the source's ids in reverse, repeated to the length asked. Modes: `honest`; `short` (one token too few);
 `dies` (ends in the first generate after the warm-up); `refuses` (raises in every generate); `stranger` (other decoding
 settings); `careful` (settings with an encoder ban); `deaf` (settings with a ban, and replies that break it);
-`unloadable` (raises in load); `babbles` (answers with something that is no JSON).
+`unloadable` (raises in load); `babbles` (answers with something that is no JSON); `other` (another reply than the
+honest one, which scores a nat less); `tied` (likewise, with nearly the same score). Wrong settings that no reply shows:
+`wide` (one beam more), `hasty` (two steps of the decoder less), `cut` (a source without its first token), `crowded`
+(one thread more).
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.backends import Loaded
+from benchmarks.witness import Witness
 from benchmarks.worker import Worker, serve
 
 DEATH_CODE = 7
@@ -20,6 +26,10 @@ DECODING: dict[str, dict[str, Any]] = {
     "careful": {"num_beams": 10, "encoder_no_repeat_ngram_size": 2},
     "deaf": {"num_beams": 10, "no_repeat_ngram_size": 2},
 }
+
+
+# Last tokens of the replies of those that say something else.
+SCORES = {"other": 19, "tied": 4}
 
 
 class FakeBackend:
@@ -31,13 +41,33 @@ class FakeBackend:
         self._calls += 1
         if self._mode == "refuses":
             raise RuntimeError("the beams are tired\nand so is the stack")
-        if self._mode == "dies" and self._calls == 2:
+        if self._mode == "dies" and self._calls == 3:
             print("out of luck", file=sys.stderr)
             sys.exit(DEATH_CODE)
         if self._mode == "deaf":
             return [5] * new_tokens
         length = new_tokens - 1 if self._mode == "short" else new_tokens
-        return (ids[::-1] * length)[:length]
+        reply = (ids[::-1] * length)[:length]
+        return [*reply[:-1], SCORES[self._mode]] if self._mode in SCORES else reply
+
+    @contextmanager
+    def watch(self) -> Iterator[Witness]:
+        seen = Witness()
+        generate = self.generate
+
+        def watched(ids: list[int], beams: int, new_tokens: int) -> list[int]:
+            seen.rows = beams + (self._mode == "wide")
+            seen.steps = new_tokens - 2 * (self._mode == "hasty")
+            seen.source_tokens = len(ids) - (self._mode == "cut")
+            seen.threads = [1, 1 + (self._mode == "crowded")]
+            return generate(ids, beams, new_tokens)
+
+        self.generate = watched  # type: ignore[method-assign]
+        yield seen
+        del self.generate
+
+    def score(self, ids: list[int], replies: list[list[int]]) -> list[float]:
+        return [-1.0 if reply[-1] == SCORES["other"] else -0.001 * reply[-1] for reply in replies]
 
     def describe(self) -> dict[str, Any]:
         return {

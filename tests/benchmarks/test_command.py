@@ -99,6 +99,7 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
     arguments = [*COMMAND, "latency", *models, "--output", str(output)]
     with subprocess.Popen(arguments, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        assert "measuring the machine" in process.stderr.readline()
         assert "loading torch-fp32" in process.stderr.readline()
         assert "loading stock-int8" in process.stderr.readline()
         workers = children(process.pid)
@@ -161,6 +162,9 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         ),
         (("load", "--output", "{missing}/figures.json"), 1, "There is no folder {missing}"),
         (("load", "--checkpoint", "{checkpoint}", "--exported", "{missing}"), 1, "There is no folder {missing}"),
+        (("latency", "--resume"), 2, "--resume needs --output"),
+        (("export-cost", "--ways", "ours-int9"), 2, "there is no way 'ours-int9'; choose from ours-int8, "),
+        (("report", "--results", "{missing}"), 1, "{missing} holds no results"),
         (("profile",), 2, "--exported"),
         (("profile", "--exported", "{missing}"), 1, "There is no folder {missing}"),
         (("profile", "--exported", "{export}", "--output", "{export}"), 1, "{export} is a folder"),
@@ -214,7 +218,8 @@ def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> Non
     for path in CHECKPOINT.glob("*token*"):
         shutil.copyfile(path, checkpoint / path.name)
     folder = exported(checkpoint, tmp_path / "talker-fp32", "none")
-    finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, "--samples", "6", "--output", output)
+    sizes = ("--samples", "6", "--replies", "2")
+    finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, *sizes, "--output", output)
     assert finished.returncode == 0, finished.stderr
     assert "6 held-out replies" in finished.stdout
     assert "talker-fp32" in finished.stdout
@@ -224,3 +229,4 @@ def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> Non
     assert result["perplexity_ratio"] == pytest.approx(1, abs=1e-4)
     assert result["top1_agreement"] == 1
     assert 0 <= result["mean_divergence"] < 1e-6
+    assert result["whole_replies"] == {"replies": 2, "exact_match": 1, "chrf": pytest.approx(100)}

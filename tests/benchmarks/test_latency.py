@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import latency
 from benchmarks.errors import ArgumentError, BackendError, InputError, WorkloadError
-from benchmarks.latency import Contestant, LatencyRun, Missing, measure
+from benchmarks.journal import Journal
+from benchmarks.latency import measure
+from benchmarks.runs import Contestant, LatencyRun, Missing
 from benchmarks.workload import Vocabulary, Workload, broken_ban, source
 
 VOCABULARY = Vocabulary(20, frozenset({0, 1, 2, 3, 20}), 2)
@@ -35,12 +38,17 @@ def test_every_beam_width_gets_every_round_of_every_backend() -> None:
     for beam in result.results:
         assert [backend.label for backend in beam.backends] == ["honest", "again"]
         for backend in beam.backends:
-            assert len(backend.seconds) == 2
+            assert len(backend.seconds) == len(backend.cpu_s) == 2
             assert backend.replies == expected
             assert backend.peak_bytes >= backend.loaded_bytes > 0
             assert (backend.import_s, backend.load_s) == (0.25, 0.5)
-    assert lines[:3] == ["beam 3: loading honest", "beam 3: loading again", "beam 3: warm-up"]
-    assert lines[4].startswith("beam 3: round 2 of 2: honest ")
+    assert lines[:4] == [
+        "beam 3: loading honest",
+        "beam 3: loading again",
+        "beam 3: warm-up: honest",
+        "beam 3: warm-up: again",
+    ]
+    assert any(line.startswith("beam 3: round 2 of 2: honest ") for line in lines)
     for participant in result.participants:
         assert participant.engine == {"speed": "none"}
         assert list(participant.versions) == ["numpy"]
@@ -87,6 +95,42 @@ def test_rival_that_cannot_be_loaded_is_left_out() -> None:
     assert lines.count(f"unloadable is missing: {reason}.") == 1
     with pytest.raises(BackendError, match="could not load"):
         run("honest", "unloadable")
+
+
+def test_rounds_are_run_again_while_the_pair_is_noisy_and_the_quietest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noises = iter([0.3, 0.2, 0.4, 0.05])
+    monkeypatch.setattr(latency, "pair_noise", lambda *_: next(noises))
+    lines: list[str] = []
+    result = run("honest", replace(contestant("honest"), label="again"), lines=lines)
+    assert [beam.noise for beam in result.results] == [(0.2, 0.3, 0.4), (0.05,)]
+    assert sum("running the rounds again" in line for line in lines) == 2
+    assert sum("the quietest rounds are kept" in line for line in lines) == 1
+    assert all(len(backend.seconds) == 2 for beam in result.results for backend in beam.backends)
+
+
+def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    contestants = [contestant("honest"), replace(contestant("honest"), label="again", name="again")]
+
+    def stop_at(line: str) -> None:
+        if line.startswith("beam 1: round 1 of 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(contestants, WORKLOAD, stop_at, Journal(path, "same"))
+    kept = Journal(path, "same")
+    first = kept.get("beam 1, attempt 0, round 0")
+    lines: list[str] = []
+    result = measure(contestants, WORKLOAD, lines.append, kept)
+    assert lines[0] == "beam 3: kept from the run that was interrupted"
+    assert not any(line.startswith("beam 3: loading") for line in lines)
+    wide, greedy = result.results
+    assert [len(backend.seconds) for backend in (*wide.backends, *greedy.backends)] == [2, 2, 2, 2]
+    assert {backend.label: backend.seconds[0] for backend in greedy.backends} == {
+        label: values[0] for label, values in first.items()
+    }
 
 
 def test_somebody_must_run_the_checkpoint() -> None:

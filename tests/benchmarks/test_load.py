@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks import load, loops, server_process
 from benchmarks.errors import ServerError
+from benchmarks.journal import Journal
 from benchmarks.load import LoadRun, LoadWorkload, Server, measure
 from benchmarks.loops import ClosedLoop, Limit, OpenLoop
 from tests.benchmarks.fake_server import TOKENS
@@ -115,3 +117,35 @@ def test_server_that_goes_on_working_is_started_again(monkeypatch: pytest.Monkey
     outcome = run(server("restless"), workload=workload, lines=lines)
     assert outcome.results[0].servers[0].runs[0].errors == {}
     assert lines[2] == "restless goes on working on what was given up; starting it again"
+
+
+def test_loads_with_a_noisy_pair_are_run_again_and_the_quietest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    noises = iter([0.3, 0.02, 0.2])
+    monkeypatch.setattr(load, "noise", lambda _: next(noises))
+    first = server("honest")
+    lines: list[str] = []
+    outcome = run(first, first.again(), lines=lines)
+    assert [result.noise for result in outcome.results] == [(0.2, 0.3), (0.02,)]
+    assert "1 client: too noisy: the A/A pair differs by 30%; running the rounds again" in lines
+    assert "1 client: too noisy: the A/A pair differs by 20%; the quietest rounds are kept" in lines
+    assert sum(": 1 client: honest: " in line for line in lines) == 4
+    assert sum(": 3 clients: honest: " in line for line in lines) == 2
+
+
+def test_interrupted_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+
+    def stop_at(line: str) -> None:
+        if line.startswith("round 2 of 2: 1 client"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure([server("honest")], WORKLOAD, PROMPTS, TOKENS, stop_at, Journal(path))
+    kept = Journal(path)
+    assert len(kept) == 3
+    outcome = measure([server("honest")], WORKLOAD, PROMPTS, TOKENS, lambda _: None, kept)
+    first = kept.get("attempt 0, round 0, 1 client, honest")["run"]["exchanges"][0]
+    (alone, _) = outcome.results
+    assert [len(one.replies) for one in alone.servers[0].runs] == [4, 4]
+    assert alone.servers[0].runs[0].exchanges[0].seconds == first["seconds"]
+    assert outcome.peak_bytes["honest"] > 1_000_000

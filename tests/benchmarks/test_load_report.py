@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.client import Exchange
-from benchmarks.latency import Missing
 from benchmarks.load import LoadRun, LoadWorkload, LoopRuns, Run, Server, ServerRuns
 from benchmarks.load_report import LoadReport
 from benchmarks.load_summary import Percentiles, figures, ratio
 from benchmarks.loops import ClosedLoop, Limit, OpenLoop
 from benchmarks.models import Checkpoint
 from benchmarks.output import WIDTH
+from benchmarks.runs import Missing
 from benchmarks.summary import Spread
 from tests.benchmarks.test_report import MACHINE, flat
 

@@ -54,6 +54,7 @@ def test_unknown_request_is_refused() -> None:
 def test_worker_that_ends_is_reported_with_its_code_and_last_words() -> None:
     with fake("dies") as process:
         loaded(process).request("warm_up", **GENERATE)
+        process.request("warm_up", **GENERATE)
         with pytest.raises(BackendError, match=f"ended with exit code {DEATH_CODE}; its last words: out of luck while"):
             process.request("generate", **GENERATE)
         with pytest.raises(BackendError, match=f"ended with exit code {DEATH_CODE}"):

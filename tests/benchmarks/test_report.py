@@ -8,10 +8,12 @@ import pytest
 
 from benchmarks import environment
 from benchmarks.errors import OutputError
-from benchmarks.latency import BackendRun, BeamRun, Contestant, LatencyRun, Missing, Participant
+from benchmarks.floor import StepWeights
+from benchmarks.limits import Limits
 from benchmarks.models import Checkpoint
 from benchmarks.output import WIDTH, check_output, write_json
 from benchmarks.report import LatencyReport
+from benchmarks.runs import BackendRun, BeamRun, Contestant, LatencyRun, Missing, Participant
 from benchmarks.workload import Workload
 
 MACHINE = {
@@ -21,8 +23,11 @@ MACHINE = {
     "memory_bytes": 24 * 2**30,
     "os": "Linux 6.1",
 }
-REFERENCE = BackendRun("torch-fp32", 3.0, 1.0, 10**9, 2_000_000_000, [6.0, 8.0], [[7, 2], [8, 2]])
-STOCK = BackendRun("stock-int8", 2.0, 0.5, 10**9, 1_000_000_000, [2.0, 4.0], [[7, 2], [9, 2]])
+# A step reads 100 million weights: 40 ms in fp32, 10 in 8 bits; products of 10 rows take 20 ms in fp32, 2 in 8 bits.
+LIMITS = Limits(2, 10e9, {"fp32": 100e9, "bf16": 100e9, "int8": 1000e9})
+WEIGHTS = StepWeights(90_000_000, 10_000_000)
+REFERENCE = BackendRun("torch-fp32", 3.0, 1.0, 10**9, 2_000_000_000, [6.0, 8.0], [9.0, 9.0], [[7, 2], [8, 2]])
+STOCK = BackendRun("stock-int8", 2.0, 0.5, 10**9, 1_000_000_000, [2.0, 4.0], [4.0, 4.0], [[7, 2], [9, 2]])
 OURS = replace(STOCK, label="ours-int8", seconds=[1.0, 1.0])
 AGAIN = replace(OURS, label="ours-int8 (again)", seconds=[1.0, 0.8])
 TWIN = replace(STOCK, label="ctranslate2-int8", seconds=[3.0, 3.0], replies=[[4, 4], [5, 5]])
@@ -30,7 +35,9 @@ TWIN = replace(STOCK, label="ctranslate2-int8", seconds=[3.0, 3.0], replies=[[4,
 
 def participant(label: str, *, other_model: str = "", lacking: tuple[str, ...] = ()) -> Participant:
     name = label.removesuffix(" (again)")
-    contestant = Contestant(label, (), Path("/secret") / name, name, f"{name} as it is", other_model=other_model)
+    precision = name.rpartition("-")[2]
+    path = Path("/secret") / name
+    contestant = Contestant(label, (), path, name, f"{name} as it is", precision=precision, other_model=other_model)
     return Participant(contestant, lacking, {"package": "1.2"}, {"precision": "some"})
 
 
@@ -42,10 +49,14 @@ def report(*backends: BackendRun) -> LatencyReport:
     if TWIN in runs:
         participants.append(participant(TWIN.label, other_model="a twin", lacking=("encoder_no_repeat_ngram_size",)))
     run = LatencyRun(
-        {"num_beams": 10}, (BeamRun(10, runs),), tuple(participants), (Missing("openvino-int4", "no such file"),)
+        {"num_beams": 10},
+        (BeamRun(10, runs, (0.19, 0.3)),),
+        tuple(participants),
+        (Missing("openvino-int4", "no such file"),),
     )
     missing = [Missing("openvino-int8", "pip ended with exit code 1")]
-    return LatencyReport("2020-01-01T00:00:00+00:00", MACHINE, {"torch": "1"}, checkpoint, workload, run, missing)
+    date = "2020-01-01T00:00:00+00:00"
+    return LatencyReport(date, MACHINE, {"torch": "1"}, checkpoint, workload, run, LIMITS, WEIGHTS, missing)
 
 
 def flat(text: str) -> str:
@@ -57,15 +68,17 @@ def test_table_shows_the_figures_in_aligned_columns() -> None:
     lines = text.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("beam 10"))
     assert [flat(line) for line in lines[start : start + 6]] == [
-        "beam 10 median s p90 s ms/token vs torch ours vs it peak MB load s",
-        "torch-fp32 7.000 7.800 3500.0 1 7 (6-8) 2000 4.0",
-        "stock-int8 3.000 3.800 1500.0 2.5 (2-3) 3 (2-4) 1000 2.5",
-        "ours-int8 1.000 1.000 500.0 7 (6-8) 1 1000 2.5",
-        "ours-int8 (again) 0.900 0.980 450.0 8 (6-10) 0.9 (0.8-1) 1000 2.5",
-        "ctranslate2-int8* 3.000 3.000 1500.0 2.33 (2-2.67) 3 (3-3) 1000 2.5",
+        "beam 10 median s p90 s ms/token floors vs torch ours vs it peak MB",
+        "torch-fp32 7.000 7.800 3500.0 87.5 1 7 (6-8) 2000",
+        "stock-int8 3.000 3.800 1500.0 150.0 2.5 (2-3) 3 (2-4) 1000",
+        "ours-int8 1.000 1.000 500.0 50.0 7 (6-8) 1 1000",
+        "ours-int8 (again) 0.900 0.980 450.0 45.0 8 (6-10) 0.9 (0.8-1) 1000",
+        "ctranslate2-int8* 3.000 3.000 1500.0 150.0 2.33 (2-2.67) 3 (3-3) 1000",
     ]
     assert len({len(line) for line in lines[start : start + 6]}) == 1
     assert "A/A: ours-int8 against itself 1.12 (1-1.25), equal replies 2 of 2" in text
+    assert "The middle half is within 19.0% of 1: too noisy, more than 10%." in flat(text)
+    assert "the decoder's weights read once, at 10.0 GB/s" in flat(text)
 
 
 def test_table_fits_the_width_and_is_ascii() -> None:
@@ -99,7 +112,7 @@ def test_what_a_rival_lacks_is_marked() -> None:
 def test_report_does_without_torch_and_without_a_pair() -> None:
     lonely = report(STOCK)
     text = flat(lonely.as_text())
-    assert "stock-int8 3.000 3.800 1500.0 - - 1000 2.5" in text
+    assert "stock-int8 3.000 3.800 1500.0 150.0 - - 1000" in text
     assert "A/A" not in text
     (result,) = lonely.as_json()["results"]
     assert result["a_a"] is None
@@ -118,7 +131,7 @@ def test_random_weights_are_labelled() -> None:
 
 def test_json_holds_raw_values_settings_machine_and_versions() -> None:
     content = report().as_json()
-    assert content["format"] == 2
+    assert content["format"] == 3
     assert content["machine"] == MACHINE
     assert content["versions"] == {"torch": "1"}
     assert content["settings"]["decoding"] == {"num_beams": 10}
@@ -130,6 +143,10 @@ def test_json_holds_raw_values_settings_machine_and_versions() -> None:
     assert result["backends"][1]["generated_tokens"] == 4
     assert result["a_a"]["labels"] == ["ours-int8", "ours-int8 (again)"]
     assert result["a_a"]["ratio"] == {"median": 1.125, "least": 1.0, "greatest": 1.25}
+    assert (result["a_a"]["noise"], result["a_a"]["attempts"], result["a_a"]["too_noisy"]) == (0.19, [0.19, 0.3], True)
+    assert content["limits"]["read_bytes_per_s"] == 10e9
+    assert result["backends"][2]["floor_ms"] == 10
+    assert "loading" in content["settings"]["excluded"]
     assert "/secret" not in json.dumps(content)
 
 

@@ -10,11 +10,11 @@ import pytest
 from benchmarks import contestants
 from benchmarks.cache import Cache
 from benchmarks.errors import InputError
-from benchmarks.latency import Contestant, Missing
 from benchmarks.load import LoadWorkload, measure
 from benchmarks.loops import ClosedLoop, Limit, OpenLoop
 from benchmarks.models import Checkpoint, named_checkpoint
 from benchmarks.prompts import prompts
+from benchmarks.runs import Contestant, Missing
 from benchmarks.servers import NAMES, LineUp, prepare
 from benchmarks.serving.__main__ import SERVERS
 

@@ -1,0 +1,83 @@
+"""The suite as a whole: what has been done is not done again, and what fails is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from benchmarks import child
+from benchmarks.__main__ import parser
+from benchmarks.suite import FULL, SHORT, Part, run
+
+PARTS = (Part("first", ("one",)), Part("second", ("two",)), Part("third", ("three",)))
+
+
+class Runs:
+    """In place of processes: those that are named in `bad` fail, and `stop` is one at which the user interrupts."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.bad: set[str] = set()
+        self.stop = ""
+
+    def run(self, command: Iterable[str | Path], *, shown: bool = False) -> child.Ended:
+        words = list(map(str, command))
+        output = Path(words[words.index("--output") + 1])
+        assert shown
+        assert words[-1] == "--resume"
+        if output.stem == self.stop:
+            raise KeyboardInterrupt
+        self.done.append(output.stem)
+        if output.stem in self.bad:
+            return child.Ended(1, "")
+        output.write_text("{}")
+        return child.Ended(0, "", seconds=2.0)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    found = Runs()
+    monkeypatch.setattr(child, "run", found.run)
+    return found
+
+
+def test_interrupted_suite_goes_on_where_it_stopped(runs: Runs, tmp_path: Path) -> None:
+    runs.stop = "second"
+    with pytest.raises(KeyboardInterrupt):
+        run(PARTS, tmp_path, lambda _: None)
+    runs.stop = ""
+    lines: list[str] = []
+    assert run(PARTS, tmp_path, lines.append) == []
+    assert runs.done == ["first", "second", "third"]
+    assert lines[0] == "== 1 of 3: first: finished before the interruption, in 2 s"
+    assert lines[1].startswith("== 2 of 3: second: running, 0 minutes after the start; then third")
+    run(PARTS, tmp_path, lines.append)
+    assert runs.done[3:] == ["first", "second", "third"]
+
+
+def test_part_that_fails_is_told_and_run_again(runs: Runs, tmp_path: Path) -> None:
+    runs.bad = {"second"}
+    (tmp_path / "second.json").write_text("figures of another day")
+    lines: list[str] = []
+    (failure,) = run(PARTS, tmp_path, lines.append)
+    assert (failure.name, failure.reason) == ("second", "it ended with exit code 1")
+    assert "== 2 of 3: second: FAILED: it ended with exit code 1" in lines
+    assert not (tmp_path / "second.json").exists()
+    runs.bad.clear()
+    assert run(PARTS, tmp_path, lambda _: None) == []
+    assert runs.done == ["first", "second", "third", "second"]
+
+
+def test_suite_of_other_parts_starts_anew(runs: Runs, tmp_path: Path) -> None:
+    runs.bad = {"third"}
+    run(PARTS, tmp_path, lambda _: None)
+    run((PARTS[0], Part("second", ("other",))), tmp_path, lambda _: None)
+    assert runs.done == ["first", "second", "third", "first", "second"]
+
+
+@pytest.mark.parametrize("part", [*SHORT, *FULL])
+def test_parts_are_commands_with_an_output_that_can_be_resumed(part: Part) -> None:
+    options = parser().parse_args([*part.arguments, "--output", "x.json", "--resume"])
+    assert options.resume
