@@ -7,7 +7,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-from service.api import access, chatbot, completions, cors, docs, keys, limits, openai, ops, problems, sessions
+from service.api import access, chatbot, completions, cors, docs, keys, limits, models, ops, problems, sessions
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -34,7 +34,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(sessions.blueprint(runtime.store))
     app.register_blueprint(ops.blueprint(runtime))
     app.register_blueprint(docs.blueprint(config, secured=bool(known)))
-    app.register_blueprint(openai.blueprint(runtime))
+    app.register_blueprint(models.blueprint(runtime))
     app.register_blueprint(completions.blueprint(runtime))
 
     @app.before_request

@@ -16,6 +16,7 @@ from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import manifest
 from service.engine.memory import available_memory
 from service.errors import ConfigurationError, ModelFolderError
+from service.options import ENVIRONMENT_PREFIX
 from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, find
 from service.server import listen
 
@@ -138,7 +139,11 @@ def threads(config: ServiceConfig) -> Iterator[Finding]:
 
 
 def settings(config: ServiceConfig) -> Iterator[Finding]:
-    """Which settings are not the defaults."""
+    """Which settings are not the defaults, and which variables are none."""
+    known = {option.variable for option in OPTIONS.values()}
+    for variable in sorted(os.environ):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
+            yield Finding(Kind.WARNING, f"{variable} is no setting and has no effect; --help lists those that are.")
     changed = [
         f"{option.flag} {option.shown(getattr(config, name))}"
         for name, option in OPTIONS.items()

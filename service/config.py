@@ -22,6 +22,7 @@ from service.options import (
     path,
     read_arguments,
     seconds,
+    store,
     switch,
     text,
 )
@@ -178,7 +179,7 @@ OPTIONS: Mapping[str, Option] = {
         "--store",
         "where they are kept: file (one in the user's data folder), the path of another file, redis://HOST:PORT/DB, "
         "or memory",
-        text,
+        store,
         "STORE",
     ),
     "max_conversations": Option(CONVERSATIONS, "--conversations", "conversations kept", integer(1, 10_000_000), "N"),
@@ -216,7 +217,7 @@ OPTIONS: Mapping[str, Option] = {
         SECURITY,
         "--cors-origins",
         "origins whose pages may call from a browser: any (without cookies), a list such as https://page.example "
-        "(with cookies), or none",
+        "(with cookies, between origins of one site), or none",
         origins,
         "A,B,...",
     ),

@@ -20,7 +20,7 @@ ServiceError
 ├── StoreUnavailable        503  conversations cannot be read or kept
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
-├── ConfigurationError           a wrong flag or environment value (exit code 2)
+├── ConfigurationError           a wrong flag or environment value (exit code 2), or one found wrong at the start (1)
 └── ModelFolderError             a model folder that is missing or damaged (exit code 1)
 """
 

@@ -10,12 +10,14 @@ from service import logs
 from service.chat.chatbot import Reply
 from service.engine.generation import Timing
 from service.engine.manifest import Manifest
-from service.errors import Cancelled, ServiceError
+from service.errors import Cancelled, EngineStopped, ServiceError, StoreUnavailable
 
 PREFIX = "chatbot"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 REFUSALS = frozenset({401, 413, 429, 503})
+# 503s that somebody must mend.
+BROKEN = (EngineStopped, StoreUnavailable)
 
 
 class Metrics:
@@ -78,7 +80,7 @@ class Metrics:
         logs.note(error=error.code)
         if isinstance(error, Cancelled):
             self._cancelled.inc()
-        elif error.status in REFUSALS:
+        elif error.status in REFUSALS and not isinstance(error, BROKEN):
             self._rejected.labels(error.code).inc()
         elif error.status >= 500:
             self._failed.labels(error.code).inc()

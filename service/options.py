@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
@@ -21,10 +22,6 @@ HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 KEY = re.compile(r"[\x21-\x7e]{16,512}")
 KEY_RULE = "keys of 16 to 512 visible ASCII characters"
-
-
-# What stands before the host of a URL.
-PASSWORD = re.compile(r"(\w+://)[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Option:
             return f"{value:.15g}"
         if isinstance(value, tuple):
             return "any" if value == ANY_ORIGIN else ",".join(map(str, value)) or "none"
-        return "none" if value is None else PASSWORD.sub(r"\1***@", str(value))
+        return "none" if value is None else _public(str(value))
 
 
 def read_arguments(
@@ -132,6 +129,21 @@ def _parser(options: Mapping[str, Option], defaults: Mapping[str, object]) -> ar
         else:
             group.add_argument(option.flag, dest=name, metavar=option.metavar, help=described)
     return parser
+
+
+def store(text: str) -> str:
+    """Where conversations are kept: a word, a file, or the URL of a Redis server."""
+    place = text.strip()
+    if place.lower() in (IN_MEMORY, DEFAULT_FILE):
+        return place.lower()
+    scheme, separator, rest = place.partition(":")
+    if separator and (rest.startswith("//") or scheme.lower() in {"redis", "rediss"}):
+        place = f"{scheme.lower()}:{rest}"
+        if not place.startswith(REDIS_SCHEMES):
+            place = ""
+    if not place:
+        raise ValueError(f"{DEFAULT_FILE}, {IN_MEMORY}, the path of a file, or a URL such as redis://127.0.0.1:6379/0")
+    return place
 
 
 def text(value: str) -> str:
@@ -234,3 +246,9 @@ def _origin(value: str) -> str | None:
 
 def _parts(value: str) -> Iterable[str]:
     return filter(None, map(str.strip, value.split(",")))
+
+
+def _public(text: str) -> str:
+    """A URL without what may hold a password: the user's part and the query."""
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if separator else text

@@ -103,11 +103,13 @@ def test_models_and_data_are_volumes_that_the_user_may_write() -> None:
     assert all(volume in owned[0].partition("chown")[2] for volume in volumes)
 
 
-def test_its_files_suffice_to_serve_on_all_addresses_and_its_health_is_told(image: Path, tiny_export: Path) -> None:
+def test_its_files_suffice_to_serve_on_all_addresses_and_its_health_is_told(
+    image: Path, tiny_export: Path, tmp_path: Path
+) -> None:
     settings = {name: value for name, value in environment().items() if name.startswith("CHATBOT_")}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
-            patch.setenv(name, value)
+            patch.setenv(name, f"{tmp_path}{value}" if value.startswith("/") else value)
         with ServiceProcess("--model", tiny_export, root=image) as process:
             assert "http://0.0.0.0:" in process.url
             process.url = process.url.replace("0.0.0.0", "127.0.0.1")

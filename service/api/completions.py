@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from service import logs
 from service.api import events
 from service.api.body import read_body
-from service.api.openai import check_name
+from service.api.models import check_name
 from service.api.problems import openai_error
 from service.api.timing import server_timing
 from service.chat.completion import Completion, Draft

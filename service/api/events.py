@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Response, g
 
-from service.api.problems import unforeseen
+from service.api.problems import traceable, unforeseen
 from service.errors import Cancelled, ServiceError
 from service.metrics import Metrics
 
@@ -68,7 +68,7 @@ def _events(
         raise
     except ServiceError as error:
         metrics.failed(error)
-        yield failure(error)
+        yield failure(traceable(error, request_id))
     except Exception:
         logger.exception("request %s failed", request_id)
         unknown = unforeseen(request_id)

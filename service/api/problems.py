@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from service.errors import InvalidKey, ServiceError
+from service.errors import EngineFault, InvalidKey, ServiceError
 from service.metrics import Metrics
 from service.schemas.openai_error import ErrorBody, ErrorObject, ErrorType
 from service.schemas.problem import Problem
@@ -25,6 +25,7 @@ def register(app: Flask, metrics: Metrics) -> None:
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
         metrics.failed(error)
+        error = traceable(error, g.request_id)
         response = render(str(error), error.status, error.code, error.param)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)
@@ -45,6 +46,7 @@ def register(app: Flask, metrics: Metrics) -> None:
     def unknown_error(_: Exception) -> Response:
         logger.exception("request %s failed", g.request_id)
         error = unforeseen(g.request_id)
+        metrics.failed(error)
         return render(str(error), error.status, error.code)
 
 
@@ -79,6 +81,14 @@ def openai_error(message: str, status: int, code: str, param: str | None = None)
 def unforeseen(request_id: str) -> ServiceError:
     """An error whose details stand in the log, under the request's id."""
     return ServiceError(f"Something went wrong here; the request id is {request_id}.")
+
+
+def traceable(error: ServiceError, request_id: str) -> ServiceError:
+    """An error as its client is told; the cause of a fault stands in the log, under the request's id."""
+    if not isinstance(error, EngineFault):
+        return error
+    logger.error("the reply of request %s failed: %r", request_id, error.__cause__)
+    return EngineFault(f"{error} The request id is {request_id}.")
 
 
 def wants(mimetype: str) -> bool:

@@ -31,7 +31,6 @@ REASONS: Mapping[int, str] = {
     400: "The body is not JSON.",
     401: "No API key, or one that is not known.",
     404: "There is no such conversation.",
-    405: "Another method.",
     409: "Another message of the conversation was answered first; send this one again.",
     413: "The body or the prompt is over its limit.",
     422: "JSON, but not a request that can be answered.",
@@ -39,6 +38,12 @@ REASONS: Mapping[int, str] = {
     500: "The model failed; the request id finds the reason in the log.",
     503: "Not ready, overloaded or without its store; Retry-After says when to come again.",
     504: "No reply in time.",
+}
+OPENAI_REASONS: Mapping[int, str] = {
+    **REASONS,
+    400: "Not JSON, or a field that is wrong, unknown or not done here; `param` names it.",
+    404: "No model of that name is served.",
+    413: "The body or the last message is over its limit.",
 }
 
 Json = dict[str, Any]
@@ -70,16 +75,17 @@ def specification(config: ServiceConfig, *, secured: bool) -> Json:
 
 
 def _paths(secured: bool) -> Json:
-    def errors(*statuses: int, content: Json) -> Json:
+    def errors(*statuses: int, content: Json, reasons: Mapping[int, str] = REASONS) -> Json:
         told = [401, *statuses] if secured else statuses
-        return {str(status): {"description": REASONS[status], "content": content} for status in told}
+        return {str(status): _error(status, reasons[status], content) for status in told}
 
     text = {TEXT: {"schema": {"type": "string"}}}
     sentence = {**text, PROBLEM: _ref(Problem)}
     openai = {JSON: _ref(ErrorBody)}
+    named = errors(404, 503, content=openai, reasons=OPENAI_REASONS)
     session = _parameter("session_id", "path", "Id of the conversation.", required=True)
     chat = errors(400, 404, 409, 413, 422, 429, 500, 503, 504, content=sentence)
-    completion = errors(400, 404, 413, 429, 500, 503, 504, content=openai)
+    completion = errors(400, 404, 413, 429, 500, 503, 504, content=openai, reasons=OPENAI_REASONS)
     return {
         "/chatbot": {
             "post": {
@@ -96,11 +102,9 @@ def _paths(secured: bool) -> Json:
                         "description": "The reply: as text, as an object, or as a stream of events, each a piece of "
                         "text; `event: done` brings the object at the end, `event: error` a problem.",
                         "headers": {
-                            "X-Session-Id": {
-                                "description": "The conversation.",
-                                "required": True,
-                                "schema": {"type": "string"},
-                            }
+                            "X-Session-Id": {**_header("The conversation."), "required": True},
+                            "Idempotent-Replayed": _header("true for a reply that was stored before."),
+                            "Server-Timing": _header("Milliseconds in the queue, the encoder and the decoder."),
                         },
                         "content": {
                             **text,
@@ -163,7 +167,10 @@ def _paths(secured: bool) -> Json:
                 "operationId": "describe_model",
                 "summary": "The model of a name",
                 "parameters": [_parameter("name", "path", "As in the list.", required=True)],
-                "responses": {"200": _json("The model.", Model), **errors(404, 503, content=openai)},
+                "responses": {
+                    "200": _json("The model.", Model),
+                    **named,
+                },
             }
         },
         "/livez": _open("alive", "Whether the process lives", _json("It does.", Alive)),
@@ -209,6 +216,17 @@ def _schemas() -> Json:
 
 def _ref(model: type[BaseModel]) -> Json:
     return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+
+
+def _error(status: int, reason: str, content: Json) -> Json:
+    told: Json = {"description": reason, "content": content}
+    if status in {429, 503}:
+        told["headers"] = {"Retry-After": _header("Seconds after which a retry makes sense.", "integer")}
+    return told
+
+
+def _header(description: str, kind: str = "string") -> Json:
+    return {"description": description, "schema": {"type": kind}}
 
 
 def _events(data: Mapping[str, type[BaseModel]], *, end: str = "") -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,10 +14,8 @@ from service.chat.line import Lines
 from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import Store
 from service.engine.engine import Engine
-from service.engine.generation import Generation, Timing
+from service.engine.generation import Generation, Progress, Timing
 from service.errors import Cancelled, ConversationChanged, DeadlineExceeded, KeyReused, UnknownConversation
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,11 +100,10 @@ class Chatbot:
                     store.append(message.conversation_id, exchange, version=conversation.version)
                 except ConversationChanged:
                     # Another service on the same store was faster, perhaps with another try of this very message.
-                    if _stored(_read(store, message), message) != exchange:
+                    stored = _stored(_read(store, message), message)
+                    if stored is None:
                         raise
-                    return Reply(exchange, None)
-                except UnknownConversation:
-                    logger.info("a conversation was forgotten while it was answered; the reply is not kept")
+                    return Reply(stored, None)
                 return Reply(exchange, generation.timing)
 
             writing = Writing(generation, self._format.certain, complete, gone)
@@ -148,19 +144,16 @@ class Writing:
     complete: Callable[[list[int]], Reply]
     gone: Callable[[], bool]
 
-    def watch(self) -> None:
-        """Look whether the client is still there.
+    def wait(self, known: int | None = None) -> Progress:
+        """How far it is, a glance later at most; see `Generation.wait`.
 
         Raises:
-            Cancelled: it is not.
+            Cancelled: the client has gone away.
         """
+        progress = self.generation.wait(GLANCE_S, known=known)
         if self.gone():
             raise Cancelled("The client went away before its reply was complete.")
-
-    def wait(self, known: int | None = None) -> list[int]:
-        """Tokens so far, a glance later at most; see `Generation.wait`."""
-        self.watch()
-        return self.generation.wait(GLANCE_S, known=known)
+        return progress
 
 
 class Answer:
@@ -199,16 +192,20 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        sent, known, source = "", 0, self._source
-        while isinstance(source, Writing) and not source.generation.done:
-            settled = source.wait(known)
-            if source.generation.done:
+        sent, known = "", 0
+        while isinstance(self._source, Writing):
+            ids, done = self._source.wait(known)
+            if done:
+                self._source = self._source.complete(ids)
                 break
-            known = len(settled)
-            text = source.certain(settled)
+            known = len(ids)
+            text = self._source.certain(ids)
             yield text[len(sent) :]
             sent = max(sent, text, key=len)
-        yield self.reply().exchange.reply[len(sent) :]
+        whole = self.reply().exchange.reply
+        if not whole.startswith(sent):
+            raise ConversationChanged
+        yield whole[len(sent) :]
 
     def reply(self) -> Reply:
         """Wait for the reply and store it with its message.
@@ -216,12 +213,10 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        if isinstance(self._source, Writing):
-            ids = self._source.wait()
-            while not self._source.generation.done:
-                ids = self._source.wait()
-            self._source.watch()
-            self._source = self._source.complete(ids)
+        while isinstance(self._source, Writing):
+            ids, done = self._source.wait()
+            if done:
+                self._source = self._source.complete(ids)
         return self._source
 
 

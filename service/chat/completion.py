@@ -123,10 +123,7 @@ class Draft:
         Raises:
             ServiceError: there will be no reply.
         """
-        ids = self._generation.wait(timeout_s, known=self._known if watch else None)
-        done = self._generation.done
-        if done:
-            ids = self._generation.wait(0)
+        ids, done = self._generation.wait(timeout_s, known=self._known if watch else None)
         self._known = len(ids)
         sent = len(self.text)
         text = self._format.decode(ids) if done else self._format.certain(ids)
@@ -199,7 +196,6 @@ class Completion:
         self.prompt_tokens = len(prompt.ids)
         self.truncated_turns = prompt.truncated_turns
         self.drafts: list[Draft] = []
-        self._copies = 1 if task.temperature else task.choices
         self._stop = StopStrings(task.stop)
         self._gone = gone
         with ExitStack() as stack:
@@ -208,6 +204,7 @@ class Completion:
                 stack.callback(generation.cancel)
                 self.drafts.append(Draft(generation, prompt_format, self._stop))
             self._held = stack.pop_all()
+        self._copies = task.choices // len(self.drafts)
 
     @property
     def choices(self) -> list[Draft]:

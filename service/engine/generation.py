@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.engine.sequence import Sequence
 
@@ -24,6 +25,18 @@ class Timing:
     encode_s: float
     decode_s: float
     first_token_s: float
+
+
+class Progress(NamedTuple):
+    """How far a reply is.
+
+    Attributes:
+        ids: tokens that the finished reply is certain to begin with, start token first; all once it is done.
+        done: whether it is.
+    """
+
+    ids: list[int]
+    done: bool
 
 
 class Generation:
@@ -65,15 +78,12 @@ class Generation:
             self._first_token - self._submitted,
         )
 
-    def wait(self, timeout_s: float, *, known: int | None = None) -> list[int]:
+    def wait(self, timeout_s: float, *, known: int | None = None) -> Progress:
         """Wait until the reply is done, or for more of it.
 
         Args:
             timeout_s: longest wait.
             known: come back as soon as more than so many tokens are settled; None waits for the end.
-
-        Returns:
-            The tokens that the finished reply is certain to begin with, start token first: all of them once it is done.
 
         Raises:
             ServiceError: the reply failed.
@@ -85,7 +95,7 @@ class Generation:
             )
             if self._error is not None:
                 raise self._error
-            return self._settled
+            return Progress(self._settled, self._done)
 
     def cancel(self) -> None:
         """Let the engine drop the reply before its next step; nothing happens to one that is done."""

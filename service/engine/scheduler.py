@@ -100,11 +100,11 @@ class Scheduler:
             self._drop()
             self._admit()
             self._step()
-        except Exception:
+        except Exception as error:
             failed, self._running = self._running, []
             self._batch = None
             for generation in failed:
-                generation.fail(_fault())
+                generation.fail(_fault(error))
             raise
 
     def fail_all(self, error: Callable[[], ServiceError]) -> None:
@@ -144,10 +144,10 @@ class Scheduler:
             if self._batch is None:
                 self._batch = self._steps()
             self._batch.add(generation.sequence)
-        except Exception:
+        except Exception as error:
             logger.exception("a request could not join the batch")
             self._running.remove(generation)
-            generation.fail(_fault())
+            generation.fail(_fault(error))
         else:
             generation.encoded()
 
@@ -166,8 +166,10 @@ class Scheduler:
             generation.finish()
 
 
-def _fault() -> EngineFault:
-    return EngineFault("The reply could not be computed; try again.")
+def _fault(cause: Exception) -> EngineFault:
+    fault = EngineFault("The reply could not be computed; try again.")
+    fault.__cause__ = cause
+    return fault
 
 
 def _width(generation: Generation) -> int:

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.chat.prompt import PromptFormat
+from service.engine.generation import Generation, Progress
 from service.errors import DeadlineExceeded, Overloaded
 from service.runtime import ServedModel
 from tests.service.conftest import Application
@@ -203,3 +204,47 @@ def test_a_form_sent_again_while_its_reply_is_pending_is_answered_in_order(
         thread.join()
     assert sorted(turns(app.test_client(), session)[0::2]) == ["first", "second", "second again"]
     assert turns(app.test_client(), session)[0] == "first"
+
+
+def test_a_reply_finished_right_after_a_glance_is_whole(
+    application: Application,
+    faked: ServedModel,
+    engine: FakeEngine,
+    prompt_format: PromptFormat,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = Generation.wait
+
+    def preempted(generation: Generation, timeout_s: float, *, known: int | None = None) -> Progress:
+        progress = plain(generation, timeout_s, known=known)
+        engine.gate.set()
+        while not generation.done:
+            threading.Event().wait(0.001)
+        return progress
+
+    monkeypatch.setattr(Generation, "wait", preempted)
+    for stream in (False, True):
+        engine.gate.clear()
+        client = application(faked).test_client()
+        response = ask(client, stream=stream)
+        assert prompt_format.decode(REPLY) in response.text
+        assert turns(client, response.headers["X-Session-Id"])[1] == prompt_format.decode(REPLY)
+
+
+def test_a_conversation_forgotten_while_it_is_answered_gets_no_reply_that_is_not_stored(
+    application: Application, faked: ServedModel, engine: FakeEngine
+) -> None:
+    app = application(faked)
+    session = ask(app.test_client(), "first").headers["X-Session-Id"]
+    engine.wait_begun()
+    engine.gate.clear()
+    statuses: list[int] = []
+    thread = threading.Thread(
+        target=lambda: statuses.append(ask(app.test_client(), "second", session_id=session).status_code)
+    )
+    thread.start()
+    engine.wait_begun()
+    app.test_client().delete(f"/sessions/{session}")
+    engine.gate.set()
+    thread.join()
+    assert statuses == [404]

@@ -143,7 +143,7 @@ class TestReplies:
         self, served: ServedModel, prompt_format: PromptFormat
     ) -> None:
         (draft,) = finished(served.chatbot, Task(["What do you eat?"])).drafts
-        ids = served.chatbot.engine.submit(prompt_format.encode(["What do you eat?"]).ids, timeout_s=30).wait(30)
+        ids = served.chatbot.engine.submit(prompt_format.encode(["What do you eat?"]).ids, timeout_s=30).wait(30).ids
         assert draft.text == prompt_format.decode(ids)
         assert draft.tokens == prompt_format.count(ids)
 

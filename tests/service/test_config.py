@@ -55,7 +55,7 @@ WRONG_VALUES = {
     "--drain-timeout": ["-0.1", "1 minute"],
     "--max-body": ["255", "64K"],
     "--max-prompt": ["0", "None"],
-    "--store": [""],
+    "--store": ["", "postgres://user:pw@host/db", "redis:/host", "http://host"],
     "--conversations": ["0", "10.0"],
     "--conversation-ttl": ["0", "7d"],
     "--shared-history": ["maybe", "2"],

@@ -42,11 +42,6 @@ def test_every_reference_leads_somewhere(client: FlaskClient) -> None:
     assert named <= set(schemas)
 
 
-def test_every_error_status_that_can_come_is_documented(client: FlaskClient) -> None:
-    responses = client.get("/openapi.json").get_json()["paths"]["/chatbot"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "404", "409", "413", "422", "429", "500", "503", "504"}
-
-
 def test_it_names_the_limits_of_this_service(client: FlaskClient) -> None:
     description = client.get("/openapi.json").get_json()["info"]["description"]
     assert "777 characters" in description

@@ -46,7 +46,7 @@ def ask(engine: Engine, number: int, timeout_s: float = PATIENCE_S) -> Generatio
 
 
 def reply_of(generation: Generation) -> list[int]:
-    ids = generation.wait(PATIENCE_S)
+    ids = generation.wait(PATIENCE_S).ids
     assert generation.done, "no reply came"
     return ids
 
@@ -287,11 +287,11 @@ def test_when_the_thread_dies_every_request_fails_and_someone_is_told(caplog: py
 def test_tokens_are_shown_as_they_are_settled(model: FakeModel, engine: Engine) -> None:
     model.gate.clear()
     generation = ask(engine, 5)
-    seen = [list(generation.wait(PATIENCE_S, known=0))]
+    seen = [list(generation.wait(PATIENCE_S, known=0).ids)]
     assert seen == [REPLY[:1]]
     model.gate.set()
     while not generation.done:
-        seen.append(list(generation.wait(PATIENCE_S, known=len(seen[-1]))))
+        seen.append(list(generation.wait(PATIENCE_S, known=len(seen[-1])).ids))
     assert seen[-1] == REPLY
     assert all(REPLY[: len(part)] == part for part in seen)
     assert len(seen) > 1

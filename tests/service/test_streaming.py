@@ -214,6 +214,6 @@ def test_a_reply_shows_no_piece_that_a_beam_search_could_take_back() -> None:
     generation = engine.submit([5, 2], timeout_s=10)
     seen: list[list[int]] = []
     while not generation.done:
-        seen.append(list(generation.wait(10, known=len(seen[-1]) if seen else 0)))
+        seen.append(list(generation.wait(10, known=len(seen[-1]) if seen else 0).ids))
     assert all(seen[-1][: len(part)] == part for part in seen)
     engine.close()

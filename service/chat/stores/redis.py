@@ -37,7 +37,7 @@ RETRIES = 3
 # An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
 APPEND = """
 local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if touched and tonumber(touched) < tonumber(ARGV[5]) then
+if not touched or tonumber(touched) < tonumber(ARGV[5]) then
     redis.call('DEL', KEYS[1])
 end
 local last = redis.call('LINDEX', KEYS[1], -1)
@@ -53,7 +53,7 @@ redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[6])
 local stale = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[5], 'LIMIT', 0, 100)
 if excess > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, excess - 1)) do table.insert(stale, id) end
+    for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, math.min(excess, 100) - 1)) do table.insert(stale, id) end
 end
 for _, id in ipairs(stale) do
     redis.call('DEL', '%s' .. id)
@@ -102,8 +102,9 @@ class RedisStore:
             self._redis.set(SECRET, secrets.token_hex(32), nx=True)
             self.secret = str(self._redis.get(SECRET)).encode()
         except (RedisError, ValueError) as error:
+            reason = str(error) if isinstance(error, RedisError) else "its URL is none"
             raise ConfigurationError(
-                f"The conversations cannot be kept in Redis ({error}); start the server, or mend --store, which takes "
+                f"The conversations cannot be kept in Redis ({reason}); start the server, or mend --store, which takes "
                 "a URL such as redis://127.0.0.1:6379/0."
             ) from error
 
@@ -118,7 +119,11 @@ class RedisStore:
 
     def __contains__(self, conversation_id: str) -> bool:
         with self._usable():
-            return self._lives(conversation_id, self._redis.zscore(TOUCHED, conversation_id))
+            both = self._redis.pipeline()
+            both.zscore(TOUCHED, conversation_id)
+            both.exists(TURNS + conversation_id)
+            touched, stored = both.execute()
+        return self._lives(touched) and bool(stored)
 
     def read(self, conversation_id: str) -> Conversation:
         with self._usable():
@@ -126,7 +131,7 @@ class RedisStore:
             both.zscore(TOUCHED, conversation_id)
             both.lrange(TURNS + conversation_id, 0, -1)
             touched, stored = both.execute()
-        if not self._lives(conversation_id, touched) or not stored:
+        if not self._lives(touched) or not stored:
             raise UnknownConversation
         records = [json.loads(record) for record in stored]
         return Conversation(tuple(Exchange(**record["exchange"]) for record in records), records[-1]["number"])
@@ -155,7 +160,7 @@ class RedisStore:
 
     def delete(self, conversation_id: str) -> None:
         with self._usable():
-            lives = self._lives(conversation_id, self._redis.zscore(TOUCHED, conversation_id))
+            lives = self._lives(self._redis.zscore(TOUCHED, conversation_id))
             self._delete(keys=[TURNS + conversation_id, TOUCHED], args=[conversation_id])
         if not lives:
             raise UnknownConversation
@@ -167,7 +172,7 @@ class RedisStore:
     def _oldest(self) -> float:
         return self._clock() - self._ttl_s
 
-    def _lives(self, conversation_id: str, touched: Any) -> bool:
+    def _lives(self, touched: Any) -> bool:
         return touched is not None and float(touched) >= self._oldest
 
     @contextmanager

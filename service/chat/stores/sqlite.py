@@ -163,7 +163,7 @@ class SQLiteStore:
     def _make_room(self, connection: sqlite3.Connection) -> None:
         (count,) = connection.execute("SELECT conversations FROM store").fetchone()
         if count > self._capacity:
-            self._forget(connection, "true", [], most=count - self._capacity)
+            self._forget(connection, "true", [], most=min(count - self._capacity, MOST_FORGOTTEN))
 
     def _forget(
         self, connection: sqlite3.Connection, condition: str, values: list[float | str], most: int = MOST_FORGOTTEN
@@ -197,10 +197,21 @@ class SQLiteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None or self._file != _identity(self.path):
-            self._disconnect()
+            self._take_leave()
             self._connection = _open(self.path)
             self._file = _identity(self.path)
         return self._connection
+
+    def _take_leave(self) -> None:
+        """Close a file that is no longer at its path, and leave nothing there that would be read into another one."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

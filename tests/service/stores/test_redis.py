@@ -123,3 +123,15 @@ def test_a_value_of_another_program_under_its_name_is_no_crash(server: RedisServ
         with pytest.raises(StoreUnavailable):
             use()
     store.close()
+
+
+@pytest.mark.parametrize("lost", ["chatbot:turns:a", "chatbot:touched"])
+def test_a_conversation_of_which_the_server_has_dropped_a_part_is_gone_whole(server: RedisServer, lost: str) -> None:
+    store = opened(server)
+    say(store, "a", "one")
+    with Redis(port=server.port) as client:
+        client.delete(lost)
+    assert "a" not in store
+    store.append("a", said("two"), version=0)
+    assert turns(store.read("a").exchanges)[0::2] == ["two"]
+    store.close()

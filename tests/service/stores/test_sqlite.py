@@ -121,7 +121,7 @@ def test_two_services_may_share_it(path: Path) -> None:
 
 def test_two_processes_may_open_a_new_one_at_once(path: Path) -> None:
     program = (
-        "import sys; from service.chat.stores.sqlite import SQLiteStore; sys.stdin.read(1);"
+        "import sys; from service.chat.stores.sqlite import SQLiteStore; print('up', flush=True); sys.stdin.read(1);"
         "store = SQLiteStore(sys.argv[1], capacity=9, ttl_s=9); print(store.secret.hex())"
     )
     started = [
@@ -135,6 +135,9 @@ def test_two_processes_may_open_a_new_one_at_once(path: Path) -> None:
         )
         for _ in range(6)
     ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
     for process in started:
         assert process.stdin is not None
         process.stdin.write("x")
@@ -239,6 +242,26 @@ def test_a_file_damaged_while_in_use_is_said_so_and_a_good_one_in_its_place_is_u
     say(store, "7", "back again")
     assert store.read("7").version == 2
     store.close()
+
+
+def test_another_file_put_in_its_place_is_used_as_it_is(path: Path, tmp_path: Path) -> None:
+    other = opened(tmp_path / "other.sqlite3")
+    for number in range(50):
+        say(other, f"old {number}", "word " * (number % 7 * 100 + 1))
+    other.close()
+    store = opened(path)
+    for number in range(60):
+        say(store, f"new {number}", "word " * 300)
+    assert (path.parent / f"{path.name}-wal").stat().st_size > 0
+    (tmp_path / "other.sqlite3").replace(path)
+    assert "new 0" not in store
+    assert [store.read(f"old {number}").version for number in range(50)] == [1] * 50
+    say(store, "old 7", "on and on")
+    store.close()
+    again = opened(path)
+    assert len(again) == 50
+    assert again.read("old 7").version == 2
+    again.close()
 
 
 def test_a_file_that_was_taken_away_is_made_anew(path: Path) -> None:

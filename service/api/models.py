@@ -16,7 +16,7 @@ ANY = "auto"
 
 def blueprint(runtime: Runtime) -> Blueprint:
     """The routes, bound to the model they describe."""
-    routes = Blueprint("openai", __name__, url_prefix="/v1")
+    routes = Blueprint("models", __name__, url_prefix="/v1")
 
     @routes.get("/models")
     def models() -> Response:
