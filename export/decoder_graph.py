@@ -11,7 +11,7 @@ A row is one hypothesis of one request. Rows of different ages, source lengths a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,11 +101,11 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         )
         return outputs[0], outputs[3]
 
-    def attention(query: str, key: str, value: str, name: str, *, mask: str = "", bias: str = "") -> str:
-        """Attention of the rows, on the grid, over the keys and values of their requests."""
+    def attention(query: str, states: Sequence[str], name: str, *, mask: str = "", bias: str = "") -> str:
+        """Attention of the rows, on the grid, over the states (keys and values) of their requests."""
         graph.node("Gather", [query, grid_rows], f"{name}.cells", axis=0)
         graph.node("Squeeze", [f"{name}.cells", cell_axis], f"{name}.grid")
-        inputs = [f"{name}.grid", key, value, "", mask, bias]
+        inputs = [f"{name}.grid", *states, "", mask, bias]
         graph.fused("MultiHeadAttention", inputs, f"{name}.grid_attended", num_heads=heads, scale=float(head_dim**-0.5))
         graph.node("Reshape", [f"{name}.grid_attended", to_rows], f"{name}.cells_attended")
         return graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
@@ -133,7 +133,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
             graph.node("Reshape", [name, split_heads], f"{name}.heads")
             present.append(graph.node("ScatterND", [past, places, f"{name}.heads"], f"present_{kind}.{layer}"))
             graph.output(present[-1], np.float32, ["request", heads, "slots", head_dim])
-        attended = attention(query, *present, f"{prefix}.self_attn", bias=self_bias)
+        attended = attention(query, present, f"{prefix}.self_attn", bias=self_bias)
         update = graph.linear(
             attended, weights[f"{prefix}.self_attn.out_proj.weight"], None, f"{prefix}.self_attn.out_proj"
         )
@@ -149,7 +149,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
             graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
             for kind in ("key", "value")
         ]
-        attended = attention(query, *cross, name, mask=source_mask)
+        attended = attention(query, cross, name, mask=source_mask)
         update = graph.linear(attended, weights[f"{name}.out_proj.weight"], None, f"{name}.out_proj")
         normalized, hidden = residual_norm(update, hidden, f"{name}.out_proj.bias", f"{prefix}.final_layer_norm")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Slots of a request are added and given up by so many. All are computed, read or not, and adding some moves the rest.
-SLOTS = 64
+SLOTS = 32
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class KVCache:
 
     @property
     def places(self) -> NDArray[np.int64]:
-        """Where each row writes in the present step, for every head: its request, the head and its slot [row, head, 3]."""
+        """Where each row writes in the present step: request, head and slot [row, head, 3]."""
         requests = np.repeat(np.arange(len(self.blocks)), [block.rows for block in self.blocks])
         places = np.empty((len(requests), self._shape.heads, 3), np.int64)
         places[..., 0] = requests[:, None]

@@ -67,7 +67,8 @@ class Network:
             options: of every session.
 
         Raises:
-            ModelFolderError: a graph is missing, or holds an operator that this ONNX Runtime lacks.
+            ModelFolderError: a graph is missing, was written by another version of the exporter, or holds an operator
+                that this ONNX Runtime lacks.
         """
         from onnxruntime import InferenceSession
 
@@ -87,6 +88,10 @@ class Network:
         self._encoder = session(ENCODER)
         self._cross = session(CROSS_STATES)
         self._step = session(DECODER_STEP)
+        if "places" not in {argument.name for argument in self._step.get_inputs()}:
+            raise ModelFolderError(
+                f"{folder / DECODER_STEP} was written by another version of the exporter; export the model again."
+            )
         self._layers = int(config["decoder_layers"])
         self._vocabulary = int(config["vocab_size"])
         heads = int(config["decoder_attention_heads"])

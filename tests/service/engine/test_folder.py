@@ -58,6 +58,16 @@ def test_a_damaged_graph_is_refused(folder: Path, name: str) -> None:
     assert str(folder / name) in refusal(folder)
 
 
+def test_a_decoder_of_another_version_of_the_exporter_is_refused(folder: Path) -> None:
+    path = folder / "decoder_step.onnx"
+    model = onnx.load(path, load_external_data=False)
+    next(argument for argument in model.graph.input if argument.name == "places").name = "slot"
+    for node in model.graph.node:
+        node.input[:] = ["slot" if name == "places" else name for name in node.input]
+    path.write_bytes(model.SerializeToString())
+    assert "written by another version of the exporter; export the model again" in refusal(folder)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.5])
 def test_a_weight_file_that_is_cut_short_is_refused(folder: Path, kept: float) -> None:
     weights = folder / "weights.bin"
