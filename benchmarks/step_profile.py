@@ -190,8 +190,8 @@ class _TimedNetwork:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
 
-    def bind(self, cache: KVCache, cross: CrossStates) -> _TimedBinding:
-        return _TimedBinding(self._network.bind(cache, cross), self.seconds)
+    def bind(self, cache: KVCache, cross: CrossStates, rows: int) -> _TimedBinding:
+        return _TimedBinding(self._network.bind(cache, cross, rows), self.seconds)
 
 
 class _TimedBinding:
@@ -222,7 +222,7 @@ def _filled(network: Any, config: Mapping[str, Any], beams: int, requests: int) 
         no_repeat_ngram_size=3,
         encoder_no_repeat_ngram_size=3,
     )
-    batch = Batch(network, longest=config["max_position_embeddings"])
+    batch = Batch(network)
     for _ in range(requests):
         batch.add(Sequence(random.integers(4, config["vocab_size"], SOURCE_TOKENS), settings))
     return batch

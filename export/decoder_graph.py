@@ -2,16 +2,16 @@
 
 A row is one hypothesis of one request. Rows of different ages, source lengths and beam widths share a step:
 
-- Self-attention keeps keys and values in preallocated buffers [row, head, slot, channel]. All rows write the same slot
-  in a step; `cache_indirection` tells from which row each earlier slot is read, so that a beam switch moves no key or
-  value, and `slot_mask` leaves out the slots before a row began.
-- Cross-attention runs on a grid of requests by beams, so that beams share the keys and values of their request.
-  `grid_rows` lays the rows out on the grid and `row_cells` brings them back.
+- Attention runs on a grid of requests by beams, so that beams share the keys and values of their request. `grid_rows`
+  lays the rows out on the grid and `row_cells` brings them back.
+- Self-attention keeps keys and values in preallocated buffers [request, head, slot, channel]. Each row writes a slot of
+  its request in a step, and `self_bias` leaves out the slots that are not of its own line: what hypotheses share
+  stands there once, and a beam switch moves no key or value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,14 +61,14 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
 
     Inputs:
         input_ids int64 [row, 1], position_ids int64 [row, 1]: last token of each row and its place in the reply.
-        slot int32 [1]: where this step's keys and values are written.
-        slot_mask int32 [row, slot + 1]: 1 for the slots that belong to the row.
-        cache_indirection int32 [1, row, slots]: row that holds each earlier slot; row_count int32 [1].
-        past_key.L, past_value.L float32 [row, heads, slots, head_dim]: the buffers, updated in place when bound to
+        grid_rows int64 [request, beam], row_cells int64 [row].
+        past_key.L, past_value.L float32 [request, heads, slots, head_dim]: the buffers, updated in place when bound to
         present_key.L and present_value.L.
+        places int64 [row, heads, 3]: request, head and slot that each row writes.
+        self_bias float32 [request, 1, beam, slots]: 0 for the slots that a row reads, the one it writes included, and a
+        large negative number for the others.
         cross_key.L, cross_value.L float32 [request, heads, source, head_dim].
         source_mask int32 [request, source]: 1 for the tokens of the source.
-        grid_rows int64 [request, beam], row_cells int64 [row].
     Outputs: logits and log_probabilities float32 [row, 1, vocabulary]; present_key.L, present_value.L.
     """
     config, weights = model.config, _weights(model)
@@ -77,14 +77,14 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     graph = GraphBuilder(scheme)
     ids = graph.input("input_ids", np.int64, ["row", 1])
     positions = graph.input("position_ids", np.int64, ["row", 1])
-    slot = graph.input("slot", np.int32, [1])
-    slot_mask = graph.input("slot_mask", np.int32, ["row", "used_slots"])
-    row_count = graph.input("row_count", np.int32, [1])
-    indirection = graph.input("cache_indirection", np.int32, [1, "row", "slots"])
-    source_mask = graph.input("source_mask", np.int32, ["request", "source"])
     grid_rows = graph.input("grid_rows", np.int64, ["request", "beam"])
     row_cells = graph.input("row_cells", np.int64, ["row"])
+    places = graph.input("places", np.int64, ["row", heads, 3])
+    self_bias = graph.input("self_bias", np.float32, ["request", 1, "beam", "slots"])
+    source_mask = graph.input("source_mask", np.int32, ["request", "source"])
+    cell_axis = graph.constant("cell_axis", np.array([2], np.int64))
     to_rows = graph.constant("to_rows", np.array([-1, 1, width], np.int64))
+    split_heads = graph.constant("split_heads", np.array([0, heads, head_dim], np.int64))
 
     def norm(name: str) -> list[str]:
         return [graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
@@ -101,6 +101,15 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         )
         return outputs[0], outputs[3]
 
+    def attention(query: str, states: Sequence[str], name: str, *, mask: str = "", bias: str = "") -> str:
+        """Attention of the rows, on the grid, over the states (keys and values) of their requests."""
+        graph.node("Gather", [query, grid_rows], f"{name}.cells", axis=0)
+        graph.node("Squeeze", [f"{name}.cells", cell_axis], f"{name}.grid")
+        inputs = [f"{name}.grid", *states, "", mask, bias]
+        graph.fused("MultiHeadAttention", inputs, f"{name}.grid_attended", num_heads=heads, scale=float(head_dim**-0.5))
+        graph.node("Reshape", [f"{name}.grid_attended", to_rows], f"{name}.cells_attended")
+        return graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
+
     scale = np.array(np.sqrt(width) if config.scale_embedding else 1.0, np.float32)
     embedding = graph.constant("shared.weight", weights["model.shared.weight"])
     graph.node("Gather", [embedding, ids], "embedded")
@@ -114,24 +123,17 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     )
     for layer in range(config.decoder_layers):
         prefix = f"model.decoder.layers.{layer}"
-        cache = ["past_key", "past_value", "present_key", "present_value"]
-        past_key, past_value, present_key, present_value = (f"{name}.{layer}" for name in cache)
-        for name in (past_key, past_value):
-            graph.input(name, np.float32, ["row", heads, "slots", head_dim])
         names = [f"{prefix}.self_attn.{kind}_proj" for kind in "qkv"]
-        query, key, value = graph.linear_group(
+        query, *projected = graph.linear_group(
             normalized, [weights[f"{n}.weight"] for n in names], [weights[f"{n}.bias"] for n in names], names
         )
-        attended = graph.fused(
-            "DecoderMaskedMultiHeadAttention",
-            [query, key, value, slot_mask, "", past_key, past_value, slot, row_count, indirection],
-            [f"{prefix}.self_attn", present_key, present_value],
-            num_heads=heads,
-            past_present_share_buffer=1,
-            scale=float(head_dim**-0.5),
-        )
-        for name in (present_key, present_value):
-            graph.output(name, np.float32, ["row", heads, "slots", head_dim])
+        present = []
+        for name, kind in zip(projected, ("key", "value"), strict=True):
+            past = graph.input(f"past_{kind}.{layer}", np.float32, ["request", heads, "slots", head_dim])
+            graph.node("Reshape", [name, split_heads], f"{name}.heads")
+            present.append(graph.node("ScatterND", [past, places, f"{name}.heads"], f"present_{kind}.{layer}"))
+            graph.output(present[-1], np.float32, ["request", heads, "slots", head_dim])
+        attended = attention(query, present, f"{prefix}.self_attn", bias=self_bias)
         update = graph.linear(
             attended, weights[f"{prefix}.self_attn.out_proj.weight"], None, f"{prefix}.self_attn.out_proj"
         )
@@ -147,17 +149,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
             graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
             for kind in ("key", "value")
         ]
-        graph.node("Gather", [query, grid_rows], f"{name}.cells", axis=0)
-        graph.node("Squeeze", [f"{name}.cells", graph.constant("cell_axis", np.array([2], np.int64))], f"{name}.grid")
-        graph.fused(
-            "MultiHeadAttention",
-            [f"{name}.grid", *cross, "", source_mask],
-            f"{name}.grid_attended",
-            num_heads=heads,
-            scale=float(head_dim**-0.5),
-        )
-        graph.node("Reshape", [f"{name}.grid_attended", to_rows], f"{name}.cells_attended")
-        attended = graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
+        attended = attention(query, cross, name, mask=source_mask)
         update = graph.linear(attended, weights[f"{name}.out_proj.weight"], None, f"{name}.out_proj")
         normalized, hidden = residual_norm(update, hidden, f"{name}.out_proj.bias", f"{prefix}.final_layer_norm")
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,10 +24,12 @@ from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph,
 from export.errors import VerificationError
 from export.graph_builder import FusedGraph
 from export.parity import TIE_TOLERANCE
+from export.tables import halve
 from export.weights import WeightFile
 from service.engine import manifest
 
 if TYPE_CHECKING:
+    import onnx
     from transformers import BlenderbotForConditionalGeneration, PreTrainedTokenizerBase
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
@@ -115,7 +118,14 @@ def _import_libraries() -> None:
 
 
 def _save_fused(graph: FusedGraph, name: str, weights: WeightFile) -> None:
-    weights.save(graph.model, name, graph.joined)
+    _save(graph.model, name, weights, graph.joined)
+
+
+def _save(
+    model: onnx.ModelProto, name: str, weights: WeightFile, joined: Mapping[str, Sequence[int]] | None = None
+) -> None:
+    halve(model)
+    weights.save(model, name, joined)
 
 
 def _save_settings(model: BlenderbotForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -131,8 +141,8 @@ def _assemble(work: Path, finished: Path, weights: WeightFile) -> None:
     """Add to the finished folder what the stock class loads: graphs, configuration and tokenizer."""
     import onnx
 
-    weights.save(onnx.load(work / converter.ENCODER), converter.ENCODER)
-    weights.save(converter.merge(work), converter.MERGED_DECODER)
+    _save(onnx.load(work / converter.ENCODER), converter.ENCODER, weights)
+    _save(converter.merge(work), converter.MERGED_DECODER, weights)
     for path in work.glob("*.onnx*"):
         path.unlink()
     for path in work.iterdir():

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# What a slot that a row does not read is given before the softmax.
+UNREAD = np.float32(-1e9)
+
+
 @dataclass
 class _Member:
     sequence: Sequence
@@ -28,19 +32,13 @@ class Batch:
     A sequence joins with one row, goes on with its beams, and leaves when it is finished or removed. The memory of an
     empty batch is kept, so that one that is used again has nothing to allocate.
 
-    Attributes:
-        longest: most tokens of any reply.
+    Args:
+        network: sessions of the model.
     """
 
-    def __init__(self, network: Network, *, longest: int) -> None:
-        """
-        Args:
-            network: sessions of the model.
-            longest: most tokens of any reply.
-        """
-        self.longest = longest
+    def __init__(self, network: Network) -> None:
         self._network = network
-        self._cache = network.cache(longest)
+        self._cache = network.cache()
         self._members: list[_Member] = []
         self._binding: StepBinding | None = None
         self._grid: dict[str, NDArray[Any]] = {}
@@ -51,7 +49,7 @@ class Batch:
     @property
     def rows(self) -> int:
         """Rows that the next step computes."""
-        return self._cache.rows
+        return sum(member.block.rows for member in self._members)
 
     def add(self, sequence: Sequence) -> None:
         """Encode a sequence and let it take part from the next step on."""
@@ -61,25 +59,32 @@ class Batch:
 
     def remove(self, sequence: Sequence) -> None:
         """Drop a sequence, finished or not."""
-        member = next(member for member in self._members if member.sequence is sequence)
+        place = next(place for place, member in enumerate(self._members) if member.sequence is sequence)
         self._binding = None
-        self._members.remove(member)
-        self._cache.remove(member.block)
+        self._cache.remove(self._members[place].block)
+        last = self._members.pop()
+        if place < len(self._members):
+            self._members[place] = last
 
     def step(self) -> list[Sequence]:
         """Compute one token for every sequence; those that finished with it are returned and leave."""
+        if self._cache.crowded:
+            self._binding = None
+            self._cache.grow()
+        self._cache.claim()
         if self._binding is None:
             self._binding = self._network.bind(
-                self._cache, CrossStates.join([member.cross for member in self._members])
+                self._cache, CrossStates.join([member.cross for member in self._members]), self.rows
             )
             self._grid = self._layout()
         outputs = self._binding.run(self._inputs())
-        self._cache.written()
         finished = []
         moves = []
+        first = 0
         for member in self._members:
             search, block = member.sequence.search, member.block
-            parents = search.advance(outputs[search.scores_name][block.first : block.first + block.rows, 0])
+            parents = search.advance(outputs[search.scores_name][first : first + block.rows, 0])
+            first += block.rows
             if search.finished:
                 finished.append(member.sequence)
             else:
@@ -94,22 +99,21 @@ class Batch:
 
     def _inputs(self) -> dict[str, NDArray[Any]]:
         tokens = [member.sequence.search.tokens for member in self._members]
-        cache = self._cache
+        lines = self._cache.lines[self._grid["grid_rows"]]
         return {
             "input_ids": np.concatenate([held[:, -1:] for held in tokens]),
             "position_ids": np.concatenate([np.full((len(held), 1), held.shape[1] - 1) for held in tokens]),
-            "slot": np.array([cache.slot], np.int32),
-            "slot_mask": cache.mask,
-            "cache_indirection": cache.indirection[None, : cache.rows],
+            "places": self._cache.places,
+            "self_bias": np.where(lines, np.float32(0), UNREAD)[:, None],
             **self._grid,
         }
 
     def _layout(self) -> dict[str, NDArray[Any]]:
         """Where each row stands on the grid of requests by beams; narrower requests repeat their last row."""
-        blocks = [member.block for member in self._members]
-        width = max(block.rows for block in blocks)
-        beams = np.arange(width)
+        rows = np.array([member.block.rows for member in self._members])
+        first = np.cumsum(rows) - rows
+        beams = np.arange(rows.max())
         return {
-            "grid_rows": np.stack([block.first + np.minimum(beams, block.rows - 1) for block in blocks]),
-            "row_cells": np.concatenate([place * width + np.arange(block.rows) for place, block in enumerate(blocks)]),
+            "grid_rows": first[:, None] + np.minimum(beams, rows[:, None] - 1),
+            "row_cells": np.concatenate([place * len(beams) + np.arange(count) for place, count in enumerate(rows)]),
         }

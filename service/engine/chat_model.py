@@ -28,8 +28,8 @@ class ChatModel:
         return self.network.settings
 
     def batch(self) -> Batch:
-        """An empty running batch for replies that are as long as the model's own at most."""
-        return self.network.batch(self.settings.max_length)
+        """An empty running batch."""
+        return self.network.batch()
 
 
 def load(folder: Path, *, threads: int = 0) -> ChatModel:

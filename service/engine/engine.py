@@ -96,7 +96,7 @@ class Engine:
             Overloaded: too many requests wait already.
             NotReady: the engine was closed.
             EngineStopped: its thread has died.
-            UnsupportedSetting: a reply longer than the running batch has room for.
+            UnsupportedSetting: a reply longer than the model's own.
         """
         settings = settings or self._settings
         if settings.max_length > self._settings.max_length:

@@ -1,12 +1,12 @@
-"""Self-attention keys and values of the running rows, in buffers that grow with the rows and are kept.
+"""Self-attention keys and values of the running requests, each once however many hypotheses share it.
 
-Buffers are [row, head, slot, channel]. All rows write the same slot in a step. A row may read an earlier slot from
-another row of its request: `indirection` says from which, so a beam switch changes integers and copies no key or value.
+Buffers are [request, head, slot, channel]. A slot holds what one row wrote in one step. `Block.lines` says which slots
+each row reads, so a beam switch changes booleans and moves no key or value. A slot that no row reads is free again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,151 +14,137 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Slots before the oldest running row cost attention time; beyond this many they are moved out of the way. A request
-# that runs alone begins at the first slot and needs none.
-IDLE_SLOTS = 32
+# Slots of a request are added and given up by so many. All are computed, read or not, and adding some moves the rest.
+SLOTS = 32
 
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of the buffers: layers, heads and channels of the model, longest reply in tokens."""
+    """Sizes that the model gives the buffers: layers, heads and channels of a head."""
 
     layers: int
     heads: int
     head_dim: int
-    longest: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Block:
-    """The rows of one request: `rows` of them from `first` on, with slots from `start` on."""
+    """The slots of one request.
 
-    first: int
-    rows: int
-    start: int
+    Attributes:
+        lines: the slots that each row reads, bool [row, slot].
+        claimed: the slot that each row writes in the present step [row].
+    """
 
-
-class KVCache:
-    """Blocks of rows, kept without gaps so that a step computes no idle row."""
-
-    def __init__(self, shape: CacheShape) -> None:
-        self._shape = shape
-        self.slots = shape.longest
-        self.buffers: list[NDArray[np.float32]] = []
-        self.indirection = np.zeros((0, self.slots), np.int32)
-        self._mask = np.zeros((0, self.slots), np.int32)
-        self.slot = 0
-        self._blocks: list[Block] = []
-        self._reserve(1)
+    lines: NDArray[np.bool_]
+    claimed: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
     @property
     def rows(self) -> int:
-        """Rows that a step computes."""
-        return sum(block.rows for block in self._blocks)
+        """Running hypotheses."""
+        return len(self.lines)
 
     @property
-    def mask(self) -> NDArray[np.int32]:
-        """1 for the slots that belong to a row, the one being written included, [rows, slot + 1]."""
-        return np.ascontiguousarray(self._mask[: self.rows, : self.slot + 1])
+    def free(self) -> NDArray[np.intp]:
+        """Slots that no row reads, lowest first."""
+        return np.flatnonzero(~self.lines.any(axis=0))
+
+    @property
+    def end(self) -> int:
+        """The slot behind the last one that is read."""
+        read = np.flatnonzero(self.lines.any(axis=0))
+        return int(read[-1]) + 1 if len(read) else 0
+
+
+class KVCache:
+    """Blocks side by side without gaps, in buffers whose memory is kept.
+
+    Attributes:
+        blocks: in the order of the buffers' first axis.
+        slots: of every block.
+        buffers: float32 [request, head, slot, channel], key and value of each layer in turn.
+    """
+
+    def __init__(self, shape: CacheShape) -> None:
+        self._shape = shape
+        self.blocks: list[Block] = []
+        self.slots = SLOTS
+        self._memory = [np.zeros(0, np.float32) for _ in range(2 * shape.layers)]
+        self.buffers = [self._laid_out(memory, 0, SLOTS) for memory in self._memory]
+
+    @property
+    def lines(self) -> NDArray[np.bool_]:
+        """The slots that each row of every block reads, [row, slot]."""
+        return np.concatenate([block.lines for block in self.blocks])
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where each row writes in the present step: request, head and slot [row, head, 3]."""
+        requests = np.repeat(np.arange(len(self.blocks)), [block.rows for block in self.blocks])
+        places = np.empty((len(requests), self._shape.heads, 3), np.int64)
+        places[..., 0] = requests[:, None]
+        places[..., 1] = np.arange(self._shape.heads)
+        places[..., 2] = np.concatenate([block.claimed for block in self.blocks])[:, None]
+        return places
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a block has too few free slots for its rows to write the next step."""
+        return any(len(block.free) < block.rows for block in self.blocks)
 
     def add(self) -> Block:
-        """A block of one row for a new request, beginning at the next slot."""
-        if not self._blocks:
-            self.slot = 0
-        elif self.slots == self._shape.longest:
-            self._allocate(len(self.indirection), self.slots + IDLE_SLOTS)
-        block = Block(self.rows, 1, self.slot)
-        self._reserve(block.first + 1)
-        self._blocks.append(block)
-        self._start(block)
+        """A block of one row for a new request."""
+        block = Block(np.zeros((1, self.slots), bool))
+        self._arrange(len(self.blocks) + 1, self.slots)
+        self.blocks.append(block)
         return block
 
-    def written(self) -> None:
-        """Note that a step has written the current slot of every row."""
-        self.indirection[: self.rows, self.slot] = np.arange(self.rows)
-        self.slot += 1
+    def grow(self) -> None:
+        """Give every block more slots; `buffers` are others from then on."""
+        self._arrange(len(self.blocks), self.slots + SLOTS)
+
+    def claim(self) -> None:
+        """Give every row a free slot, which it writes in the step that comes next and reads from then on."""
+        for block in self.blocks:
+            block.claimed = block.free[: block.rows]
+            block.lines[np.arange(block.rows), block.claimed] = True
 
     def reorder(self, block: Block, parents: NDArray[np.intp]) -> None:
         """Let the rows of a block continue other rows of it.
 
         Args:
             block: one of this cache.
-            parents: for each of its rows from now on, the row it continues, counted within the block.
+            parents: for each of its rows from now on, the row it continues.
         """
-        if len(parents) != block.rows:
-            self._resize(block, len(parents))
-        rows = slice(block.first, block.first + block.rows)
-        self.indirection[rows] = self.indirection[block.first + parents]
+        block.lines = block.lines[parents]
 
     def remove(self, block: Block) -> None:
-        """Give up a block; those behind it move up."""
-        place = self._blocks.index(block)
-        del self._blocks[place]
-        first = block.first
-        for other in self._blocks[place:]:
-            self._move(other, first)
-            first += other.rows
-        self._drop_idle_slots()
+        """Give up a block; the last one takes its place."""
+        place, last = self.blocks.index(block), self.blocks.pop()
+        if last is not block:
+            self.blocks[place] = last
+            for buffer in self.buffers:
+                buffer[place, :, : last.end] = buffer[len(self.blocks), :, : last.end]
+        end = max((block.end for block in self.blocks), default=0)
+        self._arrange(len(self.blocks), min(self.slots, max(1, -(-end // SLOTS)) * SLOTS))
 
-    def _resize(self, block: Block, rows: int) -> None:
-        place = self._blocks.index(block)
-        self._reserve(self.rows - block.rows + rows)
-        shift = rows - block.rows
-        for other in reversed(self._blocks[place + 1 :]):
-            self._move(other, other.first + shift)
-        block.rows = rows
-        self._mask[block.first : block.first + rows] = self._mask[block.first]
-
-    def _move(self, block: Block, first: int) -> None:
-        """Copy the rows of a block to other places; they read only from one another."""
-        if first == block.first:
-            return
-        old, new = slice(block.first, block.first + block.rows), slice(first, first + block.rows)
-        used = slice(block.start, self.slot)
-        for buffer in self.buffers:
-            buffer[new, :, used] = buffer[old, :, used]
-        self.indirection[new] = self.indirection[old] + np.int32(first - block.first)
-        self._mask[new] = self._mask[old]
-        block.first = first
-
-    def _drop_idle_slots(self) -> None:
-        idle = min((block.start for block in self._blocks), default=0)
-        if idle >= IDLE_SLOTS:
-            self._shift(idle)
-
-    def _shift(self, count: int) -> None:
-        """Move everything `count` slots towards the beginning."""
-        rows = self.rows
-        for buffer in self.buffers:
-            buffer[:rows, :, : self.slot - count] = buffer[:rows, :, count : self.slot]
-        self.indirection[:rows, : self.slot - count] = self.indirection[:rows, count : self.slot]
-        self.slot -= count
-        for block in self._blocks:
-            block.start -= count
-            self._start(block)
-
-    def _start(self, block: Block) -> None:
-        rows = slice(block.first, block.first + block.rows)
-        self._mask[rows] = np.arange(self.slots) >= block.start
-        # A slot before the beginning is masked, but its row is still looked up.
-        self.indirection[rows, : block.start] = block.first
-
-    def _reserve(self, rows: int) -> None:
-        """Make the buffers large enough, doubling."""
-        held = len(self.indirection)
-        if rows > held:
-            self._allocate(max(rows, 2 * held if held > 1 else rows), self.slots)
-
-    def _allocate(self, capacity: int, slots: int) -> None:
-        """Exchange the buffers for larger ones, with what they hold kept."""
-        shape, held, grown = self._shape, len(self.indirection), slots - self.slots
-        old = self.buffers
-        self.buffers = [
-            np.zeros((capacity, shape.heads, slots, shape.head_dim), np.float32) for _ in range(2 * shape.layers)
-        ]
-        for new, former in zip(self.buffers, old, strict=False):
-            new[:held, :, : self.slot] = former[:, :, : self.slot]
-        more = ((0, capacity - held), (0, grown))
-        self.indirection = np.pad(self.indirection, more)
-        self._mask = np.pad(self._mask, more, constant_values=1)
+    def _arrange(self, requests: int, slots: int) -> None:
+        """Lay the buffers out for so many blocks of so many slots, with what is read kept."""
+        held, kept = min(requests, len(self.buffers[0])), min(slots, self.slots)
+        size = requests * self._shape.heads * slots * self._shape.head_dim
+        for index, old in enumerate(self.buffers):
+            memory = self._memory[index]
+            if size > memory.size:
+                self._memory[index] = np.zeros(size if requests == 1 else max(size, 2 * memory.size), np.float32)
+            self.buffers[index] = self._laid_out(self._memory[index], requests, slots)
+            if self._memory[index] is not memory or slots != self.slots:
+                self.buffers[index][:held, :, :kept] = old[:held, :, :kept]
+        for block in self.blocks:
+            lines = np.zeros((block.rows, slots), bool)
+            lines[:, :kept] = block.lines[:, :kept]
+            block.lines = lines
         self.slots = slots
+
+    def _laid_out(self, memory: NDArray[np.float32], requests: int, slots: int) -> NDArray[np.float32]:
+        shape = (requests, self._shape.heads, slots, self._shape.head_dim)
+        return memory[: np.prod(shape)].reshape(shape)

@@ -13,7 +13,7 @@ from typing import Any
 from service.errors import ModelFolderError
 
 FILE_NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read(folder: Path) -> Manifest:
     """Read the manifest of an exported folder.
 
     Raises:
-        ModelFolderError: the folder or its manifest is missing or unreadable.
+        ModelFolderError: the folder or its manifest is missing, unreadable or of another version of the exporter.
     """
     if not folder.is_dir():
         raise ModelFolderError(
@@ -79,7 +79,10 @@ def read(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
-            raise ValueError("another format version")
+            raise ModelFolderError(
+                f"{folder} was written by another version of the exporter; export the model again: "
+                f"python -m export --model {content['source']} --output-dir {folder} --force"
+            )
         files = {name: FileRecord(**record) for name, record in content.pop("files").items()}
         manifest = Manifest(files=files, **content)
         datetime.fromisoformat(manifest.created)

@@ -95,13 +95,9 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
         replies = [torch.tensor(sequence.result, dtype=torch.long) for sequence in sequences]
         return torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=decoding.pad_token_id)
 
-    def batch(self, longest: int | None = None) -> Batch:
-        """An empty running batch, for a caller that decides itself who joins and when.
-
-        Args:
-            longest: most tokens of any reply; None takes the most that the model has positions for.
-        """
-        return Batch(self.network, longest=longest or self.window)
+    def batch(self) -> Batch:
+        """An empty running batch, for a caller that decides itself who joins and when."""
+        return Batch(self.network)
 
     def check(self, settings: DecodingSettings, source_length: int) -> None:
         """Refuse what does not fit the model's positions.
@@ -120,8 +116,8 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
 
     def _decode(self, sequences: list[Sequence], settings: DecodingSettings) -> None:
         batch, self._idle_batch = self._idle_batch, None
-        if batch is None or batch.longest < settings.max_length:
-            batch = self.batch(settings.max_length)
+        if batch is None:
+            batch = self.batch()
         waiting = deque(sequences)
         while waiting or len(batch):
             while waiting and (not len(batch) or (len(batch) + 1) * settings.num_beams <= MOST_ROWS):

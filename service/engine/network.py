@@ -67,7 +67,8 @@ class Network:
             options: of every session.
 
         Raises:
-            ModelFolderError: a graph is missing, or holds an operator that this ONNX Runtime lacks.
+            ModelFolderError: a graph is missing, was written by another version of the exporter, or holds an operator
+                that this ONNX Runtime lacks.
         """
         from onnxruntime import InferenceSession
 
@@ -87,6 +88,10 @@ class Network:
         self._encoder = session(ENCODER)
         self._cross = session(CROSS_STATES)
         self._step = session(DECODER_STEP)
+        if "places" not in {argument.name for argument in self._step.get_inputs()}:
+            raise ModelFolderError(
+                f"{folder / DECODER_STEP} was written by another version of the exporter; export the model again."
+            )
         self._layers = int(config["decoder_layers"])
         self._vocabulary = int(config["vocab_size"])
         heads = int(config["decoder_attention_heads"])
@@ -94,9 +99,9 @@ class Network:
         self._cross_names = [f"cross_{kind}.{layer}" for layer in range(self._layers) for kind in ("key", "value")]
         self._cache_names = [f"{kind}.{layer}" for layer in range(self._layers) for kind in ("key", "value")]
 
-    def cache(self, longest: int) -> KVCache:
-        """An empty cache for replies of up to `longest` tokens."""
-        return KVCache(CacheShape(self._layers, *self._head_shape, longest))
+    def cache(self) -> KVCache:
+        """An empty cache."""
+        return KVCache(CacheShape(self._layers, *self._head_shape))
 
     def encode(self, source: NDArray[np.int64]) -> CrossStates:
         """Run the encoder once for one request of token ids [source]."""
@@ -109,11 +114,10 @@ class Network:
         """Path of the trace of the decoder step, when the session options ask for one."""
         return str(self._step.end_profiling())
 
-    def bind(self, cache: KVCache, cross: CrossStates) -> StepBinding:
-        """Attach the large arrays of a batch, which stay the same from step to step while its rows do."""
+    def bind(self, cache: KVCache, cross: CrossStates, rows: int) -> StepBinding:
+        """Attach the large arrays of a batch, which stay the same from step to step while its rows and slots do."""
         from onnxruntime import OrtValue
 
-        rows = cache.rows
         binding = self._step.io_binding()
         held: list[Any] = []
 
@@ -122,13 +126,12 @@ class Network:
             return OrtValue.ortvalue_from_numpy(array)
 
         for name, buffer in zip(self._cache_names, cache.buffers, strict=True):
-            shared = value(buffer[:rows])
+            shared = value(buffer)
             binding.bind_ortvalue_input(f"past_{name}", shared)
             binding.bind_ortvalue_output(f"present_{name}", shared)
         for name, array in zip(self._cross_names, cross.arrays, strict=True):
             binding.bind_ortvalue_input(name, value(array))
         binding.bind_ortvalue_input("source_mask", value(cross.mask))
-        binding.bind_ortvalue_input("row_count", value(np.array([rows], np.int32)))
         outputs = {}
         for name in ("logits", "log_probabilities"):
             outputs[name] = np.empty((rows, 1, self._vocabulary), np.float32)

@@ -103,7 +103,7 @@ def test_the_manifest_names_the_source_and_the_versions_that_made_the_export(
     any_export: Path, tiny_checkpoint: Path
 ) -> None:
     manifest = _manifest(any_export)
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["name"] == "tiny"
     assert manifest["source"] == str(tiny_checkpoint)
     assert manifest["revision"] is None

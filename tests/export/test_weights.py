@@ -75,7 +75,7 @@ def test_fewer_bits_make_a_smaller_weight_file(
 
 
 def test_encoder_and_decoder_share_one_embedding_on_disk(any_export: Path) -> None:
-    embedding = TINY.vocab_size * TINY.d_model * 4
+    embedding = TINY.vocab_size * TINY.d_model * 2
     places = [
         {(offset, length) for name, dims, offset, length in _external(any_export / graph) if dims == _EMBEDDING_SHAPE}
         for graph in STOCK
