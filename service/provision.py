@@ -34,7 +34,7 @@ class Missing(NamedTuple):
 
     Attributes:
         model: `demo` or a Hub id.
-        folder: where the export goes.
+        folder: where the export goes; an export of another release that stands there is replaced.
     """
 
     model: str
@@ -50,9 +50,11 @@ class Missing(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """Of `python -m export`."""
+        force = ["--force"] if manifest.outdated(self.folder) else []
         if self.model == "demo":
-            return ["--model", str(DEMO_CHECKPOINT.relative_to(ROOT)), "--output-dir", str(self.folder), "--no-verify"]
-        return ["--model", self.model, "--output-dir", str(self.folder)]
+            checkpoint = str(DEMO_CHECKPOINT.relative_to(ROOT))
+            return ["--model", checkpoint, "--output-dir", str(self.folder), "--no-verify", *force]
+        return ["--model", self.model, "--output-dir", str(self.folder), *force]
 
 
 class ExportFailed(Exception):
@@ -110,7 +112,7 @@ class Provider:
         try:
             self._run(found.arguments)
         except ExportFailed:
-            if not (found.folder / manifest.FILE_NAME).exists():  # another service may have been faster
+            if not _usable(found.folder):  # another service may have been faster
                 raise
         return found.folder
 
@@ -148,7 +150,7 @@ def find(model: str, models: Path) -> Path | Missing:
     """
     if model == "demo":
         folder = models / DEMO_NAME
-        return folder if (folder / manifest.FILE_NAME).exists() else Missing(model, folder)
+        return folder if _usable(folder) else Missing(model, folder)
     if model == "auto":
         return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
     named = Path(model).expanduser()
@@ -170,7 +172,11 @@ def find(model: str, models: Path) -> Path | Missing:
 def _exported(model: str, models: Path) -> Path | None:
     name = model.rsplit("/", 1)[-1]
     candidates = (models / f"{name}-{precision}" for precision in PRECISIONS)
-    return next((folder for folder in candidates if (folder / manifest.FILE_NAME).exists()), None)
+    return next((folder for folder in candidates if _usable(folder)), None)
+
+
+def _usable(folder: Path) -> bool:
+    return (folder / manifest.FILE_NAME).exists() and not manifest.outdated(folder)
 
 
 def _first_choice(model: str, models: Path) -> Path:

@@ -65,6 +65,15 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
     }
 
 
+def outdated(folder: Path) -> bool:
+    """Whether a folder is an export in the format of another release."""
+    try:
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format", FORMAT) != FORMAT
+
+
 def read(folder: Path) -> Manifest:
     """Read the manifest of an exported folder.
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from service.engine import manifest
 from service.provision import DEMO_CHECKPOINT
 
 CACHE = Path(".accept") / "models"
@@ -31,7 +32,7 @@ def synthetic(precision: str) -> Path:
 
 
 def _exported(checkpoint: Path, folder: Path, precision: str) -> Path:
-    if not (folder / "manifest.json").exists():
-        command = [sys.executable, "-m", "export", "--model", str(checkpoint), "--output-dir", str(folder)]
+    if not (folder / manifest.FILE_NAME).exists() or manifest.outdated(folder):
+        command = [sys.executable, "-m", "export", "--model", str(checkpoint), "--output-dir", str(folder), "--force"]
         subprocess.run([*command, "--quantization", precision, "--no-verify"], check=True)
     return folder

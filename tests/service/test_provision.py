@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.engine import manifest
 from service.errors import ModelFolderError
 from service.provision import DEFAULT_MODEL, ExportFailed, Provider
 from tests.service.process import ROOT, ServiceProcess
@@ -65,6 +66,16 @@ def test_a_second_start_serves_the_export_of_the_first(service: ServiceProcess, 
         again.wait_ready()
         assert json.loads(again.get("/v1/models").body)["data"][0]["id"] == "demo"
     assert (tree / "models" / "demo-int8" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_an_export_of_another_release_is_made_anew(tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "clone"
+    shutil.copytree(tree, root)
+    path = root / "models" / "demo-int8" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    with ServiceProcess("--model", "demo", root=root) as process:
+        assert process.wait_ready().curl("-d", '{"prompt": "Hello"}').status == 200
+    assert json.loads(path.read_text())["format"] == manifest.FORMAT
 
 
 def test_sigterm_during_an_export_ends_it_and_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
