@@ -211,7 +211,9 @@ def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 def keys(value: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(_parts(value)))
-    if not found or not all(map(KEY.fullmatch, found)):
+    if not found:
+        raise ValueError(f"{KEY_RULE}, with commas between them, and is empty here")
+    if not all(map(KEY.fullmatch, found)):
         raise ValueError(f"{KEY_RULE}, with commas between them")
     return found
 

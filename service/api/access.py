@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from flask import Response, g, request
 
 from service import logs
-from service.api.limits import Network, client_address
+from service.api.proxies import Network, client_address
 from service.metrics import Metrics
 
 # What comes every few seconds from machines, or with every page, would bury the rest.

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from service.api import events
 from service.api.body import read_body
 from service.api.problems import problem, wants
+from service.api.proxies import over_tls
 from service.api.timing import server_timing
 from service.chat.chatbot import Answer, Message, Reply
 from service.chat.conversation import new_id, opened_by
@@ -99,7 +100,7 @@ def _remember(response: Response, runtime: Runtime, conversation_id: str) -> Non
             max_age=int(runtime.config.conversation_ttl_s),
             httponly=True,
             samesite="Lax",
-            secure=request.is_secure,
+            secure=over_tls(request, runtime.config.trusted_proxies),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -18,7 +19,9 @@ EXAMPLE = '{"prompt": "Hello, how are you today?"}'
 class ChatRequest(BaseModel):
     """Body of `POST /chatbot`."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, json_schema_extra={"examples": [json.loads(EXAMPLE)]}
+    )
 
     prompt: Text = Field(description="What the user says.", json_schema_extra={"pattern": SOMETHING})
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -64,6 +65,8 @@ class ResponseFormat(_Strict):
 
 class ChatCompletionRequest(_Strict):
     """Body of `POST /v1/chat/completions`: OpenAI's, of which what is not done here is refused by name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [json.loads(EXAMPLE)]})
 
     messages: list[ChatMessage] = Field(
         min_length=1,

@@ -8,7 +8,7 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
-from service.api.limits import client_address
+from service.api.proxies import client_address
 from service.runtime import ServedModel
 from tests.service.conftest import Application
 from tests.service.visitor import ask

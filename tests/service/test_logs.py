@@ -88,12 +88,14 @@ def test_what_went_wrong_is_named_in_the_line_of_the_request(
     client: FlaskClient, engine: FakeEngine, log: io.StringIO
 ) -> None:
     engine.error = EngineFault("The model failed.")
+    engine.error.__cause__ = ValueError("the reason")
     ask(client).close()
     client.post("/chatbot", data=b"no JSON").close()
-    assert [(entry["status"], entry["error"]) for entry in entries(log)] == [
-        (500, "engine_fault"),
-        (400, "bad_request"),
-    ]
+    cause, fault, refusal = entries(log)
+    assert "the reason" in cause["message"]
+    assert cause["request_id"] == fault["request_id"]
+    assert (fault["status"], fault["error"]) == (500, "engine_fault")
+    assert (refusal["status"], refusal["error"]) == (400, "bad_request")
 
 
 def test_a_stored_reply_is_marked_and_counts_no_tokens(client: FlaskClient, log: io.StringIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 
 import pytest
 from flask import Flask
@@ -49,6 +50,17 @@ def test_the_cookie_is_kept_from_scripts_and_from_other_sites(app: Flask) -> Non
 def test_the_cookie_stays_on_https_where_the_page_is(app: Flask) -> None:
     response = app.test_client().post("/chatbot", data='{"prompt": "Hi"}', base_url="https://localhost")
     assert "; Secure" in response.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "protocol", "secure"), [(True, "https", True), (True, "http", False), (False, "https", False)]
+)
+def test_a_trusted_proxy_says_whether_it_was_https(
+    application: Application, faked: ServedModel, trusted: bool, protocol: str, secure: bool
+) -> None:
+    client = application(faked, trusted_proxies=(ip_network("127.0.0.1"),) if trusted else ()).test_client()
+    response = ask(client, headers={"X-Forwarded-Proto": protocol})
+    assert ("; Secure" in response.headers["Set-Cookie"]) == secure
 
 
 def test_the_cookie_carries_the_conversation_on(app: Flask) -> None:

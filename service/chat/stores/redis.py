@@ -30,8 +30,10 @@ PREFIX = "chatbot:"
 TURNS = PREFIX + "turns:"
 TOUCHED = PREFIX + "touched"
 SECRET = PREFIX + "secret"
-TIMEOUT_S = 2.0
-RETRIES = 3
+TIMEOUT_S = 1.0
+RETRIES = 2
+# More than threads that could ask at once.
+MOST_CONNECTIONS = 2000
 
 # KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live.
 # An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
@@ -93,6 +95,7 @@ class RedisStore:
             self._redis = Redis.from_url(
                 url,
                 decode_responses=True,
+                max_connections=MOST_CONNECTIONS,
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),
@@ -111,7 +114,8 @@ class RedisStore:
     @property
     def place(self) -> str:
         arguments = self._redis.connection_pool.connection_kwargs
-        return f"Redis at {arguments.get('host', arguments.get('path'))}, database {arguments.get('db', 0)}"
+        where = f"{arguments['host']}:{arguments.get('port', 6379)}" if "host" in arguments else arguments.get("path")
+        return f"Redis at {where}, database {arguments.get('db', 0)}"
 
     def __len__(self) -> int:
         with self._usable():

@@ -43,7 +43,7 @@ SCHEMA = (
 COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
 MOST_FORGOTTEN = 100
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 1.0
 
 
 class SQLiteStore:
@@ -252,7 +252,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     version = value("user_version")
     if version > SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"it was written by a later release, in format {version}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
@@ -262,6 +262,20 @@ def _prepare(connection: sqlite3.Connection) -> None:
         for statement in () if value("user_version") else SCHEMA:
             connection.execute(statement)
         connection.execute("COMMIT")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Change the journal of a new file, for which SQLite itself does not wait while others do the same."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -33,7 +33,7 @@ def opened(server: RedisServer) -> RedisStore:
 def test_it_is_chosen_by_url(redis_server: RedisServer) -> None:
     store = open_store(redis_server.url(5), capacity=9, ttl_s=9)
     assert isinstance(store, RedisStore)
-    assert store.place == "Redis at 127.0.0.1, database 5"
+    assert store.place == f"Redis at 127.0.0.1:{redis_server.port}, database 5"
     store.close()
 
 

@@ -1,0 +1,45 @@
+"""What is believed of the proxies that a request came through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from flask import Request
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+ADDRESS = re.compile(r"\[(?P<bracketed>[^]]+)\](:\d+)?|(?P<plain>[0-9.]+):\d+")
+
+
+def client_address(asked: Request, trusted_proxies: Sequence[Network]) -> str:
+    """The address that a request came from: the last one named that is no trusted proxy.
+
+    A proxy that names something else than an address stands for its clients itself.
+    """
+    client = parse_address(asked.remote_addr or "")
+    hops = reversed(asked.headers.get("X-Forwarded-For", "").split(","))
+    while client is not None and any(client in network for network in trusted_proxies):
+        hop = parse_address(next(hops, ""))
+        if hop is None:
+            break
+        client = hop
+    return str(client or asked.remote_addr)
+
+
+def over_tls(asked: Request, trusted_proxies: Sequence[Network]) -> bool:
+    """Whether a request was sent over HTTPS, as far as the proxy in front of us may say so."""
+    proxy = parse_address(asked.remote_addr or "")
+    trusted = proxy is not None and any(proxy in network for network in trusted_proxies)
+    return asked.is_secure or (trusted and asked.headers.get("X-Forwarded-Proto", "").strip().lower() == "https")
+
+
+def parse_address(text: str) -> Address | None:
+    """An address as proxies write them: with a port or without, IPv4 in the clothes of IPv6 or not."""
+    found = ADDRESS.fullmatch(text.strip())
+    try:
+        parsed = ip_address((found["bracketed"] or found["plain"]) if found else text.strip())
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
