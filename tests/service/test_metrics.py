@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import create_app
+from service.chat.chatbot import Chatbot
+from service.chat.prompt import PromptFormat
 from service.config import ServiceConfig
 from service.errors import Cancelled
 from service.runtime import Runtime, ServedModel
 from tests.service import streams
+from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import ask
 
@@ -100,6 +105,23 @@ def test_a_running_request_shows_in_the_gauges(app: Flask, engine: FakeEngine) -
     engine.gate.set()
     response.close()
     assert metrics(app.test_client())["chatbot_requests_in_progress"] == 1
+
+
+def test_a_request_that_waits_for_rows_shows_in_the_queue(
+    application: Application, faked: ServedModel, engine: FakeEngine, prompt_format: PromptFormat
+) -> None:
+    narrow = FakeEngine(engine.model, most_rows=1)
+    app = application(dataclasses.replace(faked, chatbot=Chatbot(narrow, prompt_format)))
+    engine.gate.clear()
+    responses = [ask(app.test_client(), stream=True) for _ in range(2)]
+    for response in responses:
+        next(response.iter_encoded())
+    engine.model.wait_begun()
+    assert metrics(app.test_client())["chatbot_queue_size"] == 1
+    engine.gate.set()
+    for response in responses:
+        response.close()
+    narrow.close()
 
 
 def test_files_are_counted_when_they_have_been_sent(app: Flask) -> None:
