@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service import logs
-from service.chat.chatbot import Reply
+from service.chat.answer import Reply
 from service.engine.generation import Timing
 from service.engine.manifest import Manifest
 from service.errors import Cancelled, EngineStopped, ServiceError, StoreUnavailable

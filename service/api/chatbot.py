@@ -13,7 +13,8 @@ from service.api.body import read_body
 from service.api.problems import problem, wants
 from service.api.proxies import over_tls
 from service.api.timing import server_timing
-from service.chat.chatbot import Answer, Message, Reply
+from service.chat.answer import Answer, Reply
+from service.chat.chatbot import Message
 from service.chat.conversation import new_id, opened_by
 from service.errors import InvalidPrompt, ServiceError
 from service.metrics import Metrics

@@ -16,7 +16,8 @@ from service.api.body import read_body
 from service.api.models import check_name
 from service.api.problems import openai_error
 from service.api.timing import server_timing
-from service.chat.completion import Completion, Draft
+from service.chat.completion import Completion
+from service.chat.draft import Draft
 from service.engine.manifest import Manifest
 from service.errors import ServiceError
 from service.metrics import Metrics

@@ -1,20 +1,20 @@
-"""One exchange: the history and a message in, a stored reply out, as a whole or piece by piece."""
+"""One exchange: the history and a message in, a stored reply out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 
-from service.chat.completion import GLANCE_S, Completion, Task
+from service.chat.answer import GLANCE_S, Answer, Reply, Writing
+from service.chat.completion import Completion
 from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
 from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import Store
+from service.chat.task import Task
 from service.engine.engine import Engine
-from service.engine.generation import Generation, Progress, Timing
 from service.errors import Cancelled, ConversationChanged, DeadlineExceeded, KeyReused, UnknownConversation
 
 
@@ -33,19 +33,6 @@ class Message:
     text: str
     fresh: bool = True
     key: str = ""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A reply that has been stored.
-
-    Attributes:
-        exchange: as stored.
-        timing: where its time went; None for one that was stored before.
-    """
-
-    exchange: Exchange
-    timing: Timing | None
 
 
 class Chatbot:
@@ -126,98 +113,6 @@ class Chatbot:
             truncated_turns=prompt.truncated_turns,
             key=message.key,
         )
-
-
-@dataclass(frozen=True)
-class Writing:
-    """A reply that the engine writes.
-
-    Attributes:
-        generation: the tokens.
-        certain: what text they are certain to begin with.
-        complete: makes all of them a stored reply.
-        gone: whether the client has gone away.
-    """
-
-    generation: Generation
-    certain: Callable[[list[int]], str]
-    complete: Callable[[list[int]], Reply]
-    gone: Callable[[], bool]
-
-    def wait(self, known: int | None = None) -> Progress:
-        """How far it is, a glance later at most; see `Generation.wait`.
-
-        Raises:
-            Cancelled: the client has gone away.
-        """
-        progress = self.generation.wait(GLANCE_S, known=known)
-        if self.gone():
-            raise Cancelled("The client went away before its reply was complete.")
-        return progress
-
-
-class Answer:
-    """A message being answered: a context manager; to leave it early stops the work and stores nothing.
-
-    Either `pieces` is read to its end or `reply` is called.
-    """
-
-    def __init__(self, held: ExitStack, source: Reply | Writing) -> None:
-        """
-        Args:
-            held: what is let go when the answer is closed.
-            source: a reply that was stored before, or one that is being written.
-        """
-        self._held = held
-        self._source = source
-        self.replayed = isinstance(source, Reply)
-
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the work, if there still is any, and let the conversation's next message forward."""
-        self._held.close()
-
-    def pieces(self) -> Iterator[str]:
-        """Text of the reply as soon as it is certain; joined, the pieces are the whole reply.
-
-        The last piece comes when the reply has been stored. An empty one means that there is nothing new yet.
-
-        Raises:
-            ServiceError: there will be no reply; nothing is stored.
-        """
-        sent, known = "", 0
-        while isinstance(self._source, Writing):
-            ids, done = self._source.wait(known)
-            if done:
-                self._source = self._source.complete(ids)
-                break
-            known = len(ids)
-            text = self._source.certain(ids)
-            yield text[len(sent) :]
-            sent = max(sent, text, key=len)
-        whole = self.reply().exchange.reply
-        if not whole.startswith(sent):
-            raise ConversationChanged
-        yield whole[len(sent) :]
-
-    def reply(self) -> Reply:
-        """Wait for the reply and store it with its message.
-
-        Raises:
-            ServiceError: there will be no reply; nothing is stored.
-        """
-        while isinstance(self._source, Writing):
-            ids, done = self._source.wait()
-            if done:
-                self._source = self._source.complete(ids)
-        return self._source
 
 
 def _read(store: Store, message: Message) -> Conversation:

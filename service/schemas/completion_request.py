@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.chat.completion import MOST_CHOICES, Task, as_turns
+from service.chat.task import MOST_CHOICES, Task, as_turns
 from service.errors import InvalidField, PayloadTooLarge
 from service.schemas.body import WHOLE, Off, Text, read_json
 from service.schemas.refusal import EXAMPLE, refusal

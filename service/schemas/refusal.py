@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from service.chat.completion import MOST_CHOICES
+from service.chat.task import MOST_CHOICES
 from service.errors import InvalidField, UnsupportedField
 
 EXAMPLE = '{"messages": [{"role": "user", "content": "Hello, how are you today?"}]}'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from service.chat.chatbot import Chatbot
-from service.chat.completion import Task
 from service.chat.prompt import PromptFormat
+from service.chat.task import Task
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 from tests.accept import folders

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from service.chat.chatbot import Chatbot
-from service.chat.completion import Completion, Task, as_turns, decodings
+from service.chat.completion import Completion
 from service.chat.prompt import PromptFormat
 from service.chat.stop import StopStrings
+from service.chat.task import Task, as_turns, decodings
 from service.engine.settings import DecodingSettings
 from service.errors import Cancelled, DeadlineExceeded, EngineFault, Overloaded
 from service.runtime import ServedModel
