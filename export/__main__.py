@@ -15,6 +15,10 @@ from typing import NoReturn
 from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
 
+# The last one is our own, for what had to wait a moment.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+MOMENT_S = 0.01
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong argument in one line, like every other error."""
@@ -68,7 +72,8 @@ def parse(arguments: list[str]) -> ExportConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     config = parse(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     _quieten_libraries()
     try:
         from export.exporter import check, run
@@ -92,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: The export ran out of memory; close other programs or use a larger machine.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         print("error: The export was interrupted; nothing was written.", file=sys.stderr)
         return 130
@@ -104,7 +109,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _interrupt(_signal: int, frame: FrameType | None) -> None:
+    """End the export, though not in the middle of a finaliser, which would swallow it: a moment later then."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            signal.setitimer(signal.ITIMER_REAL, MOMENT_S)
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 

@@ -105,7 +105,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
 def _import_libraries() -> None:
     """Import what the stages need, with signals held back: torch aborts the process when one interrupts its import."""
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     handlers = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
     try:
         for name in ("torch", "transformers.models.blenderbot.modeling_blenderbot", "optimum.exporters.onnx"):

@@ -83,7 +83,9 @@ def put_in_place(finished: Path, target: Path) -> None:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Signals that arrive while the block runs are dropped: a second Ctrl-C must not leave half a folder behind."""
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    }
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from tests.page.visit import Visit, launch
 Visitor = Callable[..., Visit]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     expect.set_options(timeout=10_000)

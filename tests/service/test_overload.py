@@ -131,7 +131,7 @@ def test_a_fault_in_a_step_fails_the_replies_in_it_and_the_next_one_works(long_e
             trigger.touch()
             answers = [future.result() for future in running]
         assert {answer.status for answer in answers} == {500}
-        assert {answer.body for answer in answers} == {"The reply could not be computed; try again."}
+        assert all(answer.body.startswith("The reply could not be computed; try again.") for answer in answers)
         trigger.unlink()
         assert process.curl("-d", BODY).status == 200
         assert process.get("/readyz").status == 200
