@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from ipaddress import ip_address
 
 from service import logs
 from service.config import ServiceConfig, parse
@@ -50,8 +49,8 @@ def _serve(config: ServiceConfig) -> int:
         logger.warning(exposed)
     host, port = listener.getsockname()[:2]
     logger.info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    if not ip_address(host).is_loopback and not config.api_keys and config.api_keys_file is None:
-        logger.warning("Whoever reaches %s may use the service; set CHATBOT_API_KEYS to ask for a key.", host)
+    if unguarded := keys.unguarded(config, host):
+        logger.warning(unguarded)
     logger.info("Conversations are kept in %s.", runtime.store.place)
     runtime.load_in_background(server.fail)
     code = server.run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import subprocess
 import sys
@@ -15,9 +14,10 @@ from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import manifest
 from service.engine.memory import available_memory
+from service.engine.network import available_cores
 from service.errors import ConfigurationError, ModelFolderError
 from service.options import ENVIRONMENT_PREFIX
-from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, find
+from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
 from service.server import listen
 
 # What a service takes beside its model, mostly libraries.
@@ -64,11 +64,8 @@ def address(config: ServiceConfig) -> Iterator[Finding]:
         host = listener.getsockname()[0]
     shown = f"[{host}]" if ":" in host else host
     yield Finding(Kind.FACT, f"Listens on http://{shown}{f':{config.port}' if config.port else ', on any free port'}.")
-    local = ipaddress.ip_address(host).is_loopback
-    if not local and not config.api_keys and config.api_keys_file is None:
-        yield Finding(
-            Kind.WARNING, f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
-        )
+    if unguarded := keys.unguarded(config, host):
+        yield Finding(Kind.WARNING, unguarded)
 
 
 def model(config: ServiceConfig) -> Iterator[Finding]:
@@ -129,7 +126,7 @@ def api_keys(config: ServiceConfig) -> Iterator[Finding]:
 
 def threads(config: ServiceConfig) -> Iterator[Finding]:
     """Whether there are as many cores as threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     if config.threads > cores:
         yield Finding(
             Kind.WARNING,
@@ -170,5 +167,4 @@ def _hindrance(missing: Missing) -> str:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
     if ended.returncode == 0:
         return ""
-    said = [line.removeprefix("error: ") for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    return said[-1] if said else f"The export would end with exit code {ended.returncode}."
+    return complaint(ended.stderr.splitlines()) or f"The export would end with exit code {ended.returncode}."

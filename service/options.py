@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
+
+Number = TypeVar("Number", int, float)
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
 WIDEST_HELP = 100
@@ -175,31 +177,11 @@ def one_of(*names: str) -> Callable[[str], str]:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    def convert(value: str) -> int:
-        expected = f"a whole number from {low} to {high}"
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(expected) from None
-        if not low <= number <= high:
-            raise ValueError(expected)
-        return number
-
-    return convert
+    return _between(int, low, high, f"a whole number from {low} to {high}")
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:
-    def convert(value: str) -> float:
-        expected = f"a number of seconds from {low:g} to {high:g}"
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(expected) from None
-        if not low <= number <= high:
-            raise ValueError(expected)
-        return number
-
-    return convert
+    return _between(float, low, high, f"a number of seconds from {low:g} to {high:g}")
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -248,6 +230,19 @@ def _origin(value: str) -> str | None:
 
 def _parts(value: str) -> Iterable[str]:
     return filter(None, map(str.strip, value.split(",")))
+
+
+def _between(read: Callable[[str], Number], low: Number, high: Number, expected: str) -> Callable[[str], Number]:
+    def convert(value: str) -> Number:
+        try:
+            number = read(value)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return convert
 
 
 def _public(text: str) -> str:

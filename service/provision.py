@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,10 +132,16 @@ class Provider:
         if self._cancelled:
             raise ModelFolderError("The service was stopped before it had a model.")
         if process.returncode != 0:
-            said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            said = complaint(lines)
             if not said:
                 logger.error("The export failed:\n%s", "\n".join(lines))
-            raise ExportFailed(said[-1] if said else f"The export ended with exit code {process.returncode}.")
+            raise ExportFailed(said or f"The export ended with exit code {process.returncode}.")
+
+
+def complaint(lines: Iterable[str]) -> str:
+    """The last error that an export named among its lines; empty when it named none."""
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return said[-1] if said else ""
 
 
 def find(model: str, models: Path) -> Path | Missing:

@@ -7,6 +7,7 @@ import hmac
 import logging
 import stat
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 
 from flask import Flask, request
@@ -54,6 +55,13 @@ def exposed(path: Path) -> str:
     if not path.stat().st_mode & stat.S_IROTH:
         return ""
     return f"Every user of this machine can read the API keys in {path}; take that right away: chmod o-rwx {path}"
+
+
+def unguarded(config: ServiceConfig, host: str) -> str:
+    """One sentence if others than this machine reach an address and no key is asked for; else empty."""
+    if ip_address(host).is_loopback or config.api_keys or config.api_keys_file is not None:
+        return ""
+    return f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
 
 
 def register(app: Flask, keys: Keys) -> None:
