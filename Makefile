@@ -4,15 +4,18 @@ PYTHON ?= python3
 MODEL =
 HOST  =
 PORT  =
+STORE =
+REPLICAS =
 CHECK = all
 
 VENV := .venv
 BIN  := $(VENV)/bin
 
-.PHONY: help setup serve export bench bench-all test lint accept clean
+.PHONY: help setup serve serve-ray export bench bench-all test lint accept clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
+	@echo "make serve-ray  by several replicas, with Ray   (REPLICAS=2 STORE=redis://127.0.0.1:6379/0)"
 	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
 	@echo "make bench    measure this project beside torch and stock Optimum, in 20 minutes"
 	@echo "make bench-all  beside every rival, in two hours; goes on where it was interrupted"
@@ -42,12 +45,20 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-redis.txt requirements-bench.txt $(VENV)/.serve
+$(VENV)/.ray: requirements-ray.txt requirements-redis.txt $(VENV)/.serve
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-redis.txt requirements-bench.txt $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 serve: $(VENV)/.serve
 	exec $(BIN)/python -m service $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+serve-ray: $(VENV)/.ray
+	exec $(BIN)/python -m deploy $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
+	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 export: $(VENV)/.serve
 	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))

@@ -17,6 +17,7 @@ from benchmarks.commands import (
     report,
     scaling,
     start,
+    store,
     suite,
     synthetic,
     tuning,
@@ -28,7 +29,20 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure an exported Blenderbot model.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (suite, latency, load, quality, start, export_cost, scaling, report, profile, tuning, synthetic):
+    for command in (
+        suite,
+        latency,
+        load,
+        quality,
+        start,
+        export_cost,
+        scaling,
+        store,
+        report,
+        profile,
+        tuning,
+        synthetic,
+    ):
         command.add(commands)
     return top
 

@@ -59,14 +59,14 @@ def measure(
     progress: Progress,
     journal: Journal,
 ) -> StartRun:
-    """Start each server in turn, one at a time, ask it, and end it; the first start of each is not kept.
+    """Start each server in turn, one at a time, ask it, and end it; of several starts the first is not kept.
 
     Raises:
         ServerError: a server that is no rival did not start, or did not reply.
     """
     starts: list[Start] = []
     missing: dict[str, str] = {}
-    for number in range(-1, workload.rounds):
+    for number in range(-1 if workload.rounds > 1 else 0, workload.rounds):
         for server in servers:
             if server.label in missing:
                 continue

@@ -42,11 +42,14 @@ def _part(name: str, arguments: str) -> Part:
     return Part(name, tuple(arguments.split()))
 
 
+_BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds"
 SHORT = (
     _part("export-400m", "export-cost --ways ours-int8,stock-dynamic-int8"),
-    _part("latency-400m", "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds 4"),
-    _part("load-400m", "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 10"),
+    # Twice, some minutes apart: other users of a machine may slow it down for as long.
+    _part("latency-400m", f"{_BASICS} 3"),
+    _part("load-400m", "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 3 --seconds 12"),
     _part("start-400m", "start --rounds 1"),
+    _part("latency-again-400m", f"{_BASICS} 3"),
     _part("quality-demo", "quality --samples 200 --replies 40"),
 )
 FULL = (
@@ -74,6 +77,7 @@ FULL = (
     _part("start-400m", "start"),
     _part("scaling-400m", "scaling"),
     _part("quality-demo", "quality"),
+    _part("store-redis", "store"),
 )
 
 

@@ -22,9 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if config.check:
-        from service.check import report
+        from service.check import findings, report
 
-        return report(config)
+        return report(findings(config))
     logs.configure(config.log_format)
     try:
         return _serve(config)
@@ -52,6 +52,8 @@ def _serve(config: ServiceConfig) -> int:
     if unguarded := keys.unguarded(config, host):
         logger.warning(unguarded)
     logger.info("Conversations are kept in %s.", runtime.store.place)
+    for concern in runtime.store.concerns:
+        logger.warning(concern)
     runtime.load_in_background(server.fail)
     code = server.run()
     runtime.store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -39,9 +39,13 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def report(config: ServiceConfig) -> int:
-    """Print all findings, one line each; returns the exit code: 1 when anything is wrong."""
-    findings = [finding for check in CHECKS for finding in check(config)]
+def findings(config: ServiceConfig) -> list[Finding]:
+    """All that can be said about the settings before anything is served."""
+    return [finding for check in CHECKS for finding in check(config)]
+
+
+def report(findings: Sequence[Finding]) -> int:
+    """Print findings, one line each; returns the exit code: 1 when anything is wrong."""
     for finding in findings:
         if finding.kind is not Kind.FACT:
             print(f"{finding.kind}: {finding.sentence}", file=sys.stderr)
@@ -108,6 +112,8 @@ def conversations(config: ServiceConfig) -> Iterator[Finding]:
         yield Finding(Kind.PROBLEM, str(error))
         return
     yield Finding(Kind.FACT, f"Keeps conversations in {store.place}.")
+    for concern in store.concerns:
+        yield Finding(Kind.WARNING, concern)
     store.close()
 
 

@@ -9,18 +9,18 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from service.engine.settings import MOST_ROWS
-from service.errors import ConfigurationError
 from service.options import (
     ANY_ORIGIN,
     KEY_RULE,
     Option,
+    Program,
     integer,
     keys,
     networks,
     one_of,
     origins,
     path,
-    read_arguments,
+    read_settings,
     seconds,
     store,
     switch,
@@ -88,24 +88,18 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     Raises:
         ConfigurationError: values are wrong; each line of the message names a flag or variable and what it takes.
     """
-    values: dict[str, object] = {}
-    problems = []
-    given = read_arguments(arguments, OPTIONS, DEFAULTS)
-    for name, option in OPTIONS.items():
-        for origin, value in ((option.flag, given[name]), (option.variable, environ.get(option.variable))):
-            if value is None:
-                continue
-            try:
-                values[name] = option.convert(value)
-            except ValueError as error:
-                said = "not right (it is not shown)" if option.secret else repr(value)
-                problems.append(f"{origin} is {said}; it takes {error}.")
-            break
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return ServiceConfig(**values)  # type: ignore[arg-type]
+    return ServiceConfig(**read_settings(PROGRAM, arguments, environ, OPTIONS, DEFAULTS))  # type: ignore[arg-type]
 
 
+PROGRAM = Program(
+    "python -m service",
+    "Serve a Blenderbot chat model over HTTP.",
+    (
+        "python -m service --model demo",
+        "CHATBOT_API_KEYS=$(openssl rand -hex 16) python -m service --host 0.0.0.0 --log-format json",
+        "python -m service --check --model models/blenderbot-400M-distill-int8",
+    ),
+)
 DEFAULTS: Mapping[str, object] = {field.name: field.default for field in fields(ServiceConfig)}
 YEAR_S = 365 * 24 * 3600
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 from service import logs
 from service.chat.answer import Reply
@@ -88,6 +88,14 @@ class Metrics:
     def as_text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self._registry)
+
+    def listen(self, host: str, port: int) -> None:
+        """Show them at an address of their own, for as long as the process lives.
+
+        Raises:
+            OSError: the address cannot be taken.
+        """
+        start_http_server(port, host, self._registry)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, namespace=PREFIX, registry=self._registry)

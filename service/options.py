@@ -66,19 +66,59 @@ class Option:
         return "none" if value is None else _public(str(value))
 
 
-def read_arguments(
-    arguments: Sequence[str], options: Mapping[str, Option], defaults: Mapping[str, object]
-) -> dict[str, str | None]:
-    """What the command line says, as text; `--help` ends the program.
+@dataclass(frozen=True)
+class Program:
+    """What `--help` says beside the flags.
+
+    Attributes:
+        command: starts it.
+        description: what it does.
+        examples: calls of it.
+    """
+
+    command: str
+    description: str
+    examples: Sequence[str]
+
+
+def read_settings(
+    program: Program,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    options: Mapping[str, Option],
+    defaults: Mapping[str, object],
+) -> dict[str, object]:
+    """The values that the command line or the environment name, the command line first; `--help` ends the program.
 
     Raises:
-        ConfigurationError: a flag that is not there, or one without its value.
+        ConfigurationError: flags or values are wrong; each line of the message names one and what it takes.
     """
-    given, unknown = _parser(options, defaults).parse_known_args(list(arguments))
+    values: dict[str, object] = {}
+    problems = []
+    given = _read_arguments(program, arguments, options, defaults)
+    for name, option in options.items():
+        for origin, value in ((option.flag, given[name]), (option.variable, environ.get(option.variable))):
+            if value is None:
+                continue
+            try:
+                values[name] = option.convert(value)
+            except ValueError as error:
+                said = "not right (it is not shown)" if option.secret else repr(value)
+                problems.append(f"{origin} is {said}; it takes {error}.")
+            break
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return values
+
+
+def _read_arguments(
+    program: Program, arguments: Sequence[str], options: Mapping[str, Option], defaults: Mapping[str, object]
+) -> dict[str, str | None]:
+    given, unknown = _parser(program, options, defaults).parse_known_args(list(arguments))
     if unknown:
         raise ConfigurationError(
             f"There is no flag {_without_secrets(unknown, arguments, options)}; "
-            "python -m service --help lists the flags."
+            f"{program.command} --help lists the flags."
         )
     return vars(given)
 
@@ -94,7 +134,7 @@ def _without_secrets(unknown: Sequence[str], arguments: Sequence[str], options: 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message[:1].upper()}{message[1:]}; python -m service --help lists the flags.")
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:]}; {self.prog} --help lists the flags.")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -106,19 +146,17 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return [line for part in text.splitlines() for line in super(_Formatter, self)._split_lines(part, width)]
 
 
-def _parser(options: Mapping[str, Option], defaults: Mapping[str, object]) -> argparse.ArgumentParser:
+def _parser(program: Program, options: Mapping[str, Option], defaults: Mapping[str, object]) -> argparse.ArgumentParser:
+    examples = "\n".join(f"  {example}" for example in program.examples)
     parser = _Parser(
-        prog="python -m service",
-        usage="python -m service [flags]",
+        prog=program.command,
+        usage=f"{program.command} [flags]",
         allow_abbrev=False,
         formatter_class=_Formatter,
-        description="Serve a Blenderbot chat model over HTTP.",
+        description=program.description,
         epilog=(
             "A flag wins over the environment variable beside it, which wins over the default.\n\n"
-            "examples:\n"
-            "  python -m service --model demo\n"
-            "  CHATBOT_API_KEYS=$(openssl rand -hex 16) python -m service --host 0.0.0.0 --log-format json\n"
-            "  python -m service --check --model models/blenderbot-400M-distill-int8"
+            f"examples:\n{examples}"
         ),
     )
     groups: dict[str, argparse._ArgumentGroup] = {}

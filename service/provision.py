@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +24,8 @@ DEFAULT_MODEL = "facebook/blenderbot-400M-distill"
 DEMO_CHECKPOINT = MODELS / "demo" / "checkpoint"
 DEMO_NAME = "demo-int8"
 PRECISIONS = ("int8", "int4", "fp32")
+STOPPED = "The service was stopped before it had a model."
+GLANCE_S = 0.2
 
 
 class Provision(NamedTuple):
@@ -108,13 +114,32 @@ class Provider:
         found = find(model, self._models)
         if isinstance(found, Path):
             return found
-        self._tell(found.announcement)
-        try:
-            self._run(found.arguments)
-        except ExportFailed:
+        with self._alone(found.folder.parent):
             if not _usable(found.folder):  # another service may have been faster
-                raise
+                self._tell(found.announcement)
+                self._run(found.arguments)
         return found.folder
+
+    @contextmanager
+    def _alone(self, models: Path) -> Iterator[None]:
+        """Wait for other services that export into the same folder: one export takes memory enough."""
+        with ExitStack() as held:
+            try:
+                models.mkdir(parents=True, exist_ok=True)
+                folder = os.open(models, os.O_RDONLY)
+            except OSError:  # the export says what is wrong with that folder
+                yield
+                return
+            held.callback(os.close, folder)
+            told = False
+            while not _locked(folder):
+                if self._cancelled:
+                    raise ModelFolderError(STOPPED)
+                if not told:
+                    self._tell("Another service is exporting a model; waiting for it.")
+                    told = True
+                time.sleep(GLANCE_S)
+            yield
 
     def _run(self, arguments: list[str]) -> None:
         """Run `python -m export` as a child process, its progress on our terminal."""
@@ -130,7 +155,7 @@ class Provider:
             lines = [line.rstrip() for line in process.stderr]
         self._process = None
         if self._cancelled:
-            raise ModelFolderError("The service was stopped before it had a model.")
+            raise ModelFolderError(STOPPED)
         if process.returncode != 0:
             said = complaint(lines)
             if not said:
@@ -173,6 +198,15 @@ def find(model: str, models: Path) -> Path | Missing:
             f"export it elsewhere: python -m export --model {model} --output-dir FOLDER, and serve that folder."
         )
     return exported
+
+
+def _locked(folder: int) -> bool:
+    """Lock an open folder, until it is closed or its process ends; False while another process has it locked."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _exported(model: str, models: Path) -> Path | None:

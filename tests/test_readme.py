@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from service.config import DEFAULTS, OPTIONS
+from deploy.config import DEFAULTS, OPTIONS
 from service.provision import DEMO_CHECKPOINT
 from tests.export_child import exported
 from tests.page.visit import launch
@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "127.0.0.1:5000"
 FOLDER = "models/blenderbot-400M-distill-int8"
 # What sets up, exports or needs Docker is tested elsewhere.
-OTHERS = re.compile(r"\$ (make|python -m export|docker) ")
+OTHERS = re.compile(r"\$ (make|python -m export|docker|serve) ")
 
 
 def blocks(language: str) -> list[str]:

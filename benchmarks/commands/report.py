@@ -9,14 +9,15 @@ from typing import Any
 from benchmarks.child import PROJECT
 from benchmarks.commands import arguments
 from benchmarks.errors import InputError, OutputError
+from benchmarks.evidence import capacity
 from benchmarks.evidence.page import FILE_NAME, page
 from benchmarks.evidence.plots import draw
 from benchmarks.evidence.results import PARTS, Results
 
 RESULTS = PROJECT / "benchmarks" / "results"
 DESCRIPTION = f"""
-Write {FILE_NAME} and its plots from the JSON files of a results folder: {", ".join(PARTS)}. Parts that are not there
-are named as not measured.
+Write {FILE_NAME}, its plots and {capacity.FILE_NAME} from the JSON files of a results folder: {", ".join(PARTS)}. Parts
+that are not there are named as not measured.
 """
 
 
@@ -47,6 +48,9 @@ def write(folder: Path) -> Path:
     try:
         pictures = draw(results)
         path.write_text(page(results, list(pictures)), encoding="utf-8")
+        planned = capacity.capacity_page(results)
+        if planned is not None:
+            (folder / capacity.FILE_NAME).write_text(planned, encoding="utf-8")
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing; install requirements-bench.txt, as `make bench` does.") from error
     except OSError as error:

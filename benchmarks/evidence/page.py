@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.evidence.results import LATENCY, PARTS, Results
+from benchmarks.evidence.capacity import FILE_NAME as CAPACITY
+from benchmarks.evidence.capacity import capacity_page
+from benchmarks.evidence.markdown import prose, table
+from benchmarks.evidence.results import LATENCY, Ratio, Results
 from benchmarks.evidence.targets import targets
 from benchmarks.output import machine_line
 from benchmarks.summary import MOST_NOISE
@@ -22,6 +24,7 @@ COMMANDS = {
     "export-400m": "export-cost",
     "quality-demo": "quality",
     "scaling-400m": "scaling",
+    "store-redis": "store",
 }
 ALTERNATIVES = {
     "latency": "milliseconds a token of each way to run the model, with the floor of the machine",
@@ -39,6 +42,7 @@ def page(results: Results, pictures: Sequence[str]) -> str:
         _targets(results),
         _latency(results, pictures),
         _load(results, pictures),
+        _capacity(results),
         _start(results),
         _export(results),
         _quality(results, pictures),
@@ -51,7 +55,7 @@ def page(results: Results, pictures: Sequence[str]) -> str:
 def _head(results: Results) -> Iterator[str]:
     yield "# Measurements"
     yield ""
-    yield from _prose(
+    yield from prose(
         "Made by `make bench` or `make bench-all`; the raw values are in the JSON files beside this page. The weights "
         "are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are measured; "
         "quality is measured on the demo model's held-out dialogues."
@@ -74,7 +78,7 @@ def _head(results: Results) -> Iterator[str]:
 def _targets(results: Results) -> Iterator[str]:
     yield "## Targets"
     yield ""
-    yield from _table(
+    yield from table(
         ("promise", "target", "measured", "verdict"),
         [
             (
@@ -87,9 +91,9 @@ def _targets(results: Results) -> Iterator[str]:
             for one in targets(results)
         ],
     )
-    yield from _prose(
-        "Ratios are medians of the ratios within each round (least to greatest); x is how many times as fast, or as "
-        "many replies a second."
+    yield from prose(
+        "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a "
+        "machine does can only make either worse. In brackets the least and the greatest within one round."
     )
 
 
@@ -101,15 +105,27 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from _picture("latency", pictures)
     missing = {one["name"] for part in parts for one in part["missing"]}
-    columns = ("median s", "p90 s", "ms a token", "times the floor", "times torch", "ours beside it", "peak MB", "same")
+    columns = (
+        "best s",
+        "median s",
+        "p90 s",
+        "ms a token",
+        "times the floor",
+        "times torch",
+        "ours beside it",
+        "peak MB",
+        "same",
+    )
     for beams in dict.fromkeys(result["beams"] for part in parts for result in part["results"]):
         rows = results.latency(beams)
         yield f"### {'Greedy' if beams == 1 else f'{beams} beams'}"
         yield ""
-        yield from _table(
+        yield from table(
             ("", *columns),
             [
-                _latency_row(title, rows[name]) if name in rows else (title, "missing, see below", *["-"] * 7)
+                _latency_row(title, rows[name], results, beams)
+                if name in rows
+                else (title, "missing, see below", *["-"] * 8)
                 for name, title in TITLES.items()
                 if name in rows or name in missing
             ],
@@ -123,17 +139,17 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
         if one["settings_lacking"] or one["other_model"]:
             without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
             model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
-            yield from _prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
+            yield from prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
 
 
 def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     settings = parts[0]["settings"]
-    yield from _prose(
+    yield from prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
         f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds. "
         "*same*: replies equal to torch's, token for token. With random weights a rounding error soon leads elsewhere, "
         "so only those that compute in fp32 must agree, ties aside."
-        + (" The contestants are measured in two runs, each with torch fp32 and an A/A pair." if len(parts) > 1 else "")
+        + (f" These are {len(parts)} runs, each with torch fp32 and an A/A pair." if len(parts) > 1 else "")
     )
     measured = [part["limits"] for part in parts if "limits" in part]
     if measured:
@@ -142,13 +158,13 @@ def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             + ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in one["operations_per_s"].items())
             for one in measured
         ]
-        yield from _prose(
+        yield from prose(
             "The floor: a step reads the decoder's weights once, or multiplies them with every row, whichever takes "
             f"longer. Measured in the same run: {'; in the second '.join(limits)}. That is the best of summing and "
             "searching a 512 MiB array on all threads or one, and the best of large products, by onnxruntime and for "
             "bf16 by torch. Keys, values, scales and the encoder are left out of it."
         )
-        yield from _prose(
+        yield from prose(
             "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
             "watched: the rows and steps of its decoder, the length of its source and the threads of the live model "
             "had to be what was asked. The length, the bans and the processor time of each reply were checked. Not in "
@@ -156,16 +172,17 @@ def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _latency_row(title: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    floors, same = row.get("times_floor"), row["agreement_with_torch"]
+def _latency_row(title: str, row: Mapping[str, Any], results: Results, beams: int) -> tuple[str, ...]:
+    floors, same, name = row.get("times_floor"), row["agreement_with_torch"], row["label"]
     return (
         title,
+        f"{row['best_s']:.3f}",
         f"{row['median_s']:.3f}",
         f"{row['p90_s']:.3f}",
         f"{row['ms_per_token']:.1f}",
         "-" if floors is None else f"{floors:.1f}",
-        _span(row["versus_torch"]),
-        _span(row["ours_versus_it"]),
+        _ratio(results.times(name, "torch-fp32", beams)),
+        _ratio(results.times("ours-int8", name, beams)),
         f"{row['peak_bytes'] / 1e6:,.0f}",
         "-" if same is None else f"{same['equal']} of {same['replies']}",
     )
@@ -197,14 +214,19 @@ def _load(results: Results, pictures: Sequence[str]) -> Iterator[str]:
                         str(sum(server["errors"].values())),
                     )
                 )
-        yield from _table(("clients", "", "replies/s", "tokens/s", "p50 s", "p90 s", "p99 s", "errors"), rows)
+        yield from table(("clients", "", "replies/s", "tokens/s", "p50 s", "p90 s", "p99 s", "errors"), rows)
         for clients, result in results.loads(name).items():
             yield _noise(result.get("a_a"), f"A/A pair with {clients} client" + "s" * (clients > 1))
         yield ""
-    yield from _prose(
+    yield from prose(
         "Closed loop over HTTP on the loopback address; replies of fixed length, checked; errors are in no other "
         "figure."
     )
+
+
+def _capacity(results: Results) -> Iterator[str]:
+    if capacity_page(results) is not None:
+        yield from prose(f"What this means for a number of visitors is worked out in [{CAPACITY}]({CAPACITY}).")
 
 
 def _server(label: str) -> str:
@@ -218,7 +240,7 @@ def _start(results: Results) -> Iterator[str]:
         return
     yield "## Memory and start of the servers"
     yield ""
-    yield from _table(
+    yield from table(
         ("", "ready s", "first reply s", "later reply s", "MB when ready", "MB at most"),
         [
             (
@@ -237,7 +259,7 @@ def _export(results: Results) -> Iterator[str]:
         return
     yield "## Export"
     yield ""
-    yield from _table(
+    yield from table(
         ("", "seconds", "peak GB", "MB on disk"),
         [
             (
@@ -259,7 +281,7 @@ def _quality(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     yield ""
     yield from _picture("quality", pictures)
     columns = ("", "perplexity ratio", "mean KL", "99 % KL", "same first choice", "same reply", "chrF")
-    yield from _table(
+    yield from table(
         columns,
         [
             (
@@ -274,7 +296,7 @@ def _quality(results: Results, pictures: Sequence[str]) -> Iterator[str]:
         ],
     )
     first = next(iter(rows.values()))
-    yield from _prose(
+    yield from prose(
         f"{first['tokens']:,} tokens of held-out replies of the demo model, teacher-forced, beside torch fp32; KL in "
         "nats. Whole replies at the model's own settings."
     )
@@ -300,7 +322,7 @@ def _scaling(results: Results, pictures: Sequence[str]) -> Iterator[str]:
         labels = list(dict.fromkeys(row["label"] for row in rows))
         found = {(row["label"], row[axis]): row["median_s"] for row in rows}
         name = {"new_tokens": "generated tokens"}.get(axis, axis.replace("_", " "))
-        yield from _table(
+        yield from table(
             (f"seconds a reply by {name}", *map(str, values)),
             [
                 (
@@ -318,10 +340,10 @@ def _missing(results: Results) -> Iterator[str]:
     found = results.missing()
     for part, name, reason in found:
         yield f"- {name} ({part}): {reason}."
-    for part in PARTS:
-        if part not in results.parts:
-            yield f"- {part}: not measured; `python -m benchmarks {COMMANDS[part]}`."
-    if not found and all(part in results.parts for part in PARTS):
+    absent = [part for part in COMMANDS if part not in results.parts]
+    for part in absent:
+        yield f"- {part}: not measured; `python -m benchmarks {COMMANDS[part]}`."
+    if not found and not absent:
         yield "Nothing: every rival ran to the end and did what was asked."
     yield ""
 
@@ -343,18 +365,5 @@ def _picture(name: str, pictures: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
-def _prose(text: str) -> Iterator[str]:
-    yield from textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
-    yield ""
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield "|" + " --- |" * len(columns)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-    yield ""
-
-
-def _span(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else f"{found['median']:.3g} ({found['least']:.3g}-{found['greatest']:.3g})"
+def _ratio(found: Ratio | None) -> str:
+    return "-" if found is None else f"{found.value:.3g} ({found.least:.3g}-{found.greatest:.3g})"

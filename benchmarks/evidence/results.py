@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.summary import Spread, spread
+from benchmarks.summary import quantile
 
-# Runs of one reply at a time; a contestant's figures are those of the first that it took part in.
-LATENCY = ("latency-400m", "latency-variants-400m")
+# Runs of one reply at a time.
+LATENCY = ("latency-400m", "latency-again-400m", "latency-variants-400m")
 PARTS = (
     *LATENCY,
     "load-400m",
@@ -20,7 +21,23 @@ PARTS = (
     "export-400m",
     "quality-demo",
     "scaling-400m",
+    "store-redis",
 )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much.
+
+    Attributes:
+        value: of the best that was measured of both: what else the machine does can only make either worse.
+        least: within one round.
+        greatest: within one round.
+    """
+
+    value: float
+    least: float
+    greatest: float
 
 
 @dataclass(frozen=True)
@@ -46,11 +63,12 @@ class Results:
         return cls(folder, {name: part for name, part in found.items() if "benchmark" in part})
 
     def latency(self, beams: int) -> dict[str, dict[str, Any]]:
-        """Rows of a beam width by label, of all runs; empty when it was not measured."""
-        found: dict[str, dict[str, Any]] = {}
+        """Rows of a beam width by label, with the replies of all runs; empty when it was not measured."""
+        runs: dict[str, list[dict[str, Any]]] = {}
         for rows in self._runs(beams):
-            found = {**rows, **found}
-        return found
+            for label, row in rows.items():
+                runs.setdefault(label, []).append(row)
+        return {label: _pooled(rows) for label, rows in runs.items()}
 
     def a_a(self, beams: int) -> list[dict[str, Any] | None]:
         """The A/A pair of a beam width, of each run."""
@@ -62,18 +80,22 @@ class Results:
             if result["beams"] == beams
         ]
 
-    def times(self, faster: str, slower: str, beams: int) -> Spread | None:
-        """How many times as fast one contestant is as another, within each round; None where no run has both."""
-        for rows in self._runs(beams):
-            if faster in rows and slower in rows:
-                return spread([a / b for a, b in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)])
-        return None
+    def times(self, faster: str, slower: str, beams: int) -> Ratio | None:
+        """How many times as fast one contestant is as another, in the runs that have both; None where none has."""
+        both = [rows for rows in self._runs(beams) if faster in rows and slower in rows]
+        pairs = [(a, b) for rows in both for a, b in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)]
+        if not pairs:
+            return None
+        rounds = [a / b for a, b in pairs]
+        return Ratio(min(a for a, _ in pairs) / min(b for _, b in pairs), min(rounds), max(rounds))
 
     def _runs(self, beams: int) -> Iterator[dict[str, dict[str, Any]]]:
         for name in LATENCY:
-            for result in self.parts.get(name, {"results": []})["results"]:
+            part = self.parts.get(name, {"results": []})
+            for result in part["results"]:
                 if result["beams"] == beams:
-                    yield {row["label"]: row for row in result["backends"]}
+                    tokens = part["settings"]["new_tokens"]
+                    yield {row["label"]: {**row, "new_tokens": tokens} for row in result["backends"]}
 
     def loads(self, name: str) -> dict[int, dict[str, Any]]:
         """Results of a load part by number of clients."""
@@ -85,14 +107,14 @@ class Results:
         result: dict[str, Any] = self.loads(name).get(clients, {"servers": []})
         return {server["label"]: server for server in result["servers"]}
 
-    def rate(self, name: str, first: tuple[str, int], second: tuple[str, int]) -> Spread | None:
-        """How many times as many replies a second: label and clients of both; within each round."""
+    def rate(self, name: str, first: tuple[str, int], second: tuple[str, int]) -> Ratio | None:
+        """How many times as many replies a second: label and clients of both."""
         a, b = (self.served(name, clients).get(label) for label, clients in (first, second))
         if a is None or b is None:
             return None
-        pairs = zip(a["runs"], b["runs"], strict=True)
-        ratios = [x["replies_per_s"] / y["replies_per_s"] for x, y in pairs if y["replies_per_s"]]
-        return spread(ratios) if ratios else None
+        pairs = [(x["replies_per_s"], y["replies_per_s"]) for x, y in zip(a["runs"], b["runs"], strict=True)]
+        rounds = [x / y for x, y in pairs if y]
+        return Ratio(max(x for x, _ in pairs) / max(y for _, y in pairs), min(rounds), max(rounds)) if rounds else None
 
     def rows(self, name: str, key: str = "label") -> dict[str, dict[str, Any]]:
         """The flat results of a part by one of their fields."""
@@ -121,4 +143,22 @@ class Results:
     def speed(self, name: str, beams: int) -> float | None:
         """Times torch fp32, median."""
         found = self.times(name, "torch-fp32", beams)
-        return None if found is None else found.median
+        return None if found is None else found.value
+
+
+def _pooled(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row of several runs of a contestant."""
+    seconds = [value for row in rows for value in row["seconds"]]
+    floors = [row["floor_ms"] for row in rows if row.get("floor_ms")]
+    per_token = 1000 * min(seconds) / rows[0]["new_tokens"]
+    return {
+        **rows[0],
+        "seconds": seconds,
+        "best_s": min(seconds),
+        "median_s": median(seconds),
+        "p90_s": quantile(seconds, 0.9),
+        "ms_per_token": per_token,
+        "floor_ms": min(floors) if floors else None,
+        "times_floor": per_token / min(floors) if floors else None,
+        "peak_bytes": max(row["peak_bytes"] for row in rows),
+    }

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.evidence.results import Results
-from benchmarks.summary import Spread
+from benchmarks.evidence.results import Ratio, Results
 
 NOT_MEASURED = "not measured"
 
@@ -26,17 +25,17 @@ class Target:
 
     promise: str
     limit: float
-    found: Spread | None
+    found: Ratio | None
     at_most: bool = False
     unit: str = "x"
     aim: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps the promise; None when nothing was measured."""
+        """Whether the figure keeps the promise; None when nothing was measured."""
         if self.found is None:
             return None
-        return self.found.median <= self.limit if self.at_most else self.found.median >= self.limit
+        return self.found.value <= self.limit if self.at_most else self.found.value >= self.limit
 
     @property
     def verdict(self) -> str:
@@ -47,7 +46,7 @@ class Target:
         if self.found is None:
             return "-"
         middle, least, greatest = (
-            f"{value:.4g}" for value in (self.found.median, self.found.least, self.found.greatest)
+            f"{value:.4g}" for value in (self.found.value, self.found.least, self.found.greatest)
         )
         return f"{middle} {self.unit}" if least == greatest else f"{middle} {self.unit} ({least} to {greatest})"
 
@@ -87,7 +86,7 @@ def targets(results: Results) -> list[Target]:
             _most(f"{precision}: perplexity beside fp32", ratio, "x", row, lambda row: row["perplexity_ratio"])
         )
         value = None if row is None else 100 * row["top1_agreement"]
-        agreement = None if value is None else Spread(value, value, value)
+        agreement = None if value is None else Ratio(value, value, value)
         found.append(Target(f"{precision}: same first choice as fp32", share, agreement, unit="%"))
     return found
 
@@ -96,5 +95,5 @@ def _most(
     promise: str, limit: float, unit: str, row: dict[str, float] | None, value: Callable[[dict[str, float]], float]
 ) -> Target:
     figure = None if row is None else value(row)
-    found = None if figure is None else Spread(figure, figure, figure)
+    found = None if figure is None else Ratio(figure, figure, figure)
     return Target(promise, limit, found, at_most=True, unit=unit)

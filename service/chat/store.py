@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,10 @@ class Store(Protocol):
     @property
     def place(self) -> str:
         """Where they are, in words for the log."""
+
+    @property
+    def concerns(self) -> Sequence[str]:
+        """What there is to fear for them in that place, each in a sentence that says how to mend it."""
 
     @property
     def secret(self) -> bytes:

@@ -30,6 +30,7 @@ CHECKS = (
     "overload",
     "load",
     "conversations",
+    "replicas",
     "bad_input",
 )
 WIDTH = 110

@@ -14,14 +14,14 @@ import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"Listening on (http://[^\s\"]+)")
 START_TIMEOUT_S = 90.0
-RUN_MAIN = "import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)"
+RUN_MAIN = "import runpy; runpy.run_module('{}', run_name='__main__', alter_sys=True)"
 
 
 class Answer(NamedTuple):
@@ -39,16 +39,17 @@ class ServiceProcess:
         arguments: flags.
         root: working directory.
         planted: statements to run in the process before it starts, such as a method replaced by one that fails.
+        module: what is run, if it is not the service itself.
 
     Attributes:
         url: address it listens on, without a slash at the end.
         data: its data folder.
     """
 
-    def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "") -> None:
+    def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "", module: str = "service") -> None:
         self._data = TemporaryDirectory()
         self.data = self._data.name
-        program = ["-c", f"{planted}\n{RUN_MAIN}"] if planted else ["-m", "service"]
+        program = ["-c", f"{planted}\n{RUN_MAIN.format(module)}"] if planted else ["-m", module]
         self._process = subprocess.Popen(
             [sys.executable, *program, "--port", "0", *map(str, arguments)],
             cwd=root,
@@ -64,7 +65,7 @@ class ServiceProcess:
         self._reader.start()
         assert self._listening.wait(START_TIMEOUT_S), self.log
 
-    def __enter__(self) -> ServiceProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -94,7 +95,7 @@ class ServiceProcess:
         self._reader.join(timeout_s)
         return code
 
-    def wait_ready(self) -> ServiceProcess:
+    def wait_ready(self) -> Self:
         end = time.monotonic() + START_TIMEOUT_S
         while self.get("/readyz").status != 200:
             assert time.monotonic() < end, self.log

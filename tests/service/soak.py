@@ -7,8 +7,9 @@ import json
 import random
 import signal
 import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +22,12 @@ from tests.service.process import ServiceProcess
 
 TIMEOUT_S = 30.0
 EXCHANGES_BEFORE_NEXT = 12
+# Between two tries of a message that was refused.
+PAUSE_S = 0.1
+
+
+class Refused(Exception):
+    """The service answered with an error."""
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Visitor:
 
         Raises:
             OSError, HTTPException: the service went away; the message is pending then.
+            Refused: it answered with an error; the message is pending too.
         """
         message, key = self.pending or (f"{self.name} says {len(self.turns) // 2}", str(uuid.uuid4()))
         self.pending = (message, key)
@@ -54,14 +62,46 @@ class Visitor:
             headers["X-Session-Id"] = self.session
         status, content = _ask(connection, "POST", "/chatbot", {"prompt": message}, headers)
         if status != 200:
-            self.mistakes.append(f"{message}: {status} {content}")
-            return
+            raise Refused(f"{message}: {status} {content}")
         self.pending = None
         self.session = content["session_id"]
         expected = reply_to([*self.turns, message], prompt_format)
         if content["reply"] != expected:
             self.mistakes.append(f"{message}: {content['reply']} instead of {expected}")
         self.turns += [message, content["reply"]]
+
+    def insist(self, port: int, prompt_format: PromptFormat, within_s: float) -> int:
+        """Say the next message, again and again with the same key while it is refused; returns the refusals."""
+        end = time.monotonic() + within_s
+        refusals = 0
+        while True:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+                try:
+                    self.say(connection, prompt_format)
+                    return refusals
+                except (OSError, http.client.HTTPException, Refused) as error:
+                    refusals += 1
+                    if time.monotonic() > end:
+                        self.mistakes.append(f"no reply within {within_s:g} s: {error}")
+                        return refusals
+            time.sleep(PAUSE_S)
+
+    def interject(self, port: int, within_s: float) -> tuple[str, str]:
+        """Say something in a conversation to which others say something too; returns it and its reply."""
+        message, key = f"{self.name} says {len(self.turns)}", str(uuid.uuid4())
+        headers = {"Idempotency-Key": key, "Accept": "application/json", "X-Session-Id": self.session}
+        end = time.monotonic() + within_s
+        while True:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+                status, content = _ask(connection, "POST", "/chatbot", {"prompt": message}, headers)
+            if status == 200:
+                self.turns.append(message)
+                return message, content["reply"]
+            if status not in {409, 503} or time.monotonic() > end:
+                self.mistakes.append(f"{message}: {status} {content}")
+                self.turns.append(message)
+                return message, ""
+            time.sleep(PAUSE_S)
 
     def check(self, connection: http.client.HTTPConnection, prompt_format: PromptFormat) -> None:
         """Compare what is stored with what was acknowledged; beyond it the pending message may be there, whole."""
@@ -89,7 +129,10 @@ def converse(port: int, prompt_format: PromptFormat, *, conversations: int, clie
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
             for _ in range(exchanges):
                 for visitor in mine:
-                    visitor.say(connection, prompt_format)
+                    try:
+                        visitor.say(connection, prompt_format)
+                    except Refused as refusal:
+                        visitor.mistakes.append(str(refusal))
             for visitor in mine:
                 visitor.check(connection, prompt_format)
         return [mistake for visitor in mine for mistake in visitor.mistakes]
@@ -137,7 +180,7 @@ def kill_repeatedly(
                 for visitor in all_visitors:
                     visitor.check(connection, prompt_format)
                     if visitor.pending is not None:
-                        visitor.say(connection, prompt_format)
+                        visitor.insist(port, prompt_format, 0.0)
                         visitor.check(connection, prompt_format)
             if kill == kills:
                 break
@@ -159,11 +202,92 @@ def kill_repeatedly(
     return outcome
 
 
+def insist_while(
+    port: int,
+    prompt_format: PromptFormat,
+    *,
+    clients: int,
+    seconds: float,
+    within_s: float,
+    disturb: Callable[[], None],
+) -> Killed:
+    """Clients talk and repeat what was refused or lost, with the same key, while something is disturbed.
+
+    Args:
+        port: of the service.
+        prompt_format: of its model.
+        clients: conversations at a time.
+        seconds: for which they talk before the disturbance and after it, each.
+        within_s: seconds within which each message must have its reply.
+        disturb: called once, under load.
+    """
+    outcome = Killed()
+    ended = threading.Event()
+
+    def visit(client: int) -> list[Visitor]:
+        mine: list[Visitor] = []
+        while not ended.is_set():
+            mine.append(Visitor(f"visitor {client} of {len(mine)}"))
+            while not ended.is_set() and len(mine[-1].turns) < 2 * EXCHANGES_BEFORE_NEXT and not mine[-1].mistakes:
+                outcome.interrupted += mine[-1].insist(port, prompt_format, within_s)
+        return mine
+
+    with ThreadPoolExecutor(clients) as pool:
+        visits = [pool.submit(visit, client) for client in range(clients)]
+        time.sleep(seconds)
+        disturb()
+        time.sleep(seconds)
+        ended.set()
+        visitors = [visitor for visit in visits for visitor in visit.result()]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+        for visitor in visitors:
+            visitor.check(connection, prompt_format)
+    outcome.acknowledged = sum(len(visitor.turns) // 2 for visitor in visitors)
+    outcome.mistakes = [mistake for visitor in visitors for mistake in visitor.mistakes]
+    return outcome
+
+
+def speak_at_once(port: int, prompt_format: PromptFormat, *, conversations: int, pairs: int) -> list[str]:
+    """In each conversation two messages are sent at the same time, again and again; returns the mistakes.
+
+    Whichever was not the first may be refused, and is repeated. In the end each was answered once, and each reply
+    fits what stood before it.
+    """
+
+    def hold(number: int) -> list[str]:
+        opened = Visitor(f"conversation {number}")
+        opened.insist(port, prompt_format, TIMEOUT_S)
+        speakers = [Visitor(f"speaker {speaker} of {number}", opened.session) for speaker in range(2)]
+        told: dict[str, str] = {}
+        with ThreadPoolExecutor(len(speakers)) as pool:
+            for _ in range(pairs):
+                for message, reply in pool.map(lambda speaker: speaker.interject(port, TIMEOUT_S), speakers):
+                    told[message] = reply
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+            _, content = _ask(connection, "GET", f"/sessions/{opened.session}")
+        stored = [turn["text"] for turn in content["turns"]]
+        told[opened.turns[0]] = opened.turns[1]
+        mistakes = [*opened.mistakes, *(mistake for speaker in speakers for mistake in speaker.mistakes)]
+        if sorted(stored[::2]) != sorted(told):
+            mistakes.append(f"{sorted(told)} were answered, and these are stored: {stored[::2]}")
+        for place in range(0, len(stored), 2):
+            message, reply = stored[place : place + 2]
+            expected = reply_to(stored[: place + 1], prompt_format)
+            if not reply == expected == told.get(message):
+                mistakes.append(f"{message}: {reply} stored, {told.get(message)} told, {expected} expected")
+        return mistakes
+
+    with ThreadPoolExecutor(8) as pool:
+        return [mistake for found in pool.map(hold, range(conversations)) for mistake in found]
+
+
 def _talk(port: int, visitor: Visitor, prompt_format: PromptFormat) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
         try:
             while not visitor.mistakes:
                 visitor.say(connection, prompt_format)
+        except Refused as refusal:
+            visitor.mistakes.append(str(refusal))
         except (OSError, http.client.HTTPException):
             return
 

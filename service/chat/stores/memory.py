@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.chat.conversation import Conversation, Exchange
@@ -24,6 +24,7 @@ class MemoryStore:
     """See `service.chat.store.Store`."""
 
     place = "memory, and gone when the service stops"
+    concerns: Sequence[str] = ()
 
     def __init__(self, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.secret = secrets.token_bytes(32)

@@ -10,14 +10,14 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from service.chat.conversation import Conversation, Exchange
@@ -34,6 +34,13 @@ TIMEOUT_S = 1.0
 RETRIES = 2
 # More than threads that could ask at once.
 MOST_CONNECTIONS = 2000
+
+# What an acknowledged exchange needs to outlive a crash of the server or of its machine, and what else it needs.
+NEEDS = {
+    "appendonly": ("yes", "an exchange that was acknowledged is lost when Redis stops"),
+    "appendfsync": ("always", "the exchanges of the last second are lost when the machine of Redis fails"),
+    "maxmemory-policy": ("noeviction", "conversations disappear when the memory of Redis is full"),
+}
 
 # KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live.
 # An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
@@ -74,7 +81,7 @@ class RedisStore:
     """See `service.chat.store.Store`.
 
     A command whose answer was lost is sent again; an append that had been carried out is not carried out twice. How
-    safe an exchange is once it is stored is up to the server's persistence: `appendonly yes`.
+    safe an exchange is once it is stored is up to the server's settings, see `NEEDS`.
     """
 
     def __init__(self, url: str, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
@@ -104,6 +111,7 @@ class RedisStore:
             self._delete = self._redis.register_script(DELETE)
             self._redis.set(SECRET, secrets.token_hex(32), nx=True)
             self.secret = str(self._redis.get(SECRET)).encode()
+            self.concerns: Sequence[str] = tuple(self._concerns())
         except (RedisError, ValueError) as error:
             reason = str(error) if isinstance(error, RedisError) else "its URL is none"
             raise ConfigurationError(
@@ -171,6 +179,21 @@ class RedisStore:
 
     def close(self) -> None:
         self._redis.close()
+
+    def _concerns(self) -> Iterator[str]:
+        """Settings of the server under which conversations may be lost."""
+        try:
+            found = self._redis.config_get(*NEEDS)
+        except ResponseError:
+            found = {}
+        unknown = [name for name in NEEDS if name not in found]
+        if unknown:
+            needed = ", ".join(f"{name} {NEEDS[name][0]}" for name in unknown)
+            yield f"Redis does not tell its settings; conversations are safe there only with {needed}."
+        without_log = found.get("appendonly") == "no"
+        for name, (needed, danger) in NEEDS.items():
+            if name in found and found[name] != needed and not (without_log and name == "appendfsync"):
+                yield f"Redis runs with {name} {found[name]}, so {danger}; set {name} {needed} there."
 
     @property
     def _oldest(self) -> float:

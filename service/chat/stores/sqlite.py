@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -52,6 +52,8 @@ class SQLiteStore:
     Each exchange is one transaction, on the disk when `append` returns. After a failure, or when the file has been
     replaced, it is opened anew with the next use.
     """
+
+    concerns: Sequence[str] = ()
 
     def __init__(
         self, path: str | Path, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.time

@@ -21,6 +21,7 @@ HEAD: dict[str, Any] = {
     "missing": [],
 }
 MISSING = [{"name": "openvino-int8", "reason": "openvino.txt cannot be installed: pip ended with exit code 1"}]
+STORE = {"commands_per_reply": 5.0, "bytes_per_reply": 4000.0, "appends_per_s": 2000.0, "conversation_bytes": 3000.0}
 
 
 def write(folder: Path) -> Path:
@@ -33,6 +34,7 @@ def write(folder: Path) -> Path:
         "export-400m": {"benchmark": "export-cost", "results": [export("ours-int8", 55), export("ours-int4", 50)]},
         "quality-demo": {"benchmark": "quality", "results": [quality("int8", 0.9915), quality("int4", 0.94)]},
         "scaling-400m": {"benchmark": "scaling", **scaling()},
+        "store-redis": {"benchmark": "store", "results": [STORE]},
     }
     for name, part in parts.items():
         (folder / f"{name}.json").write_text(json.dumps({**HEAD, **part}))
@@ -73,7 +75,7 @@ def load(beams: int, clients: tuple[int, ...]) -> dict[str, Any]:
     rates = {"ours": 1.0, "ours (again)": 1.0, "stock-dynamic-int8": 0.4, "tutorial": 0.1}
     return {
         "benchmark": "load",
-        "settings": {"beams": beams},
+        "settings": {"beams": beams, "threads": 2, "new_tokens": 60},
         "results": [
             {
                 "load": {"mode": "closed", "clients": number},

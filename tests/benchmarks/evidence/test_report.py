@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.commands.report import RESULTS, write
 from benchmarks.errors import InputError
+from benchmarks.evidence import capacity
 from benchmarks.evidence.page import FILE_NAME, page
 from benchmarks.evidence.plots import PICTURES, THEMES
 from benchmarks.evidence.results import PARTS, Results
@@ -96,3 +97,6 @@ def test_committed_report_is_that_of_the_committed_results() -> None:
     drawn = [name for name, (_, enough) in PICTURES.items() if enough(results)]
     assert (RESULTS / FILE_NAME).read_text(encoding="utf-8") == page(results, drawn)
     assert all((RESULTS / f"{name}-{theme.name}.svg").is_file() for name in drawn for theme in THEMES)
+    planned = capacity.capacity_page(results)
+    assert planned is not None
+    assert (RESULTS / capacity.FILE_NAME).read_text(encoding="utf-8") == planned

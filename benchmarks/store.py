@@ -1,0 +1,187 @@
+"""What conversations in Redis cost: commands and bytes of a reply, appends a second, memory of a conversation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from benchmarks.errors import InputError, ServerError
+from benchmarks.server_process import ServerProcess
+from service.chat.conversation import Exchange, new_id
+from service.chat.stores.redis import RedisStore
+
+CONVERSATIONS, EXCHANGES = 20, 10
+WRITERS = 32
+# As long as the model's replies usually are, and a message of a line.
+EXCHANGE = Exchange("I went to the sea with my sister and we ate fish there. " * 2, "That sounds nice. " * 6, 60, 30)
+START_TIMEOUT_S = 20.0
+YEAR_S = 365 * 24 * 3600.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StoreCost:
+    """What was found.
+
+    Attributes:
+        commands_per_reply: that a service sends for one message of a conversation that has begun.
+        bytes_per_reply: in and out of Redis, for a message of a conversation of `EXCHANGES` exchanges.
+        appends_per_s: by `WRITERS` threads of one process, each on the disk before it is acknowledged; the best round.
+        conversation_bytes: memory in Redis of a conversation of `EXCHANGES` exchanges.
+    """
+
+    commands_per_reply: float
+    bytes_per_reply: float
+    appends_per_s: float
+    conversation_bytes: float
+
+
+def measure(seconds: float, rounds: int, progress: Progress) -> StoreCost:
+    """Measure with a Redis server of its own and the service on the demo model.
+
+    Args:
+        seconds: of each round of appends.
+        rounds: of appends.
+        progress: told what is running.
+
+    Raises:
+        InputError: there is no `redis-server` on this machine.
+        ServerError: the service or the server did not do as it should.
+    """
+    with TemporaryDirectory() as folder, redis_server(Path(folder)) as redis:
+        port = redis.connection_pool.connection_kwargs["port"]
+        progress("commands of a reply")
+        commands, moved = _of_a_reply(redis, f"redis://127.0.0.1:{port}/0")
+        progress("memory of a conversation")
+        redis.flushall()
+        store = RedisStore(f"redis://127.0.0.1:{port}/0", capacity=10**6, ttl_s=YEAR_S)
+        before = _memory(redis)
+        _fill(store, CONVERSATIONS * 50)
+        conversation = (_memory(redis) - before) / (CONVERSATIONS * 50)
+        rates = []
+        for number in range(rounds):
+            progress(f"appends, round {number + 1} of {rounds}")
+            redis.flushall()
+            rates.append(_appends(store, seconds))
+        store.close()
+        return StoreCost(commands, moved, max(rates), conversation)
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[Redis]:
+    """A durable `redis-server` on a free port, with its data in a folder.
+
+    Raises:
+        InputError: there is none on this machine.
+        ServerError: it does not start.
+    """
+    if shutil.which("redis-server") is None:
+        raise InputError("There is no redis-server on this machine; install Redis with the system's package manager.")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            with Redis(port=port) as client:
+                _wait(client)
+                yield client
+        finally:
+            process.kill()
+
+
+def _wait(client: Redis) -> None:
+    end = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            client.ping()
+            return
+        except RedisError as error:
+            if time.monotonic() > end:
+                raise ServerError(f"The Redis server did not start ({error}).") from error
+            time.sleep(0.05)
+
+
+def _of_a_reply(redis: Redis, url: str) -> tuple[float, float]:
+    """Commands that clients send and bytes that move, per reply at the end of conversations of some length."""
+    command = [sys.executable, "-m", "service", "--model", "demo", "--port", "0", "--store", url]
+    with ServerProcess("redis", command) as service:
+        service.wait_ready()
+        sessions = ["" for _ in range(CONVERSATIONS)]
+        for _ in range(EXCHANGES):
+            sessions = [_say(service, session) for session in sessions]
+        before = _counters(redis)
+        for session in sessions:
+            _say(service, session)
+        after = _counters(redis)
+    # The question itself is a command too.
+    commands = after["commands"] - before["commands"] - 2
+    return commands / CONVERSATIONS, (after["bytes"] - before["bytes"]) / CONVERSATIONS
+
+
+def _say(service: ServerProcess, session: str) -> str:
+    connection = HTTPConnection(service.host, service.port, timeout=60)
+    headers = {"X-Session-Id": session} if session else {}
+    connection.request("POST", "/chatbot", json.dumps({"prompt": EXCHANGE.message}), headers)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    if response.status != 200:
+        raise ServerError(f"The service did not reply as it should ({text}).")
+    return str(response.headers["X-Session-Id"])
+
+
+def _counters(redis: Redis) -> dict[str, float]:
+    """Commands that came over the network, and bytes in both directions."""
+    calls: dict[str, Any] = redis.info("commandstats")
+    own = ("zscore", "lrange", "exists", "evalsha", "eval", "multi", "exec", "hello", "client|setinfo", "info")
+    stats: dict[str, Any] = redis.info("stats")
+    return {
+        "commands": sum(value["calls"] for name, value in calls.items() if name.removeprefix("cmdstat_") in own),
+        "bytes": stats["total_net_input_bytes"] + stats["total_net_output_bytes"],
+    }
+
+
+def _memory(redis: Redis) -> float:
+    return float(redis.info("memory")["used_memory"])
+
+
+def _fill(store: RedisStore, conversations: int) -> None:
+    for _ in range(conversations):
+        conversation_id = new_id()
+        for version in range(EXCHANGES):
+            store.append(conversation_id, EXCHANGE, version=version)
+
+
+def _appends(store: RedisStore, seconds: float) -> float:
+    end = time.monotonic() + seconds
+
+    def write(_: int) -> int:
+        count = 0
+        while time.monotonic() < end:
+            conversation_id = new_id()
+            for version in range(EXCHANGES):
+                store.append(conversation_id, EXCHANGE, version=version)
+                count += 1
+        return count
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        written = sum(pool.map(write, range(WRITERS)))
+    return written / (time.monotonic() - started)

@@ -1,0 +1,82 @@
+"""The WSGI application on an ASGI server, with news of clients that went away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import quote_from_bytes
+from wsgiref.types import StartResponse, WSGIApplication
+
+from a2wsgi import WSGIMiddleware
+from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent, Scope, Send, SendEvent
+
+# Parts of a body that are read before the application asks for them.
+AHEAD = 4
+GONE = "chatbot.gone"
+VISIBLE = bytes(range(0x21, 0x7F))
+# The key by which waitress tells the same.
+CLIENT_DISCONNECTED = "waitress.client_disconnected"
+
+
+class Bridge:
+    """An ASGI application around a WSGI one, which learns of a client that went away as it does from waitress.
+
+    A request that the server cancels is over for the server at once; the thread that answers it finds its client gone
+    and ends by itself, and what it still says goes nowhere.
+    """
+
+    def __init__(self, app: WSGIApplication, *, threads: int) -> None:
+        """
+        Args:
+            app: the application.
+            threads: requests that are answered at once; further ones wait.
+        """
+        self._app = WSGIMiddleware(_told(app), workers=threads)
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        gone = threading.Event()
+        parts: asyncio.Queue[ReceiveEvent] = asyncio.Queue(AHEAD)
+
+        async def listen() -> None:
+            while not gone.is_set():
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    gone.set()
+                await parts.put(event)
+
+        async def say(event: SendEvent) -> None:
+            if not gone.is_set():
+                await send(event)
+
+        listening = asyncio.create_task(listen())
+        answering = asyncio.create_task(self._app(_readable(scope, gone), parts.get, say))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        answering.add_done_callback(lambda _: listening.cancel())
+        try:
+            await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            gone.set()
+            raise
+
+
+def _readable(scope: HTTPScope, gone: threading.Event) -> HTTPScope:
+    """The scope with what the application is told, and a query of ASCII characters."""
+    query = quote_from_bytes(scope["query_string"], safe=VISIBLE)
+    return cast(HTTPScope, {**scope, "query_string": query.encode(), GONE: gone})
+
+
+def _told(app: WSGIApplication) -> Any:
+    def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        environ[CLIENT_DISCONNECTED] = environ["asgi.scope"][GONE].is_set
+        # Bodies without a Content-Length have their end too.
+        environ["wsgi.input_terminated"] = True
+        return app(environ, start_response)
+
+    return application

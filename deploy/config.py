@@ -1,0 +1,128 @@
+"""Settings of many replicas: those of the service, which each of them gets, and how many there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+from service import config as service_config
+from service.chat.store import IN_MEMORY
+from service.config import ServiceConfig
+from service.engine.network import available_cores
+from service.errors import ConfigurationError
+from service.options import Option, Program, integer, read_settings
+
+REPLICAS = "replicas"
+
+
+@dataclass(frozen=True)
+class ReplicaConfig:
+    """One application of replicas.
+
+    Attributes:
+        service: settings of each replica; its host and port are those of Ray's proxy.
+        replicas: copies of the engine, and the fewest when their number follows the load.
+        max_replicas: the most of them; 0 for a fixed number.
+        target_requests: requests under way in each replica, above which more replicas are started.
+        metrics_port: first of the ports at which replicas show their metrics, each at the next one that is free on its
+            machine; 0 for none.
+    """
+
+    service: ServiceConfig = field(default_factory=ServiceConfig)
+    replicas: int = 2
+    max_replicas: int = 0
+    target_requests: int = 4
+    metrics_port: int = 9400
+
+    @property
+    def most(self) -> int:
+        """Replicas that may run at once."""
+        return max(self.replicas, self.max_replicas)
+
+    @property
+    def scales(self) -> bool:
+        """Whether their number follows the load."""
+        return self.most > self.replicas
+
+    @property
+    def threads(self) -> int:
+        """Processor threads of a replica: those asked for, or its share of this machine's cores."""
+        return self.service.threads or max(1, available_cores() // self.most)
+
+    @property
+    def each(self) -> ServiceConfig:
+        """What a replica is started with."""
+        return replace(self.service, threads=self.threads)
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> ReplicaConfig:
+    """Read flags and their environment twins `CHATBOT_<FLAG>`.
+
+    Raises:
+        ConfigurationError: values are wrong; each line of the message names a flag or variable and what it takes.
+    """
+    values = read_settings(PROGRAM, arguments, environ, OPTIONS, DEFAULTS)
+    own = {name: values.pop(name) for name in OWN_OPTIONS if name in values}
+    config = ReplicaConfig(ServiceConfig(**values), **own)  # type: ignore[arg-type]
+    if config.max_replicas and config.max_replicas < config.replicas:
+        raise ConfigurationError(
+            f"--max-replicas {config.max_replicas} is less than --replicas {config.replicas}; "
+            "0 keeps their number fixed."
+        )
+    if config.service.store == IN_MEMORY and config.most > 1:
+        raise ConfigurationError(
+            "--store memory is one replica's own, and the others would not know its conversations; "
+            "name a Redis server, such as redis://127.0.0.1:6379/0, or on one machine a file."
+        )
+    return config
+
+
+def from_mapping(settings: Mapping[str, object]) -> ReplicaConfig:
+    """Read settings that a configuration file names like the flags, without the dashes before them.
+
+    Raises:
+        ConfigurationError: see `parse`.
+    """
+    return parse([word for name, value in settings.items() for word in (f"--{name}", str(value))])
+
+
+PROGRAM = Program(
+    "python -m deploy",
+    "Serve a Blenderbot chat model by several replicas on this machine, with Ray Serve.",
+    (
+        "python -m deploy --model demo --replicas 2",
+        "python -m deploy --store redis://127.0.0.1:6379/0 --replicas 2 --max-replicas 8",
+    ),
+)
+OWN_OPTIONS: Mapping[str, Option] = {
+    "replicas": Option(
+        REPLICAS, "--replicas", "copies of the engine, the fewest if --max-replicas is given", integer(1, 1000), "N"
+    ),
+    "max_replicas": Option(
+        REPLICAS,
+        "--max-replicas",
+        "the most of them, when their number follows the load; 0 keeps it fixed",
+        integer(0, 1000),
+        "N",
+    ),
+    "target_requests": Option(
+        REPLICAS,
+        "--target-requests",
+        "requests under way in each replica, above which more are started: at 10 beams, 4 fill a batch of 40 rows",
+        integer(1, 10_000),
+        "N",
+    ),
+    "metrics_port": Option(
+        REPLICAS,
+        "--metrics-port",
+        "where the first replica of a machine shows its metrics, the next ones at the ports after it; 0 for nowhere",
+        integer(0, 65_000),
+        "PORT",
+    ),
+}
+OPTIONS: Mapping[str, Option] = {**OWN_OPTIONS, **service_config.OPTIONS}
+DEFAULTS: Mapping[str, object] = {
+    **{field.name: field.default for field in fields(ReplicaConfig) if field.name in OWN_OPTIONS},
+    **service_config.DEFAULTS,
+}

@@ -1,0 +1,131 @@
+"""The service as a Ray Serve application: copies of the engine, each with the whole HTTP interface.
+
+`serve run deploy.ray_app:app model=demo replicas=2` runs it on a cluster, `python -m deploy` on one machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from a2wsgi.asgi_typing import ASGIApp
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from deploy.bridge import Bridge
+from deploy.config import ReplicaConfig, from_mapping
+from service import logs
+from service.app import create_app
+from service.config import ServiceConfig
+from service.errors import ConfigurationError
+from service.metrics import Metrics
+from service.provision import Provision
+from service.runtime import Runtime, most_at_work
+from service.server import SPARE_THREADS
+
+logger = logging.getLogger("service")
+
+NAME = "chatbot"
+HEALTH_CHECK_S = 2.0
+METRICS_PORTS = 100
+
+
+class Replica:
+    """One copy: a process with its own engine. Ray sends it requests once it has been made, and until it is drained."""
+
+    def __init__(self, config: ServiceConfig, metrics_port: int = 0, provision: Provision | None = None) -> None:
+        """
+        Args:
+            config: settings of the service.
+            metrics_port: first port to try for the metrics; 0 for none.
+            provision: what to serve; without it, the replica finds or makes the configured model itself.
+
+        Raises:
+            ServiceError: it cannot serve.
+        """
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        logs.configure(config.log_format)
+        self._runtime = Runtime(config)
+        if provision is None:
+            self._runtime.load()
+        else:
+            self._runtime.serve(*provision)
+        if metrics_port:
+            show_metrics(self._runtime.metrics, config.host, metrics_port)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        threads = most_at_work(self._runtime.config) + SPARE_THREADS
+        return Bridge(create_app(self._runtime), threads=threads)
+
+    def check_health(self) -> None:
+        """Asked by Ray, which starts another replica in place of one whose engine has died.
+
+        Raises:
+            NotReady: it has.
+        """
+        _ = self._runtime.model
+
+    def __del__(self) -> None:
+        """Called by Ray when the last reply has been sent."""
+        self._runtime.store.close()
+
+
+def show_metrics(metrics: Metrics, host: str, first_port: int) -> int:
+    """Serve metrics at the first free port from `first_port` on; returns it.
+
+    Raises:
+        ConfigurationError: none of the next hundred is free.
+    """
+    for port in range(first_port, first_port + METRICS_PORTS):
+        try:
+            metrics.listen(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigurationError(f"Metrics cannot be shown at {host}:{port} ({error.strerror}).") from error
+        else:
+            logger.info("Metrics of this replica are at http://%s:%d/metrics.", host, port)
+            return port
+    raise ConfigurationError(f"No port is free from {first_port} on; choose another with --metrics-port.")
+
+
+def build(config: ReplicaConfig, provision: Provision | None = None) -> Application:
+    """The application, for `serve.run`.
+
+    Args:
+        config: settings of the replicas.
+        provision: what they serve, if that is known already.
+    """
+    options: dict[str, Any] = {"num_replicas": config.replicas}
+    if config.scales:
+        scaling = AutoscalingConfig(
+            min_replicas=config.replicas,
+            max_replicas=config.most,
+            target_ongoing_requests=config.target_requests,
+        )
+        options = {"autoscaling_config": scaling}
+    deployment = serve.deployment(
+        name=NAME,
+        ray_actor_options={"num_cpus": config.threads},
+        # More than a replica takes, for its own refusals say when to come again.
+        max_ongoing_requests=most_at_work(config.service) + SPARE_THREADS,
+        max_queued_requests=config.service.queue,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=config.service.drain_timeout_s,
+        health_check_period_s=HEALTH_CHECK_S,
+        logging_config={"enable_access_log": False},
+        **options,
+    )
+    return deployment(serve.ingress()(Replica)).bind(config.each, config.metrics_port, provision)
+
+
+def app(settings: Mapping[str, object]) -> Application:
+    """The application of settings named like the flags of `python -m deploy`, for Ray's own commands and files.
+
+    Raises:
+        ConfigurationError: settings are wrong.
+    """
+    return build(from_mapping(settings))

@@ -1,0 +1,73 @@
+"""Real replicas on a real Ray, started as people start them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from tests.service.process import ServiceProcess
+
+# Replicas that echo what they read, see `tests.service.echo`, and start without torch.
+ECHOING = (
+    "import functools, os, ray; os.environ['USE_TORCH'] = '0'; "
+    "ray.init = functools.partial(ray.init, runtime_env={'worker_process_setup_hook': 'tests.service.echo.plant'})"
+)
+TITLE = "ray::ServeReplica:chatbot"
+END_TIMEOUT_S = 60.0
+HEAL_TIMEOUT_S = 60.0
+
+
+class Replicas(ServiceProcess):
+    """`python -m deploy`, ended with all its processes when the `with` block ends."""
+
+    def __init__(self, *arguments: str | Path, echoing: bool = False) -> None:
+        """
+        Args:
+            arguments: flags.
+            echoing: whether replies tell what was read, in place of those of the model.
+        """
+        super().__init__(*arguments, module="deploy", planted=ECHOING if echoing else "")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        family = psutil.Process(self.pid).children(recursive=True) if psutil.pid_exists(self.pid) else []
+        try:
+            self.signal(signal.SIGTERM)
+            self.wait(END_TIMEOUT_S)
+        finally:
+            for process in family:
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+            super().__exit__(kind, error, trace)
+
+    def pids(self) -> list[int]:
+        """Of the replicas that run."""
+        found = []
+        for process in psutil.Process(self.pid).children(recursive=True):
+            try:
+                if " ".join(process.cmdline()).startswith(TITLE):
+                    found.append(process.pid)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def kill_one(self) -> int:
+        """Kill a replica with signal 9; returns its process id."""
+        pid = self.pids()[0]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_replicas(self, count: int, *, without: int = 0) -> None:
+        """Wait until so many run, none of them the one of that process id."""
+        end = time.monotonic() + HEAL_TIMEOUT_S
+        while len(pids := self.pids()) != count or without in pids:
+            assert time.monotonic() < end, f"{pids}\n{self.log}"
+            time.sleep(0.2)

@@ -1,0 +1,175 @@
+"""Containers behind a proxy, as far as can be told without a container engine: the file of compose, and the proxy's own
+configuration in a real HAProxy before two real services with one real Redis."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from service.chat.prompt import PromptFormat
+from service.chat.stores.redis import NEEDS
+from service.config import OPTIONS, parse
+from tests.service import echo
+from tests.service.process import ROOT, ServiceProcess
+from tests.service.redis_server import RedisServer
+from tests.service.soak import converse, insist_while
+
+DEPLOY = ROOT / "deploy"
+START_TIMEOUT_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    return found
+
+
+def environment(services: dict[str, Any]) -> dict[str, str]:
+    """What a service gets when nothing is set outside."""
+    pairs = [entry.partition("=") for entry in services["chatbot"]["environment"]]
+    return {name: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", value) for name, is_set, value in pairs if is_set}
+
+
+def test_the_services_settings_are_right(services: dict[str, Any]) -> None:
+    known = {option.variable for option in OPTIONS.values()}
+    named = {entry.partition("=")[0] for entry in services["chatbot"]["environment"]}
+    assert named <= known
+    config = parse([], environment(services))
+    assert config.store == "redis://redis:6379/0"
+    assert config.threads == 2
+    assert int(services["chatbot"]["stop_grace_period"].removesuffix("s")) > config.drain_timeout_s
+
+
+def test_redis_keeps_what_it_acknowledges(services: dict[str, Any]) -> None:
+    command = services["redis"]["command"]
+    given = {command[at].removeprefix("--"): command[at + 1] for at in range(1, len(command), 2)}
+    assert given == {name: needed for name, (needed, _) in NEEDS.items()}
+
+
+def test_what_is_mounted_or_built_is_there(services: dict[str, Any]) -> None:
+    assert (DEPLOY / services["chatbot"]["build"] / "Dockerfile").is_file()
+    source = services["proxy"]["volumes"][0].split(":")[0]
+    assert (DEPLOY / source).is_file()
+
+
+class Deployment(NamedTuple):
+    """Two services and the proxy before them."""
+
+    port: int
+    services: list[ServiceProcess]
+
+
+@pytest.fixture
+def deployment(short_export: Path, tmp_path: Path) -> Iterator[Deployment]:
+    with RedisServer(tmp_path) as redis:
+        flags = ("--model", short_export, "--store", redis.url())
+        with (
+            ServiceProcess(*flags, planted=echo.PLANTED) as first,
+            ServiceProcess(*flags, planted=echo.PLANTED) as second,
+        ):
+            both = [first.wait_ready(), second.wait_ready()]
+            with proxy([service.port for service in both], tmp_path) as port:
+                yield Deployment(port, both)
+
+
+@contextmanager
+def proxy(ports: list[int], folder: Path) -> Iterator[int]:
+    """HAProxy with our configuration, its names replaced by addresses of this machine; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    text = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")
+    text = replace_once(r"bind :8080", f"bind 127.0.0.1:{port}", text)
+    options = re.findall(r"server-template chatbot \d+ chatbot:5000 (check .*?) resolvers", text)
+    servers = "\n    ".join(f"server at-{name} 127.0.0.1:{name} {options[0]}" for name in ports)
+    path = folder / "haproxy.cfg"
+    path.write_text(replace_once(r"server-template .*", servers, text), encoding="utf-8")
+    checked = subprocess.run(["haproxy", "-c", "-f", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr, checked.stderr
+    with subprocess.Popen(["haproxy", "-f", path], stderr=subprocess.DEVNULL) as running:
+        end = time.monotonic() + START_TIMEOUT_S
+        try:
+            while ask(port, "GET", "/readyz").status != 200:
+                assert time.monotonic() < end, "the proxy finds no service"
+                time.sleep(0.1)
+            yield port
+        finally:
+            running.kill()
+
+
+class Reply(NamedTuple):
+    """What came back; status 0 when nothing listens."""
+
+    status: int
+    body: str
+
+
+def ask(port: int, method: str, path: str, body: str | None = None) -> Reply:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as opened:
+        try:
+            opened.request(method, path, body)
+        except ConnectionRefusedError:
+            return Reply(0, "")
+        response = opened.getresponse()
+        return Reply(response.status, response.read().decode())
+
+
+def replace_once(pattern: str, replacement: str, text: str) -> str:
+    replaced, count = re.subn(pattern, replacement, text)
+    assert count == 1, f"{pattern} is there {count} times"
+    return replaced
+
+
+def test_conversations_go_on_at_whichever_service(deployment: Deployment, prompt_format: PromptFormat) -> None:
+    assert converse(deployment.port, prompt_format, conversations=32, clients=8, exchanges=6) == []
+    assert all(service.metric("chatbot_prompt_tokens_total") > 0 for service in deployment.services)
+
+
+def test_a_service_killed_under_load_loses_nobodys_words(deployment: Deployment, prompt_format: PromptFormat) -> None:
+    outcome = insist_while(
+        deployment.port,
+        prompt_format,
+        clients=16,
+        seconds=1.0,
+        within_s=30.0,
+        disturb=lambda: deployment.services[0].signal(signal.SIGKILL),
+    )
+    assert outcome.mistakes == []
+    assert outcome.acknowledged > 100
+
+
+def test_a_service_that_drains_gets_no_more_and_nobody_sees_an_error(
+    deployment: Deployment, prompt_format: PromptFormat
+) -> None:
+    def drain() -> None:
+        deployment.services[0].signal(signal.SIGTERM)
+
+    outcome = insist_while(deployment.port, prompt_format, clients=8, seconds=1.5, within_s=30.0, disturb=drain)
+    assert outcome.mistakes == []
+    assert deployment.services[0].wait() == 0
+
+
+def test_streams_come_through_piece_by_piece_and_who_leaves_is_noticed(long_export: Path, tmp_path: Path) -> None:
+    with ServiceProcess("--model", long_export) as service, proxy([service.wait_ready().port], tmp_path) as port:
+        for stream in (True, False):
+            opened = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            opened.request("POST", "/chatbot", json.dumps({"prompt": "Hello", "stream": stream}))
+            if stream:
+                assert opened.getresponse().readline().startswith(b": the reply follows")
+            else:
+                time.sleep(0.3)
+            opened.close()
+            assert service.wait_idle() < 1.0
+        assert service.metric("chatbot_cancelled_total") == 2

@@ -1,0 +1,190 @@
+"""Two replicas on a real Ray share their conversations in a real Redis; `tests/accept/replicas.py` has the large
+counts."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.chat.prompt import PromptFormat
+from tests.deploy.replicas import Replicas
+from tests.service.process import ROOT, ServiceProcess
+from tests.service.redis_server import RedisServer
+from tests.service.soak import converse, insist_while, speak_at_once
+
+COUNT = 2
+CLIENTS = 16
+# Within this time a message that was lost with its replica must have its reply.
+RETRY_S = 30.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def metric(port: int, name: str) -> float:
+    """Of one replica, summed over its labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def metrics_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def replicas(short_export: Path, redis: RedisServer, metrics_port: int) -> Iterator[Replicas]:
+    """Two that echo what they read."""
+    flags = ("--replicas", str(COUNT), "--store", redis.url(), "--metrics-port", str(metrics_port))
+    with Replicas("--model", short_export, *flags, echoing=True) as started:
+        yield started
+
+
+def test_all_conversations_have_their_own_history_on_whichever_replica(
+    replicas: Replicas, prompt_format: PromptFormat, metrics_port: int
+) -> None:
+    assert converse(replicas.port, prompt_format, conversations=64, clients=CLIENTS, exchanges=6) == []
+    served = [metric(port, "chatbot_requests_total") for port in (metrics_port, metrics_port + 1)]
+    assert min(served) > 50, served
+
+
+def test_two_messages_at_once_are_answered_one_after_the_other(replicas: Replicas, prompt_format: PromptFormat) -> None:
+    assert speak_at_once(replicas.port, prompt_format, conversations=12, pairs=4) == []
+
+
+def test_a_replica_killed_under_load_loses_nobodys_words(replicas: Replicas, prompt_format: PromptFormat) -> None:
+    replicas.wait_replicas(COUNT)
+    killed = []
+    outcome = insist_while(
+        replicas.port,
+        prompt_format,
+        clients=CLIENTS,
+        seconds=3.0,
+        within_s=RETRY_S,
+        disturb=lambda: killed.append(replicas.kill_one()),
+    )
+    assert outcome.mistakes == []
+    assert outcome.acknowledged > 10 * CLIENTS
+    assert outcome.interrupted > 0, "nothing was under way when the replica was killed"
+    replicas.wait_replicas(COUNT, without=killed[0])
+
+
+def test_redis_gone_is_a_503_and_back_is_a_reply(replicas: Replicas, redis: RedisServer) -> None:
+    body = ("-d", '{"prompt": "Hello"}', "-H", "Accept: application/json")
+    session = replicas.curl(*body).headers["x-session-id"]
+    redis.stop()
+    try:
+        for _ in range(2 * COUNT):
+            refused = replicas.curl(*body, "-H", f"X-Session-Id: {session}")
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert "store_unavailable" in refused.body
+        assert replicas.get("/readyz").status == 200
+    finally:
+        redis.start()
+    for _ in range(2 * COUNT):
+        assert replicas.curl(*body, "-H", f"X-Session-Id: {session}").status == 200
+    assert replicas.get(f"/sessions/{session}").body.count('"user"') == 1 + 2 * COUNT
+
+
+def test_the_page_and_its_files_come_through(replicas: Replicas) -> None:
+    assert "<title>" in replicas.get("/").body
+    assert replicas.get("/static/chat.js").status == 200
+    assert replicas.get("/openapi.json").status == 200
+
+
+class TestRealModel:
+    """One replica with a model whose replies take a second."""
+
+    @pytest.fixture(scope="class")
+    def single(self, long_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+        store = tmp_path_factory.mktemp("store") / "conversations.sqlite3"
+        with Replicas("--model", long_export, "--replicas", "1", "--store", store, "--metrics-port", "0") as started:
+            yield started
+
+    def test_it_says_what_the_service_says(self, single: Replicas, long_export: Path) -> None:
+        body = ("-d", '{"prompt": "Hello, how are you today?"}')
+        with ServiceProcess("--model", long_export) as service:
+            expected = service.wait_ready().curl(*body).body
+        assert single.curl(*body).body == expected
+        streamed = single.curl(*body[:1], '{"prompt": "Hello, how are you today?", "stream": true}').body
+        assert json.loads(streamed.rsplit("data: ", 1)[1])["reply"] == expected
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_client_that_goes_away_stops_the_work(self, single: Replicas, stream: bool) -> None:
+        before = single.metric("chatbot_cancelled_total")
+        for _ in range(4):
+            opened = http.client.HTTPConnection("127.0.0.1", single.port, timeout=10)
+            opened.request("POST", "/chatbot", json.dumps({"prompt": "Hello", "stream": stream}))
+            if stream:
+                assert opened.getresponse().readline().startswith(b": the reply follows")
+            else:
+                time.sleep(0.2)
+            opened.close()
+        assert single.wait_idle() < 2.0
+        assert single.metric("chatbot_cancelled_total") == before + 4
+
+    def test_sigterm_lets_running_replies_finish_and_ends_with_0(self, single: Replicas) -> None:
+        answers: list[int] = []
+
+        def ask() -> None:
+            with closing(http.client.HTTPConnection("127.0.0.1", single.port, timeout=30)) as opened:
+                opened.request("POST", "/chatbot", json.dumps({"prompt": "Hello"}))
+                answers.append(opened.getresponse().status)
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        single.signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(30)
+        assert answers == [200] * 6
+        assert single.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("--store", "redis://127.0.0.1:1/0"), 1, "redis://127.0.0.1:6379/0"),
+        (("--model", "no/such/folder"), 1, "no/such/folder"),
+        (("--replicas", "none"), 2, "--replicas is 'none'; it takes a whole number from 1 to 1000."),
+    ],
+)
+def test_a_start_that_cannot_succeed_ends_with_one_sentence(arguments: tuple[str, ...], code: int, told: str) -> None:
+    command = (sys.executable, "-m", "deploy", "--port", "0", *arguments)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == code
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_check_says_what_would_be_served(short_export: Path, redis: RedisServer) -> None:
+    flags = ("--model", str(short_export), "--replicas", "64", "--store", redis.url(), "--port", "0", "--check")
+    command = (sys.executable, "-m", "deploy", *flags)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0
+    assert "64 replicas with 1 threads each share" in ended.stderr
+    assert "Keeps conversations in Redis" in ended.stdout
