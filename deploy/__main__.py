@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from deploy.config import ReplicaConfig, parse
 from service import logs
@@ -20,6 +22,9 @@ from service.provision import MODELS, Provider, Provision
 from service.server import listen
 
 logger = logging.getLogger("service")
+
+# Replicas share no objects; this is the least that Ray takes.
+OBJECT_STORE_BYTES = 80 * 2**20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,12 +62,11 @@ def _serve(config: ReplicaConfig) -> int:
     service = config.service
     provider = Provider(logger.info, service.models_dir or MODELS, quiet=service.log_format == "json")
 
-    def end(*_: object) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
         ended.set()
         provider.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    listen_to_signals(on_signal)
     with listen(service.host, service.port) as listener:
         host, port = listener.getsockname()[:2]
     store = open_store(service.store, capacity=service.max_conversations, ttl_s=service.conversation_ttl_s)
@@ -73,30 +77,50 @@ def _serve(config: ReplicaConfig) -> int:
         logger.warning(warning)
     provision = provider.provide(service.model)
     try:
-        _run(config, provision, host, port, ended)
+        with _replicas(config, provision, host, port):
+            # Ray has put its own in their place.
+            listen_to_signals(on_signal)
+            logger.info("Listening on http://%s:%s with %d replicas", host, port, config.replicas)
+            ended.wait()
+            logger.info("Shutting down: running replies finish first.")
     except ModuleNotFoundError as error:
         raise ConfigurationError("Replicas need Ray; run pip install -r requirements-ray.txt.") from error
     return 0
 
 
-def _run(config: ReplicaConfig, provision: Provision, host: str, port: int, ended: threading.Event) -> None:
+def listen_to_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Call `handler` at SIGTERM and at Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+@contextmanager
+def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int) -> Iterator[None]:
+    """A Ray of our own with the replicas on it; when the block ends, their running replies finish first."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve
 
-    from deploy.ray_app import NAME, build
+    from deploy.ray_app import NAME, QUIET, build
 
     cpus = max(available_cores(), config.most * config.threads)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.WARNING)
-    serve.start(http_options={"host": host, "port": port}, proxy_location="HeadOnly")
-    serve.run(build(config, provision), name=NAME)
-    logger.info("Listening on http://%s:%s with %d replicas", host, port, config.replicas)
-    ended.wait()
-    logger.info("Shutting down: running replies finish first.")
-    # Replicas first: the proxy passes on what they still say.
-    serve.delete(NAME)
-    serve.shutdown()  # type: ignore[no-untyped-call]
-    ray.shutdown()
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+    )
+    try:
+        http_options = {"host": host, "port": port}
+        serve.start(http_options=http_options, proxy_location="HeadOnly", logging_config=QUIET)
+        serve.run(build(config, provision), name=NAME)
+        yield
+        # Replicas before the proxy, which passes on what they still say.
+        serve.delete(NAME)
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    finally:
+        ray.shutdown()
 
 
 if __name__ == "__main__":

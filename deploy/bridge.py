@@ -27,13 +27,15 @@ class Bridge:
     and ends by itself, and what it still says goes nowhere.
     """
 
-    def __init__(self, app: WSGIApplication, *, threads: int) -> None:
+    def __init__(self, app: WSGIApplication, *, threads: int, without: frozenset[bytes] = frozenset()) -> None:
         """
         Args:
             app: the application.
             threads: requests that are answered at once; further ones wait.
+            without: headers of replies, in lower case, that are left to the server.
         """
         self._app = WSGIMiddleware(_told(app), workers=threads)
+        self._without = without
         self._answering: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +53,9 @@ class Bridge:
                 await parts.put(event)
 
         async def say(event: SendEvent) -> None:
+            if event["type"] == "http.response.start":
+                kept = [header for header in event.get("headers", ()) if header[0] not in self._without]
+                event = {**event, "headers": kept}
             if not gone.is_set():
                 await send(event)
 

@@ -32,6 +32,10 @@ logger = logging.getLogger("service")
 NAME = "chatbot"
 HEALTH_CHECK_S = 2.0
 METRICS_PORTS = 100
+# Ray's own news; those of the service have their own settings.
+QUIET = {"log_level": "WARNING", "enable_access_log": False}
+# Set by Ray's proxy, from the client or anew; the replica is told which.
+ADDED_BY_RAY = frozenset({b"x-request-id"})
 
 
 class Replica:
@@ -59,7 +63,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         threads = most_at_work(self._runtime.config) + SPARE_THREADS
-        return Bridge(create_app(self._runtime), threads=threads)
+        return Bridge(create_app(self._runtime), threads=threads, without=ADDED_BY_RAY)
 
     def check_health(self) -> None:
         """Asked by Ray, which starts another replica in place of one whose engine has died.
@@ -116,7 +120,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=config.service.drain_timeout_s,
         health_check_period_s=HEALTH_CHECK_S,
-        logging_config={"enable_access_log": False},
+        logging_config=QUIET,
         **options,
     )
     return deployment(serve.ingress()(Replica)).bind(config.each, config.metrics_port, provision)

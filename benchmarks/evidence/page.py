@@ -62,17 +62,17 @@ def _head(results: Results) -> Iterator[str]:
     )
     machines: dict[str, list[str]] = {}
     for name, part in results.parts.items():
-        cpu = {
-            **part["machine"],
-            "cpu": f"{part['machine']['cpu']} (family {part['machine']['cpu_family']}, model "
-            f"{part['machine']['cpu_model']})",
-        }
-        machines.setdefault(machine_line(cpu), []).append(f"{name} ({part['date'][:10]})")
+        cpu = _machine(part["machine"])
+        machines.setdefault(machine_line({**part["machine"], "cpu": cpu}), []).append(f"{name} ({part['date'][:10]})")
     for machine, names in machines.items():
         yield f"- {machine}: {', '.join(names)}"
     versions = next(iter(results.parts.values()))["versions"] if results.parts else {}
     yield "- " + ", ".join(f"{name} {version}" for name, version in versions.items())
     yield ""
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
 
 
 def _targets(results: Results) -> Iterator[str]:
@@ -98,12 +98,30 @@ def _targets(results: Results) -> Iterator[str]:
 
 
 def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
-    parts = [results.parts[name] for name in LATENCY if name in results.parts]
-    if not parts:
+    machines = results.by_machine()
+    if not machines:
         return
     yield "## One reply at a time"
     yield ""
     yield from _picture("latency", pictures)
+    for number, own in enumerate(machines):
+        parts = [own.parts[name] for name in LATENCY if name in own.parts]
+        if len(machines) > 1:
+            yield f"### {_machine(parts[0]['machine'])}"
+            yield ""
+        yield from _latency_tables(own, parts)
+        yield from _latency_notes(parts)
+        lacking = {one["label"]: one for part in parts for one in part["contestants"]}
+        for name, one in lacking.items():
+            if one["settings_lacking"] or one["other_model"]:
+                without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
+                model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
+                yield from prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
+        if not number:
+            yield from _fairness(parts)
+
+
+def _latency_tables(results: Results, parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     missing = {one["name"] for part in parts for one in part["missing"]}
     columns = (
         "best s",
@@ -118,14 +136,12 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     )
     for beams in dict.fromkeys(result["beams"] for part in parts for result in part["results"]):
         rows = results.latency(beams)
-        yield f"### {'Greedy' if beams == 1 else f'{beams} beams'}"
-        yield ""
         yield from table(
-            ("", *columns),
+            ("**greedy**" if beams == 1 else f"**{beams} beams**", *columns),
             [
                 _latency_row(title, rows[name], results, beams)
                 if name in rows
-                else (title, "missing, see below", *["-"] * 8)
+                else (title, "missing, see below", *["-"] * (len(columns) - 1))
                 for name, title in TITLES.items()
                 if name in rows or name in missing
             ],
@@ -133,43 +149,41 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
         for number, pair in enumerate(results.a_a(beams), 1):
             yield _noise(pair, "A/A pair, ours beside itself" + (f", run {number}" if len(parts) > 1 else ""))
             yield ""
-    yield from _latency_notes(parts)
-    lacking = {one["label"]: one for part in parts for one in part["contestants"]}
-    for name, one in lacking.items():
-        if one["settings_lacking"] or one["other_model"]:
-            without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
-            model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
-            yield from prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
 
 
 def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     settings = parts[0]["settings"]
+    measured = [part["limits"] for part in parts if "limits" in part]
+    limits = [
+        f"{one['read_bytes_per_s'] / 1e9:.1f} GB/s and, in thousand million operations a second, "
+        + ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in one["operations_per_s"].items())
+        for one in measured
+    ]
     yield from prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
-        f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds. "
+        f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds"
+        + (f", in {len(parts)} runs, each with torch fp32 and an A/A pair. " if len(parts) > 1 else ". ")
+        + (f"For the floor were measured: {'; in the second run '.join(limits)}." if limits else "")
+    )
+
+
+def _fairness(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from prose(
         "*same*: replies equal to torch's, token for token. With random weights a rounding error soon leads elsewhere, "
         "so only those that compute in fp32 must agree, ties aside."
-        + (f" These are {len(parts)} runs, each with torch fp32 and an A/A pair." if len(parts) > 1 else "")
     )
-    measured = [part["limits"] for part in parts if "limits" in part]
-    if measured:
-        limits = [
-            f"{one['read_bytes_per_s'] / 1e9:.1f} GB/s and, in thousand million operations a second, "
-            + ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in one["operations_per_s"].items())
-            for one in measured
-        ]
-        yield from prose(
-            "The floor: a step reads the decoder's weights once, or multiplies them with every row, whichever takes "
-            f"longer. Measured in the same run: {'; in the second '.join(limits)}. That is the best of summing and "
-            "searching a 512 MiB array on all threads or one, and the best of large products, by onnxruntime and for "
-            "bf16 by torch. Keys, values, scales and the encoder are left out of it."
-        )
-        yield from prose(
-            "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
-            "watched: the rows and steps of its decoder, the length of its source and the threads of the live model "
-            "had to be what was asked. The length, the bans and the processor time of each reply were checked. Not in "
-            f"the times: {settings['excluded']}."
-        )
+    yield from prose(
+        "The floor: a step reads the decoder's weights once, or multiplies them with every row, whichever takes "
+        "longer. What the machine reads and multiplies is measured in the same run: the best of summing and searching "
+        "a 512 MiB array on all threads or one, and the best of large products, by onnxruntime and for bf16 by torch. "
+        "Keys, values, scales and the encoder are left out of it."
+    )
+    yield from prose(
+        "Every contestant got the same ids, beams, bans, lengths and threads, one warm-up reply and one that was "
+        "watched: the rows and steps of its decoder, the length of its source and the threads of the live model had to "
+        "be what was asked. The length, the bans and the processor time of each reply were checked. Not in the times: "
+        f"{parts[0]['settings']['excluded']}."
+    )
 
 
 def _latency_row(title: str, row: Mapping[str, Any], results: Results, beams: int) -> tuple[str, ...]:

@@ -62,12 +62,25 @@ class Results:
         }
         return cls(folder, {name: part for name, part in found.items() if "benchmark" in part})
 
+    def by_machine(self) -> list[Results]:
+        """For each machine that replies were timed on one at a time, these results with its runs of that kind only."""
+        machines: dict[str, list[str]] = {}
+        for name in LATENCY:
+            if name in self.parts:
+                machine = self.parts[name]["machine"]
+                machines.setdefault(f"{machine['cpu_family']} {machine['cpu_model']}", []).append(name)
+        rest = {name: part for name, part in self.parts.items() if name not in LATENCY}
+        return [
+            Results(self.folder, {**{name: self.parts[name] for name in names}, **rest}) for names in machines.values()
+        ]
+
     def latency(self, beams: int) -> dict[str, dict[str, Any]]:
-        """Rows of a beam width by label, with the replies of all runs; empty when it was not measured."""
+        """Rows of a beam width by label, with the replies of all runs on the first machine; empty for none."""
         runs: dict[str, list[dict[str, Any]]] = {}
-        for rows in self._runs(beams):
-            for label, row in rows.items():
-                runs.setdefault(label, []).append(row)
+        for results in self.by_machine()[:1]:
+            for rows in results._runs(beams):
+                for label, row in rows.items():
+                    runs.setdefault(label, []).append(row)
         return {label: _pooled(rows) for label, rows in runs.items()}
 
     def a_a(self, beams: int) -> list[dict[str, Any] | None]:
@@ -81,13 +94,14 @@ class Results:
         ]
 
     def times(self, faster: str, slower: str, beams: int) -> Ratio | None:
-        """How many times as fast one contestant is as another, in the runs that have both; None where none has."""
-        both = [rows for rows in self._runs(beams) if faster in rows and slower in rows]
-        pairs = [(a, b) for rows in both for a, b in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)]
-        if not pairs:
-            return None
-        rounds = [a / b for a, b in pairs]
-        return Ratio(min(a for a, _ in pairs) / min(b for _, b in pairs), min(rounds), max(rounds))
+        """How many times as fast one contestant is as another, on the first machine with runs of both, if any."""
+        for results in self.by_machine():
+            both = [rows for rows in results._runs(beams) if faster in rows and slower in rows]
+            seconds = [[value for rows in both for value in rows[name]["seconds"]] for name in (slower, faster)]
+            if both:
+                rounds = [a / b for a, b in zip(*seconds, strict=True)]
+                return Ratio(min(seconds[0]) / min(seconds[1]), min(rounds), max(rounds))
+        return None
 
     def _runs(self, beams: int) -> Iterator[dict[str, dict[str, Any]]]:
         for name in LATENCY:

@@ -13,10 +13,12 @@ import psutil
 from tests.service.process import ServiceProcess
 
 # Replicas that echo what they read, see `tests.service.echo`, and start without torch.
-ECHOING = (
-    "import functools, os, ray; os.environ['USE_TORCH'] = '0'; "
-    "ray.init = functools.partial(ray.init, runtime_env={'worker_process_setup_hook': 'tests.service.echo.plant'})"
-)
+ECHOING = """
+import functools, os, ray
+os.environ["USE_TORCH"] = "0"
+environment = {"worker_process_setup_hook": "tests.service.echo.plant", "env_vars": {"PYTHONPATH": os.getcwd()}}
+ray.init = functools.partial(ray.init, runtime_env=environment)
+"""
 TITLE = "ray::ServeReplica:chatbot"
 END_TIMEOUT_S = 60.0
 HEAL_TIMEOUT_S = 60.0

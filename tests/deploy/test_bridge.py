@@ -88,7 +88,8 @@ def test_a_body_over_the_limit_is_refused_by_its_length(port: int, size: int) ->
     with closing(connection(port)) as opened:
         opened.request("POST", "/chatbot", b"x" * size, {"Accept": "application/json"})
         response = opened.getresponse()
-        assert (response.status, json.loads(response.read())["code"]) == (413, "payload_too_large")
+        assert response.status == 413
+        assert "65536 bytes" in json.loads(response.read())["detail"]
 
 
 @pytest.mark.parametrize("target", ["/livez?%FF=1", "/livez?name=%C3%A9", "/nothing%20here?a=b&c=d"])

@@ -39,6 +39,7 @@ class Visitor:
         session: id of the conversation; empty until the first reply.
         turns: messages and replies that were acknowledged.
         pending: message and key that were sent and got no answer.
+        refusals: tries of `insist` in vain.
         mistakes: what was not as it should be.
     """
 
@@ -46,6 +47,7 @@ class Visitor:
     session: str = ""
     turns: list[str] = field(default_factory=list)
     pending: tuple[str, str] | None = None
+    refusals: int = 0
     mistakes: list[str] = field(default_factory=list)
 
     def say(self, connection: http.client.HTTPConnection, prompt_format: PromptFormat) -> None:
@@ -70,20 +72,19 @@ class Visitor:
             self.mistakes.append(f"{message}: {content['reply']} instead of {expected}")
         self.turns += [message, content["reply"]]
 
-    def insist(self, port: int, prompt_format: PromptFormat, within_s: float) -> int:
-        """Say the next message, again and again with the same key while it is refused; returns the refusals."""
+    def insist(self, port: int, prompt_format: PromptFormat, within_s: float) -> None:
+        """Say the next message, again and again with the same key while it is refused."""
         end = time.monotonic() + within_s
-        refusals = 0
         while True:
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
                 try:
                     self.say(connection, prompt_format)
-                    return refusals
+                    return
                 except (OSError, http.client.HTTPException, Refused) as error:
-                    refusals += 1
+                    self.refusals += 1
                     if time.monotonic() > end:
                         self.mistakes.append(f"no reply within {within_s:g} s: {error}")
-                        return refusals
+                        return
             time.sleep(PAUSE_S)
 
     def interject(self, port: int, within_s: float) -> tuple[str, str]:
@@ -147,7 +148,7 @@ class Killed:
 
     Attributes:
         acknowledged: exchanges.
-        interrupted: messages that were under way when the service was killed.
+        interrupted: messages that were under way when the service was killed, or tries in vain.
         mistakes: what was lost, doubled, mixed or half stored.
     """
 
@@ -221,7 +222,6 @@ def insist_while(
         within_s: seconds within which each message must have its reply.
         disturb: called once, under load.
     """
-    outcome = Killed()
     ended = threading.Event()
 
     def visit(client: int) -> list[Visitor]:
@@ -229,7 +229,7 @@ def insist_while(
         while not ended.is_set():
             mine.append(Visitor(f"visitor {client} of {len(mine)}"))
             while not ended.is_set() and len(mine[-1].turns) < 2 * EXCHANGES_BEFORE_NEXT and not mine[-1].mistakes:
-                outcome.interrupted += mine[-1].insist(port, prompt_format, within_s)
+                mine[-1].insist(port, prompt_format, within_s)
         return mine
 
     with ThreadPoolExecutor(clients) as pool:
@@ -242,9 +242,11 @@ def insist_while(
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
         for visitor in visitors:
             visitor.check(connection, prompt_format)
-    outcome.acknowledged = sum(len(visitor.turns) // 2 for visitor in visitors)
-    outcome.mistakes = [mistake for visitor in visitors for mistake in visitor.mistakes]
-    return outcome
+    return Killed(
+        acknowledged=sum(len(visitor.turns) // 2 for visitor in visitors),
+        interrupted=sum(visitor.refusals for visitor in visitors),
+        mistakes=[mistake for visitor in visitors for mistake in visitor.mistakes],
+    )
 
 
 def speak_at_once(port: int, prompt_format: PromptFormat, *, conversations: int, pairs: int) -> list[str]:
