@@ -38,7 +38,7 @@ def _latency() -> str:
     lines += [
         "",
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated, "
-        f"{settings['threads']} threads, {settings['rounds']} rounds,",
+        f"{settings['threads']} threads, {len(widths[10]['torch-fp32']['seconds'])} rounds,",
         f"{_processor(report['machine'])};",
         "the shape of `facebook/blenderbot-400M-distill` with random weights; the best of all rounds.",
         "(*) a BART of the same shape, without the ban on the user's 3-grams: it has no Blenderbot loader.",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -29,6 +29,8 @@ CONVERSATIONS, EXCHANGES = 20, 10
 WRITERS = 32
 # As long as the model's replies usually are, and a message of a line.
 EXCHANGE = Exchange("I went to the sea with my sister and we ate fish there. " * 2, "That sounds nice. " * 6, 60, 30)
+# What a store sends; see `service.chat.stores.redis`.
+COMMANDS = ("zscore", "lrange", "exists", "evalsha", "multi", "exec")
 START_TIMEOUT_S = 20.0
 YEAR_S = 365 * 24 * 3600.0
 
@@ -118,6 +120,21 @@ def _wait(client: Redis) -> None:
             time.sleep(0.05)
 
 
+class _Traffic(NamedTuple):
+    """What a server has seen so far: commands that came over the network, and bytes in both directions."""
+
+    commands: float
+    moved_bytes: float
+
+    @classmethod
+    def of(cls, redis: Redis) -> _Traffic:
+        found: dict[str, Any] = redis.info("all")
+        calls = {name.removeprefix("cmdstat_"): value["calls"] for name, value in found.items() if "cmdstat_" in name}
+        # Those that the script runs are counted as well; it begins with the time of the conversation.
+        commands = sum(calls.get(name, 0) for name in COMMANDS) - calls.get("evalsha", 0)
+        return cls(commands, found["total_net_input_bytes"] + found["total_net_output_bytes"])
+
+
 def _of_a_reply(redis: Redis, url: str) -> tuple[float, float]:
     """Commands that clients send and bytes that move, per reply at the end of conversations of some length."""
     command = [sys.executable, "-m", "service", "--model", "demo", "--port", "0", "--store", url]
@@ -126,13 +143,14 @@ def _of_a_reply(redis: Redis, url: str) -> tuple[float, float]:
         sessions = ["" for _ in range(CONVERSATIONS)]
         for _ in range(EXCHANGES):
             sessions = [_say(service, session) for session in sessions]
-        before = _counters(redis)
+        idle = _Traffic.of(redis), _Traffic.of(redis)
         for session in sessions:
             _say(service, session)
-        after = _counters(redis)
-    # The question itself is a command too.
-    commands = after["commands"] - before["commands"] - 2
-    return commands / CONVERSATIONS, (after["bytes"] - before["bytes"]) / CONVERSATIONS
+        after = _Traffic.of(redis)
+    # Asking for the counters is counted too.
+    commands = (after.commands - idle[1].commands) - (idle[1].commands - idle[0].commands)
+    moved = (after.moved_bytes - idle[1].moved_bytes) - (idle[1].moved_bytes - idle[0].moved_bytes)
+    return commands / CONVERSATIONS, moved / CONVERSATIONS
 
 
 def _say(service: ServerProcess, session: str) -> str:
@@ -145,17 +163,6 @@ def _say(service: ServerProcess, session: str) -> str:
     if response.status != 200:
         raise ServerError(f"The service did not reply as it should ({text}).")
     return str(response.headers["X-Session-Id"])
-
-
-def _counters(redis: Redis) -> dict[str, float]:
-    """Commands that came over the network, and bytes in both directions."""
-    calls: dict[str, Any] = redis.info("commandstats")
-    own = ("zscore", "lrange", "exists", "evalsha", "eval", "multi", "exec", "hello", "client|setinfo", "info")
-    stats: dict[str, Any] = redis.info("stats")
-    return {
-        "commands": sum(value["calls"] for name, value in calls.items() if name.removeprefix("cmdstat_") in own),
-        "bytes": stats["total_net_input_bytes"] + stats["total_net_output_bytes"],
-    }
 
 
 def _memory(redis: Redis) -> float:

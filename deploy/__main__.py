@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +17,7 @@ from service import logs
 from service.api import keys
 from service.chat.store import open_store
 from service.check import Finding, Kind, findings, report
+from service.engine import manifest
 from service.engine.network import available_cores
 from service.errors import ConfigurationError, ServiceError
 from service.provision import MODELS, Provider, Provision
@@ -25,6 +27,9 @@ logger = logging.getLogger("service")
 
 # Replicas share no objects; this is the least that Ray takes.
 OBJECT_STORE_BYTES = 80 * 2**20
+# What Ray takes to take replicas away, beside the time for their running replies.
+DELETION_S = 15.0
+GLANCE_S = 0.1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     logs.configure(config.service.log_format)
     try:
         return _serve(config)
+    except KeyboardInterrupt:
+        return 1
     except ServiceError as error:
         if config.service.log_format == "json":
             logger.error(str(error))
@@ -63,6 +70,8 @@ def _serve(config: ReplicaConfig) -> int:
     provider = Provider(logger.info, service.models_dir or MODELS, quiet=service.log_format == "json")
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if ended.is_set():
+            raise KeyboardInterrupt
         ended.set()
         provider.cancel()
 
@@ -76,6 +85,7 @@ def _serve(config: ReplicaConfig) -> int:
     for warning in filter(None, [*crowded, *store.concerns, keys.unguarded(service, host)]):
         logger.warning(warning)
     provision = provider.provide(service.model)
+    manifest.check(provision.folder)
     try:
         with _replicas(config, provision, host, port):
             # Ray has put its own in their place.
@@ -98,11 +108,17 @@ def listen_to_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int) -> Iterator[None]:
     """A Ray of our own with the replicas on it; when the block ends, their running replies finish first."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Lines of different requests look alike to Ray, which would leave some out.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if config.service.log_format == "json":
+        os.environ.setdefault("RAY_DISABLE_WORKER_LOG_PREFIX", "1")
     import ray
     from ray import serve
 
     from deploy.ray_app import NAME, QUIET, build
 
+    # What it tells of its own work is in its files too.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     cpus = max(available_cores(), config.most * config.threads)
     ray.init(
         address="local",
@@ -114,10 +130,16 @@ def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int)
     try:
         http_options = {"host": host, "port": port}
         serve.start(http_options=http_options, proxy_location="HeadOnly", logging_config=QUIET)
-        serve.run(build(config, provision), name=NAME)
+        try:
+            serve.run(build(config, provision), name=NAME)
+        except RuntimeError as error:
+            raise ConfigurationError(f"The replicas could not be started: {' '.join(str(error).split())}") from error
         yield
         # Replicas before the proxy, which passes on what they still say.
-        serve.delete(NAME)
+        serve.delete(NAME, _blocking=False)
+        end = time.monotonic() + config.service.drain_timeout_s + DELETION_S
+        while NAME in serve.status().applications and time.monotonic() < end:
+            time.sleep(GLANCE_S)
         serve.shutdown()  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()

@@ -12,9 +12,10 @@ from wsgiref.types import StartResponse, WSGIApplication
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent, Scope, Send, SendEvent
 
-# Parts of a body that are read before the application asks for them.
-AHEAD = 4
+from service.connections import SENDING_TIMEOUT_S
+
 GONE = "chatbot.gone"
+END: ReceiveEvent = {"type": "http.disconnect"}
 VISIBLE = bytes(range(0x21, 0x7F))
 # The key by which waitress tells the same.
 CLIENT_DISCONNECTED = "waitress.client_disconnected"
@@ -27,14 +28,18 @@ class Bridge:
     and ends by itself, and what it still says goes nowhere.
     """
 
-    def __init__(self, app: WSGIApplication, *, threads: int, without: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self, app: WSGIApplication, *, threads: int, most_body: int, without: frozenset[bytes] = frozenset()
+    ) -> None:
         """
         Args:
             app: the application.
             threads: requests that are answered at once; further ones wait.
+            most_body: bytes of a body after which the rest is not kept.
             without: headers of replies, in lower case, that are left to the server.
         """
         self._app = WSGIMiddleware(_told(app), workers=threads)
+        self._most_body = most_body
         self._without = without
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -43,14 +48,30 @@ class Bridge:
             await self._app(scope, receive, send)
             return
         gone = threading.Event()
-        parts: asyncio.Queue[ReceiveEvent] = asyncio.Queue(AHEAD)
+        parts: asyncio.Queue[ReceiveEvent] = asyncio.Queue()
+
+        def leave() -> None:
+            gone.set()
+            parts.put_nowait(END)
 
         async def listen() -> None:
-            while not gone.is_set():
-                event = await receive()
-                if event["type"] == "http.disconnect":
-                    gone.set()
-                await parts.put(event)
+            """Take in what comes. However that ends, the body does too; and unless it was too slow, the client is gone."""
+            size = 0
+            try:
+                async with asyncio.timeout(SENDING_TIMEOUT_S) as patience:
+                    while (event := await receive())["type"] == "http.request":
+                        # What comes once the limit is passed is not kept.
+                        parts.put_nowait(event if size <= self._most_body else {**event, "body": b""})
+                        size += len(event.get("body", b""))
+                        if not event.get("more_body"):
+                            patience.reschedule(None)
+            except TimeoutError:
+                parts.put_nowait(END)
+                return
+            except BaseException:
+                leave()
+                raise
+            leave()
 
         async def say(event: SendEvent) -> None:
             if event["type"] == "http.response.start":
@@ -67,7 +88,7 @@ class Bridge:
         try:
             await asyncio.shield(answering)
         except asyncio.CancelledError:
-            gone.set()
+            leave()
             raise
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from ray.serve.config import AutoscalingConfig
 from deploy.bridge import Bridge
 from deploy.config import ReplicaConfig, from_mapping
 from service import logs
+from service.api import keys
 from service.app import create_app
 from service.config import ServiceConfig
 from service.errors import ConfigurationError
@@ -31,6 +33,8 @@ logger = logging.getLogger("service")
 
 NAME = "chatbot"
 HEALTH_CHECK_S = 2.0
+FAREWELL_S = 1.0
+UPSCALE_DELAY_S = 5.0
 METRICS_PORTS = 100
 # Ray's own news; those of the service have their own settings.
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
@@ -54,6 +58,9 @@ class Replica:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         logs.configure(config.log_format)
         self._runtime = Runtime(config)
+        for warning in filter(None, [*self._runtime.store.concerns, keys.unguarded(config, config.host)]):
+            logger.warning(warning)
+        self._runtime.on_failure = end_soon
         if provision is None:
             self._runtime.load()
         else:
@@ -63,7 +70,8 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         threads = most_at_work(self._runtime.config) + SPARE_THREADS
-        return Bridge(create_app(self._runtime), threads=threads, without=ADDED_BY_RAY)
+        most_body = self._runtime.config.max_body_bytes
+        return Bridge(create_app(self._runtime), threads=threads, most_body=most_body, without=ADDED_BY_RAY)
 
     def check_health(self) -> None:
         """Asked by Ray, which starts another replica in place of one whose engine has died.
@@ -74,8 +82,16 @@ class Replica:
         _ = self._runtime.model
 
     def __del__(self) -> None:
-        """Called by Ray when the last reply has been sent."""
-        self._runtime.store.close()
+        """Called by Ray when the last reply has been sent, and for one that could not be made."""
+        runtime: Runtime | None = getattr(self, "_runtime", None)
+        if runtime is not None:
+            runtime.store.close()
+
+
+def end_soon(reason: str) -> None:
+    """End the process, for Ray to start another one, once those who wait for a reply have been told."""
+    logger.error(reason)
+    threading.Timer(FAREWELL_S, os._exit, [1]).start()
 
 
 def show_metrics(metrics: Metrics, host: str, first_port: int) -> int:
@@ -109,6 +125,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
             min_replicas=config.replicas,
             max_replicas=config.most,
             target_ongoing_requests=config.target_requests,
+            upscale_delay_s=UPSCALE_DELAY_S,
         )
         options = {"autoscaling_config": scaling}
     deployment = serve.deployment(

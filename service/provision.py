@@ -115,9 +115,14 @@ class Provider:
         if isinstance(found, Path):
             return found
         with self._alone(found.folder.parent):
-            if not _usable(found.folder):  # another service may have been faster
-                self._tell(found.announcement)
+            if _usable(found.folder):
+                return found.folder
+            self._tell(found.announcement)
+            try:
                 self._run(found.arguments)
+            except ExportFailed:
+                if not _usable(found.folder):  # where folders cannot be locked, another service may have been faster
+                    raise
         return found.folder
 
     @contextmanager
@@ -201,11 +206,16 @@ def find(model: str, models: Path) -> Path | Missing:
 
 
 def _locked(folder: int) -> bool:
-    """Lock an open folder, until it is closed or its process ends; False while another process has it locked."""
+    """Lock an open folder, until it is closed or its process ends; False while another process has it locked.
+
+    Some network file systems lock no folders; there everyone has it.
+    """
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:
+        return True
     return True
 
 

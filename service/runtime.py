@@ -47,7 +47,15 @@ class ServedModel:
 
 
 class Runtime:
-    """Loads the model in the background and holds what the request handlers share."""
+    """Loads the model in the background and holds what the request handlers share.
+
+    Attributes:
+        config: settings of the service.
+        store: the conversations.
+        metrics: what operators watch.
+        shared_conversation: id of the one that all share who name none, if the settings say so.
+        on_failure: told in one sentence when the engine has died.
+    """
 
     def __init__(self, config: ServiceConfig, model: ServedModel | None = None) -> None:
         """
@@ -64,7 +72,7 @@ class Runtime:
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
         self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
-        self._on_failure: Callable[[str], None] = lambda _: None
+        self.on_failure: Callable[[str], None] = lambda _: None
         self._draining = False
         self._running = 0
         self._idle = threading.Condition()
@@ -110,7 +118,7 @@ class Runtime:
 
     def load_in_background(self, on_failure: Callable[[str], None]) -> None:
         """Run `load` in a thread and report its failure, or a later one of the engine, in one sentence."""
-        self._on_failure = on_failure
+        self.on_failure = on_failure
 
         def work() -> None:
             try:
@@ -138,7 +146,7 @@ class Runtime:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         prompt_format = PromptFormat(tokenizer, window=model.window)
         engine = Engine(
-            model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self._on_failure(why)
+            model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self.on_failure(why)
         )
         self._model = ServedModel(
             folder, checked, reason, Chatbot(engine, prompt_format, longest_line=self.config.queue)

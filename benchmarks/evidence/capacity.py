@@ -31,6 +31,7 @@ class Rate:
         p50_s: median seconds of a reply then.
         cores: of the replica.
         tokens: of a reply.
+        peak_bytes: largest resident memory of the replica.
     """
 
     decoding: str
@@ -39,10 +40,11 @@ class Rate:
     p50_s: float
     cores: int
     tokens: int
+    peak_bytes: int
 
     def replicas(self, visitors: int) -> int:
-        """Replicas that so many visitors need."""
-        return math.ceil(visitors / PACE_S / (self.replies_per_s * UTILISATION))
+        """Replicas that so many visitors need, one of which may be lost."""
+        return math.ceil(visitors / PACE_S / (self.replies_per_s * UTILISATION)) + 1
 
 
 def rates(results: Results) -> list[Rate]:
@@ -66,23 +68,23 @@ def rates(results: Results) -> list[Rate]:
                 best["latency_s"]["p50"],
                 settings["threads"],
                 settings["new_tokens"],
+                next(one["peak_bytes"] for one in results.parts[name]["servers"] if one["label"] == OURS),
             )
         )
     return found
 
 
 def capacity_page(results: Results) -> str | None:
-    """The page; None where the load, the start or the store was not measured."""
+    """The page; None where the load or the store was not measured."""
     measured = rates(results)
-    served = results.rows("start-400m").get(OURS)
     stores = results.parts.get("store-redis", {"results": []})["results"]
-    if not measured or served is None or not stores:
+    if not measured or not stores:
         return None
     store = stores[0]
     sections = [
         _head(results),
-        _measured(measured, served["peak_bytes"], store),
-        _needed(measured, served["peak_bytes"], store),
+        _measured(measured, store),
+        _needed(measured, store),
         _assumptions(measured),
     ]
     return "\n".join(line for section in sections for line in section)
@@ -96,13 +98,13 @@ def _head(results: Results) -> Iterator[str]:
         "page from the JSON files beside it. Nobody has run it at these sizes; measure on your machines before you buy "
         "any."
     )
-    for name in ("load-400m", "load-greedy-400m", "start-400m", "store-redis"):
+    for name in ("load-400m", "load-greedy-400m", "store-redis"):
         if name in results.parts:
             yield f"- {name}: {machine_line(results.parts[name]['machine'])}"
     yield ""
 
 
-def _measured(measured: list[Rate], peak_bytes: float, store: dict[str, float]) -> Iterator[str]:
+def _measured(measured: list[Rate], store: dict[str, float]) -> Iterator[str]:
     yield "## Measured"
     yield ""
     rows = [
@@ -118,7 +120,10 @@ def _measured(measured: list[Rate], peak_bytes: float, store: dict[str, float]) 
         for rate in measured
     ]
     rows += [
-        ("memory of a replica (int8, 40 rows)", f"{peak_bytes / 1e6:,.0f} MB", ""),
+        (f"memory of a replica, {rate.decoding}, {rate.clients} at once", f"{rate.peak_bytes / 1e6:,.0f} MB", "")
+        for rate in measured
+    ]
+    rows += [
         ("Redis commands a reply", f"{store['commands_per_reply']:.0f}", ""),
         ("bytes to and from Redis a reply", f"{store['bytes_per_reply']:,.0f}", ""),
         ("appends a second that one Redis took, each on the disk", f"{store['appends_per_s']:,.0f}", ""),
@@ -127,7 +132,7 @@ def _measured(measured: list[Rate], peak_bytes: float, store: dict[str, float]) 
     yield from table(("", "", ""), rows)
 
 
-def _needed(measured: list[Rate], peak_bytes: float, store: dict[str, float]) -> Iterator[str]:
+def _needed(measured: list[Rate], store: dict[str, float]) -> Iterator[str]:
     yield "## Needed"
     yield ""
     rows: list[tuple[str, ...]] = [
@@ -138,12 +143,16 @@ def _needed(measured: list[Rate], peak_bytes: float, store: dict[str, float]) ->
         rows += [
             (f"**cores, {rate.decoding}**", *(f"**{count * rate.cores:,}**" for count in replicas)),
             (f"replicas, {rate.decoding}", *(f"{count:,}" for count in replicas)),
-            (f"their memory, {rate.decoding}", *(f"{count * peak_bytes / 1e9:,.1f} GB" for count in replicas)),
+            (f"their memory, {rate.decoding}", *(f"{count * rate.peak_bytes / 1e9:,.1f} GB" for count in replicas)),
         ]
     kept = [count * KEPT_CONVERSATIONS_PER_VISITOR * store["conversation_bytes"] for count in VISITORS]
     rows += [
         ("Redis commands a second", *(f"{count / PACE_S * store['commands_per_reply']:,.0f}" for count in VISITORS)),
         ("share of what one Redis appends", *(f"{count / PACE_S / store['appends_per_s']:.1%}" for count in VISITORS)),
+        (
+            "conversations kept (`--conversations`)",
+            *(f"{count * KEPT_CONVERSATIONS_PER_VISITOR:,}" for count in VISITORS),
+        ),
         ("memory of Redis", *(f"{size / 1e9:,.2f} GB" for size in kept)),
     ]
     yield from table(("visitors at once", *(f"{count:,}" for count in VISITORS)), rows)
@@ -153,26 +162,22 @@ def _assumptions(measured: list[Rate]) -> Iterator[str]:
     yield "## Assumptions"
     yield ""
     yield from prose(
-        f"Replicas = visitors / {PACE_S:g} s / (replies a second of a replica x {UTILISATION:g}), rounded up; the rest "
-        "follows."
+        f"Replicas = visitors / {PACE_S:g} s / (replies a second of a replica x {UTILISATION:g}), rounded up, and one "
+        "more that may be lost; the rest follows."
     )
     yield (
         f"- A visitor sends a message every {PACE_S:g} seconds, reply, reading and typing together. Half the pace, "
         "half the cores."
     )
     yield (
-        f"- {UTILISATION:.0%} of the measured rate is planned with, so that waiting stays short when many come at once "
-        "and one replica may be lost."
+        f"- {UTILISATION:.0%} of the measured rate is planned with, so that waiting stays short when many come at once."
     )
     yield (
         f"- Replies have {measured[0].tokens} tokens. Those of the 400M model are often half as long, and cost little "
         "more than half."
     )
     yield "- Cores are like the measured one, and replicas do not share them; more machines are as fast as one each."
-    yield (
-        f"- {KEPT_CONVERSATIONS_PER_VISITOR} conversations are kept for each visitor who is there (`--conversations`, "
-        "`--conversation-ttl`)."
-    )
+    yield (f"- {KEPT_CONVERSATIONS_PER_VISITOR} conversations are kept for each visitor who is there.")
     yield (
         "- Appends were made by one process on the machine of Redis, so they are what one Redis takes at least. Above "
         "half of it, divide the conversations among several by session id; the service does not do that."

@@ -155,15 +155,16 @@ def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     settings = parts[0]["settings"]
     measured = [part["limits"] for part in parts if "limits" in part]
     limits = [
-        f"{one['read_bytes_per_s'] / 1e9:.1f} GB/s and, in thousand million operations a second, "
+        (f"run {number}: " if len(measured) > 1 else "")
+        + f"{one['read_bytes_per_s'] / 1e9:.1f} GB/s and, in thousand million operations a second, "
         + ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in one["operations_per_s"].items())
-        for one in measured
+        for number, one in enumerate(measured, 1)
     ]
     yield from prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
         f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds"
         + (f", in {len(parts)} runs, each with torch fp32 and an A/A pair. " if len(parts) > 1 else ". ")
-        + (f"For the floor were measured: {'; in the second run '.join(limits)}." if limits else "")
+        + (f"For the floor were measured: {'; '.join(limits)}." if limits else "")
     )
 
 

@@ -155,7 +155,7 @@ class Results:
         return sorted(request["seconds"] for request in requests if not request["error"])
 
     def speed(self, name: str, beams: int) -> float | None:
-        """Times torch fp32, median."""
+        """Times torch fp32."""
         found = self.times(name, "torch-fp32", beams)
         return None if found is None else found.value
 

@@ -28,12 +28,15 @@ def check() -> list[Line]:
     with TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
         flags = ("--replicas", str(REPLICAS), "--store", redis.url(), "--metrics-port", "0")
         with Replicas("--model", demo, *flags, echoing=True) as replicas:
-            return [
+            lines = [
                 _histories(replicas, prompt_format),
                 _at_once(replicas, prompt_format),
                 _kills(replicas, prompt_format),
                 _redis_lost(replicas, redis, prompt_format),
             ]
+        few = ("--replicas", "1", "--max-replicas", "2", "--target-requests", "2", "--store", redis.url())
+        with Replicas("--model", demo, *few, "--metrics-port", "0", echoing=True) as replicas:
+            return [*lines, _more_of_them(replicas, prompt_format)]
 
 
 def _histories(replicas: Replicas, prompt_format: PromptFormat) -> Line:
@@ -93,6 +96,24 @@ def _redis_lost(replicas: Replicas, redis: RedisServer, prompt_format: PromptFor
         "Redis stopped and started under load: 503s, then recovery without a restart, and nothing lost",
         f"refused with {refused}; {outcome.acknowledged} exchanges acknowledged, {_told(outcome.mistakes)}",
         not outcome.mistakes and refused == [503] * 4,
+    )
+
+
+def _more_of_them(replicas: Replicas, prompt_format: PromptFormat) -> Line:
+    before = len(replicas.pids())
+    outcome = insist_while(
+        replicas.port,
+        prompt_format,
+        clients=CLIENTS,
+        seconds=2.0,
+        within_s=RETRY_S,
+        disturb=lambda: replicas.wait_replicas(2),
+    )
+    return Line(
+        f"under {CLIENTS} clients a second replica is started, and nobody notices",
+        f"{before} before, {len(replicas.pids())} after, {outcome.interrupted} tries in vain, "
+        f"{_told(outcome.mistakes)}",
+        before == 1 and outcome.interrupted == 0 and not outcome.mistakes,
     )
 
 

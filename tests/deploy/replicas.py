@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ os.environ["USE_TORCH"] = "0"
 environment = {"worker_process_setup_hook": "tests.service.echo.plant", "env_vars": {"PYTHONPATH": os.getcwd()}}
 ray.init = functools.partial(ray.init, runtime_env=environment)
 """
+METRICS = re.compile(r"Metrics of this replica are at http://127\.0\.0\.1:(\d+)/metrics")
 TITLE = "ray::ServeReplica:chatbot"
 END_TIMEOUT_S = 60.0
 HEAL_TIMEOUT_S = 60.0
@@ -60,6 +62,11 @@ class Replicas(ServiceProcess):
             except psutil.NoSuchProcess:
                 continue
         return found
+
+    @property
+    def metrics_ports(self) -> set[int]:
+        """Where replicas have said that their metrics are."""
+        return {int(port) for port in METRICS.findall(self.log)}
 
     def kill_one(self) -> int:
         """Kill a replica with signal 9; returns its process id."""

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 import pytest
 import uvicorn
 
+from deploy import bridge
 from deploy.bridge import Bridge
 from service.app import create_app
 from service.config import ServiceConfig
@@ -44,7 +45,7 @@ def runtime(faked: ServedModel) -> Runtime:
 
 @pytest.fixture
 def port(runtime: Runtime) -> Iterator[int]:
-    with serving(Bridge(create_app(runtime), threads=40)) as port:
+    with serving(Bridge(create_app(runtime), threads=40, most_body=65_536)) as port:
         yield port
 
 
@@ -90,6 +91,31 @@ def test_a_body_over_the_limit_is_refused_by_its_length(port: int, size: int) ->
         response = opened.getresponse()
         assert response.status == 413
         assert "65536 bytes" in json.loads(response.read())["detail"]
+
+
+def test_a_body_in_chunks_over_the_limit_is_refused(port: int) -> None:
+    with closing(connection(port)) as opened:
+        chunks = (b"x" * 20_000 for _ in range(20))
+        opened.request("POST", "/chatbot", chunks, {"Accept": "application/json"}, encode_chunked=True)
+        assert opened.getresponse().status == 413
+
+
+def test_a_body_that_trickles_in_is_given_up(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "SENDING_TIMEOUT_S", 0.3)
+    with (
+        serving(Bridge(create_app(runtime), threads=1, most_body=65_536)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as slow,
+    ):
+        slow.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+        assert slow.recv(100).split()[1] == b"400"
+
+
+def test_clients_that_leave_in_the_middle_of_a_body_hold_no_threads(port: int) -> None:
+    for _ in range(60):
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as half:
+            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+    with closing(asked(port)) as opened:
+        assert opened.getresponse().status == 200
 
 
 @pytest.mark.parametrize("target", ["/livez?%FF=1", "/livez?name=%C3%A9", "/nothing%20here?a=b&c=d"])
@@ -144,7 +170,7 @@ def test_who_leaves_a_long_stream_unread_leaves_no_thread_behind(faked: ServedMo
         finally:
             written.set()
 
-    with serving(Bridge(application, threads=1)) as port:
+    with serving(Bridge(application, threads=1, most_body=10)) as port:
         opened = connection(port)
         opened.request("GET", "/")
         opened.getresponse().read(10)

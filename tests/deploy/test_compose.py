@@ -55,7 +55,7 @@ def test_the_services_settings_are_right(services: dict[str, Any]) -> None:
 
 
 def test_redis_keeps_what_it_acknowledges(services: dict[str, Any]) -> None:
-    command = services["redis"]["command"]
+    command = services["redis"]["command"].split()
     given = {command[at].removeprefix("--"): command[at + 1] for at in range(1, len(command), 2)}
     assert given == {name: needed for name, (needed, _) in NEEDS.items()}
 
@@ -93,6 +93,7 @@ def proxy(ports: list[int], folder: Path) -> Iterator[int]:
         port = int(free.getsockname()[1])
     text = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")
     text = replace_once(r"bind :8080", f"bind 127.0.0.1:{port}", text)
+    text = replace_once(r"timeout http-request 30s", "timeout http-request 1s", text)
     options = re.findall(r"server-template chatbot \d+ chatbot:5000 (check .*?) resolvers", text)
     servers = "\n    ".join(f"server at-{name} 127.0.0.1:{name} {options[0]}" for name in ports)
     path = folder / "haproxy.cfg"
@@ -150,17 +151,40 @@ def test_a_service_killed_under_load_loses_nobodys_words(deployment: Deployment,
     )
     assert outcome.mistakes == []
     assert outcome.acknowledged > 100
+    assert outcome.interrupted > 0
 
 
-def test_a_service_that_drains_gets_no_more_and_nobody_sees_an_error(
+def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(
     deployment: Deployment, prompt_format: PromptFormat
 ) -> None:
-    def drain() -> None:
-        deployment.services[0].signal(signal.SIGTERM)
+    first = deployment.services[0]
 
-    outcome = insist_while(deployment.port, prompt_format, clients=8, seconds=1.5, within_s=30.0, disturb=drain)
+    def drain() -> None:
+        first.signal(signal.SIGTERM)
+        assert first.wait() == 0
+        time.sleep(3.0)
+
+    outcome = insist_while(deployment.port, prompt_format, clients=8, seconds=0.5, within_s=30.0, disturb=drain)
     assert outcome.mistakes == []
-    assert deployment.services[0].wait() == 0
+    assert (
+        insist_while(deployment.port, prompt_format, clients=8, seconds=0.5, within_s=0, disturb=int).interrupted == 0
+    )
+
+
+def test_what_a_client_says_of_its_address_is_not_passed_on(deployment: Deployment) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", deployment.port, timeout=10)) as opened:
+        headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+        opened.request("POST", "/chatbot", json.dumps({"prompt": "Hello"}), headers)
+        response = opened.getresponse()
+        assert response.status == 200
+        assert "Secure" not in response.headers["Set-Cookie"]
+    assert not any("203.0.113.9" in service.log for service in deployment.services)
+
+
+def test_a_body_that_trickles_in_is_given_up(deployment: Deployment) -> None:
+    with socket.create_connection(("127.0.0.1", deployment.port), timeout=10) as slow:
+        slow.sendall(b"POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 30000\r\n\r\n" + b"x" * 20_000)
+        assert slow.recv(100).split()[1] == b"408"
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.replicas import Replicas
+from tests.service.conftest import LONG_REPLIES
 from tests.service.process import ServiceProcess
+
+BEAMS = LONG_REPLIES["num_beams"]
+PATIENCE_S = 20.0
+# More than a replica has threads.
+BODIES = 150
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +31,11 @@ def single(long_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield started
 
 
-def wait_begun(replicas: Replicas) -> None:
-    """Wait until a reply is under way."""
-    while not replicas.metric("chatbot_batch_rows"):
+def wait_begun(replicas: Replicas, count: int = 1) -> None:
+    """Wait until so many replies are under way or wait for their turn."""
+    end = time.monotonic() + PATIENCE_S
+    while replicas.metric("chatbot_batch_rows") / BEAMS + replicas.metric("chatbot_queue_size") < count:
+        assert time.monotonic() < end, replicas.log
         time.sleep(0.01)
 
 
@@ -50,8 +59,19 @@ def test_a_client_that_goes_away_stops_the_work(single: Replicas, stream: bool) 
         else:
             wait_begun(single)
         opened.close()
-    assert single.wait_idle() < 2.0
+        assert single.wait_idle() < 2.0
     assert single.metric("chatbot_cancelled_total") == before + 4
+
+
+def test_clients_that_leave_in_the_middle_of_a_body_hold_nothing(single: Replicas) -> None:
+    for _ in range(BODIES):
+        with socket.create_connection(("127.0.0.1", single.port), timeout=10) as half:
+            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+    assert single.curl("-d", '{"prompt": "Hello"}').status == 200
+    end = time.monotonic() + PATIENCE_S
+    while single.metric("chatbot_requests_in_progress") > 1:
+        assert time.monotonic() < end, "their threads wait for the rest"
+        time.sleep(0.1)
 
 
 def test_sigterm_lets_running_replies_finish_and_ends_with_0(single: Replicas) -> None:
@@ -65,7 +85,7 @@ def test_sigterm_lets_running_replies_finish_and_ends_with_0(single: Replicas) -
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    wait_begun(single, len(threads))
     single.signal(signal.SIGTERM)
     for thread in threads:
         thread.join(30)

@@ -3,6 +3,7 @@ counts."""
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -30,6 +32,17 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def stays(pid: int) -> bool:
+    """Whether a process goes on for some seconds."""
+    try:
+        psutil.Process(pid).wait(4.0)
+    except psutil.TimeoutExpired:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+    return False
+
+
 def metric(port: int, name: str) -> float:
     """Of one replica, summed over its labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
@@ -44,23 +57,19 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
-def metrics_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def replicas(short_export: Path, redis: RedisServer, metrics_port: int) -> Iterator[Replicas]:
+def replicas(short_export: Path, redis: RedisServer) -> Iterator[Replicas]:
     """Two that echo what they read."""
-    flags = ("--replicas", str(COUNT), "--store", redis.url(), "--metrics-port", str(metrics_port))
+    flags = ("--replicas", str(COUNT), "--store", redis.url(), "--metrics-port", str(free_port()))
     with Replicas("--model", short_export, *flags, echoing=True) as started:
         yield started
 
 
 def test_all_conversations_have_their_own_history_on_whichever_replica(
-    replicas: Replicas, prompt_format: PromptFormat, metrics_port: int
+    replicas: Replicas, prompt_format: PromptFormat
 ) -> None:
     assert converse(replicas.port, prompt_format, conversations=64, clients=CLIENTS, exchanges=6) == []
-    served = [metric(port, "chatbot_requests_total") for port in (metrics_port, metrics_port + 1)]
+    served = [metric(port, "chatbot_requests_total") for port in replicas.metrics_ports]
+    assert len(served) == COUNT
     assert min(served) > 50, served
 
 
@@ -83,6 +92,16 @@ def test_a_replica_killed_under_load_loses_nobodys_words(replicas: Replicas, pro
     assert outcome.acknowledged > 10 * CLIENTS
     assert outcome.interrupted > 0, "nothing was under way when the replica was killed"
     replicas.wait_replicas(COUNT, without=killed[0])
+
+
+def test_a_replica_whose_engine_dies_is_replaced(replicas: Replicas) -> None:
+    replicas.wait_replicas(COUNT)
+    before = set(replicas.pids())
+    assert replicas.curl("-d", '{"prompt": "#"}').status in {500, 503}
+    (dead,) = (pid for pid in before if not stays(pid))
+    replicas.wait_replicas(COUNT, without=dead)
+    for _ in range(2 * COUNT):
+        assert replicas.curl("-d", '{"prompt": "Hello"}').status == 200
 
 
 def test_redis_gone_is_a_503_and_back_is_a_reply(replicas: Replicas, redis: RedisServer) -> None:
@@ -122,6 +141,18 @@ def test_a_start_that_cannot_succeed_ends_with_one_sentence(arguments: tuple[str
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == code
     assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_damaged_model_is_found_before_replicas_are_started(short_export: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(short_export, damaged)
+    (damaged / "weights.bin").write_bytes(b"something else")
+    command = (sys.executable, "-m", "deploy", "--port", "0", "--store", str(tmp_path / "store"), "--model", damaged)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("error: ")
+    assert "weights.bin" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
 
 

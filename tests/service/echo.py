@@ -12,6 +12,8 @@ from tests.service.fakes import FakeModel
 # Letters in the vocabularies of the tests' models and of the demo model.
 FIRST_LETTER, LETTERS = 69, 24
 DIGITS = 10
+# Of the sign #, which kills the engine that reads it.
+DEADLY = 39
 # Statements for `ServiceProcess(planted=...)`; without torch, the service starts in a fraction of the time.
 PLANTED = "import os; os.environ['USE_TORCH'] = '0'; from tests.service.echo import plant; plant()"
 
@@ -31,6 +33,8 @@ class EchoModel(FakeModel):
         super().__init__(reply=[0] * (DIGITS + 2))
 
     def reply_to(self, source: Ids[int]) -> list[int]:
+        if DEADLY in source:
+            raise SystemExit("read what kills it")
         return [1, *digest(source), 2]
 
 

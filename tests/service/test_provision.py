@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +123,39 @@ def test_the_progress_of_an_export_stays_off_a_log_of_json_lines(capfd: pytest.C
     assert "usage: python -m export" in capfd.readouterr().out
     Provider(print, quiet=True)._run(["--help"])
     assert capfd.readouterr().out == ""
+
+
+def test_of_several_services_one_exports_and_the_others_wait_for_it(tiny_export: Path, tmp_path: Path) -> None:
+    runs: list[list[str]] = []
+    begun, finish = threading.Event(), threading.Event()
+
+    class Exporting(Provider):
+        def _run(self, arguments: list[str]) -> None:
+            runs.append(arguments)
+            begun.set()
+            assert finish.wait(30)
+            shutil.copytree(tiny_export, tmp_path / "tiny-int8")
+
+    told: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Exporting(print, tmp_path).provide, "somebody/tiny")
+        assert begun.wait(30)
+        second = pool.submit(Exporting(told.append, tmp_path).provide, "somebody/tiny")
+        while not told:
+            time.sleep(0.01)
+        assert told == ["Another service is exporting a model; waiting for it."]
+        finish.set()
+        assert first.result() == second.result()
+    assert len(runs) == 1
+
+
+def test_a_service_that_waits_for_anothers_export_can_be_stopped(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    provider = Provider(lambda _: provider.cancel(), tmp_path)
+    with pytest.raises(ModelFolderError, match="stopped before it had a model"):
+        provider.provide("somebody/tiny")
+    os.close(folder)
 
 
 def test_models_are_exported_to_and_found_in_the_folder_that_is_named(tmp_path: Path) -> None:

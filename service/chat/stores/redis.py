@@ -39,6 +39,7 @@ MOST_CONNECTIONS = 2000
 NEEDS = {
     "appendonly": ("yes", "an exchange that was acknowledged is lost when Redis stops"),
     "appendfsync": ("always", "the exchanges of the last second are lost when the machine of Redis fails"),
+    "no-appendfsync-on-rewrite": ("no", "exchanges are lost when the machine of Redis fails while it rewrites its log"),
     "maxmemory-policy": ("noeviction", "conversations disappear when the memory of Redis is full"),
 }
 
@@ -192,7 +193,7 @@ class RedisStore:
             yield f"Redis does not tell its settings; conversations are safe there only with {needed}."
         without_log = found.get("appendonly") == "no"
         for name, (needed, danger) in NEEDS.items():
-            if name in found and found[name] != needed and not (without_log and name == "appendfsync"):
+            if name in found and found[name] != needed and not (without_log and "appendfsync" in name):
                 yield f"Redis runs with {name} {found[name]}, so {danger}; set {name} {needed} there."
 
     @property

@@ -76,6 +76,7 @@ def load(beams: int, clients: tuple[int, ...]) -> dict[str, Any]:
     return {
         "benchmark": "load",
         "settings": {"beams": beams, "threads": 2, "new_tokens": 60},
+        "servers": [{"label": label, "peak_bytes": 930_000_000} for label in rates],
         "results": [
             {
                 "load": {"mode": "closed", "clients": number},

@@ -69,6 +69,40 @@ def test_services_share_conversations_and_secret(redis_server: RedisServer) -> N
     second.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, []),
+        ({"appendonly": "no"}, ["appendonly no, so an exchange that was acknowledged is lost when Redis stops"]),
+        ({"appendfsync": "everysec"}, ["appendfsync everysec, so the exchanges of the last second are lost"]),
+        (
+            {"appendonly": "no", "appendfsync": "no", "maxmemory-policy": "allkeys-lru"},
+            ["set appendonly yes there.", "maxmemory-policy allkeys-lru, so conversations disappear"],
+        ),
+    ],
+)
+def test_settings_under_which_conversations_may_be_lost_are_told(
+    server: RedisServer, settings: dict[str, str], told: list[str]
+) -> None:
+    with Redis(port=server.port) as client:
+        for name, value in settings.items():
+            client.config_set(name, value)
+    store = opened(server)
+    assert len(store.concerns) == len(told)
+    assert all(part in concern for part, concern in zip(told, store.concerns, strict=True))
+    store.close()
+
+
+def test_a_server_that_does_not_tell_its_settings_is_used_with_a_warning(server: RedisServer) -> None:
+    with Redis(port=server.port) as client:
+        client.acl_setuser("default", commands=["-config"])
+    store = opened(server)
+    say(store, "a", "one")
+    (concern,) = store.concerns
+    assert "appendonly yes, appendfsync always, maxmemory-policy noeviction" in concern
+    store.close()
+
+
 def test_conversations_disappear_from_the_server_by_themselves(server: RedisServer) -> None:
     store = opened(server)
     say(store, "a", "one")
