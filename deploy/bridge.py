@@ -55,7 +55,7 @@ class Bridge:
             parts.put_nowait(END)
 
         async def listen() -> None:
-            """Take in what comes. However that ends, the body does too; and unless it was too slow, the client is gone."""
+            """Take in what comes. When that ends, so does the body, and the client is gone, unless it was too slow."""
             size = 0
             try:
                 async with asyncio.timeout(SENDING_TIMEOUT_S) as patience:

@@ -121,14 +121,20 @@ class Results:
         result: dict[str, Any] = self.loads(name).get(clients, {"servers": []})
         return {server["label"]: server for server in result["servers"]}
 
-    def rate(self, name: str, first: tuple[str, int], second: tuple[str, int]) -> Ratio | None:
-        """How many times as many replies a second: label and clients of both."""
-        a, b = (self.served(name, clients).get(label) for label, clients in (first, second))
-        if a is None or b is None:
+    def rate(self, name: str, first: tuple[str, int], second: tuple[str, Sequence[int]]) -> Ratio | None:
+        """How many times as many replies a second: a label with so many clients, beside a label at its best with one of
+        several numbers of clients."""
+        label, clients = first
+        other, counts = second
+        if label not in self.served(name, clients) or any(other not in self.served(name, count) for count in counts):
             return None
-        pairs = [(x["replies_per_s"], y["replies_per_s"]) for x, y in zip(a["runs"], b["runs"], strict=True)]
-        rounds = [x / y for x, y in pairs if y]
-        return Ratio(max(x for x, _ in pairs) / max(y for _, y in pairs), min(rounds), max(rounds)) if rounds else None
+        ours = self._rates(name, label, clients)
+        theirs = [max(round_rates) for round_rates in zip(*(self._rates(name, other, n) for n in counts), strict=True)]
+        rounds = [a / b for a, b in zip(ours, theirs, strict=True) if b]
+        return Ratio(max(ours) / max(theirs), min(rounds), max(rounds)) if rounds else None
+
+    def _rates(self, name: str, label: str, clients: int) -> list[float]:
+        return [run["replies_per_s"] for run in self.served(name, clients)[label]["runs"]]
 
     def rows(self, name: str, key: str = "label") -> dict[str, dict[str, Any]]:
         """The flat results of a part by one of their fields."""

@@ -64,10 +64,11 @@ def targets(results: Results) -> list[Target]:
     ]
     wide, greedy = "load-400m", "load-greedy-400m"
     found += [
-        Target("4 clients at 10 beams beside one", 1.3, results.rate(wide, ("ours", 4), ("ours", 1)), aim=1.5),
-        Target("4 clients beside stock Optimum dynamic int8", 2.5, results.rate(wide, ("ours", 4), (optimum, 4))),
-        Target("4 clients beside the tutorial's app", 7, results.rate(wide, ("ours", 4), ("tutorial", 4)), aim=10),
-        Target("8 greedy clients beside one", 3, results.rate(greedy, ("ours", 8), ("ours", 1)), aim=4),
+        Target("4 clients at 10 beams beside one", 1.3, results.rate(wide, ("ours", 4), ("ours", [1])), aim=1.5),
+        # Those that answer one after the other are not made slower by more clients: their best with one or four counts.
+        Target("4 clients beside stock Optimum dynamic int8", 2.5, results.rate(wide, ("ours", 4), (optimum, [1, 4]))),
+        Target("4 clients beside the tutorial's app", 7, results.rate(wide, ("ours", 4), ("tutorial", [1, 4])), aim=10),
+        Target("8 greedy clients beside one", 3, results.rate(greedy, ("ours", 8), ("ours", [1])), aim=4),
     ]
     served = results.rows("start-400m").get("ours")
     exported = results.rows("export-400m", "name")

@@ -63,10 +63,13 @@ class Replicas(ServiceProcess):
                 continue
         return found
 
-    @property
-    def metrics_ports(self) -> set[int]:
-        """Where replicas have said that their metrics are."""
-        return {int(port) for port in METRICS.findall(self.log)}
+    def wait_metrics(self, count: int) -> set[int]:
+        """Wait until so many replicas have said where their metrics are; returns the ports."""
+        end = time.monotonic() + HEAL_TIMEOUT_S
+        while len(ports := {int(port) for port in METRICS.findall(self.log)}) < count:
+            assert time.monotonic() < end, self.log
+            time.sleep(0.1)
+        return ports
 
     def kill_one(self) -> int:
         """Kill a replica with signal 9; returns its process id."""

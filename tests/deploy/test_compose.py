@@ -166,9 +166,10 @@ def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(
 
     outcome = insist_while(deployment.port, prompt_format, clients=8, seconds=0.5, within_s=30.0, disturb=drain)
     assert outcome.mistakes == []
-    assert (
-        insist_while(deployment.port, prompt_format, clients=8, seconds=0.5, within_s=0, disturb=int).interrupted == 0
+    afterwards = insist_while(
+        deployment.port, prompt_format, clients=8, seconds=0.5, within_s=0.0, disturb=lambda: None
     )
+    assert (afterwards.interrupted, afterwards.mistakes) == (0, [])
 
 
 def test_what_a_client_says_of_its_address_is_not_passed_on(deployment: Deployment) -> None:

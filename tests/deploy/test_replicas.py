@@ -3,6 +3,7 @@ counts."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.chat.prompt import PromptFormat
 from tests.deploy.replicas import Replicas
+from tests.service import echo
 from tests.service.process import ROOT
 from tests.service.redis_server import RedisServer
 from tests.service.soak import converse, insist_while, speak_at_once
@@ -68,8 +70,7 @@ def test_all_conversations_have_their_own_history_on_whichever_replica(
     replicas: Replicas, prompt_format: PromptFormat
 ) -> None:
     assert converse(replicas.port, prompt_format, conversations=64, clients=CLIENTS, exchanges=6) == []
-    served = [metric(port, "chatbot_requests_total") for port in replicas.metrics_ports]
-    assert len(served) == COUNT
+    served = [metric(port, "chatbot_requests_total") for port in replicas.wait_metrics(COUNT)]
     assert min(served) > 50, served
 
 
@@ -97,7 +98,7 @@ def test_a_replica_killed_under_load_loses_nobodys_words(replicas: Replicas, pro
 def test_a_replica_whose_engine_dies_is_replaced(replicas: Replicas) -> None:
     replicas.wait_replicas(COUNT)
     before = set(replicas.pids())
-    assert replicas.curl("-d", '{"prompt": "#"}').status in {500, 503}
+    assert replicas.curl("-d", json.dumps({"prompt": echo.DEADLY_MESSAGE})).status in {500, 503}
     (dead,) = (pid for pid in before if not stays(pid))
     replicas.wait_replicas(COUNT, without=dead)
     for _ in range(2 * COUNT):

@@ -55,6 +55,7 @@ def test_rates_are_of_the_best_rounds(results: Results) -> None:
     (one,) = [one for one in results.parts["load-400m"]["results"] if one["load"]["clients"] == 4]
     ours = next(server for server in one["servers"] if server["label"] == "ours")
     ours["runs"] = [{"replies_per_s": 1.0, "requests": []}, {"replies_per_s": 2.2, "requests": []}]
-    found = results.rate("load-400m", ("ours", 4), ("ours", 1))
+    found = results.rate("load-400m", ("ours", 4), ("ours", [1]))
+    assert results.rate("load-400m", ("ours", 4), ("openvino", [1, 4])) is None
     assert found is not None
     assert (found.value, found.least, found.greatest) == pytest.approx((2.0, 1 / 1.1, 2.0))
