@@ -313,7 +313,7 @@ def _quality(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     first = next(iter(rows.values()))
     yield from prose(
         f"{first['tokens']:,} tokens of held-out replies of the demo model, teacher-forced, beside torch fp32; KL in "
-        "nats. Whole replies at the model's own settings."
+        "nats. Whole replies at the model's own settings. The plot has the speed of the run that each took part in."
     )
 
 
