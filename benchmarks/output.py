@@ -51,9 +51,19 @@ def wrapped(lines: Iterable[str]) -> list[str]:
     return [part for line in lines for part in wrapper.wrap(line) or [""]]
 
 
+def processor(machine: dict[str, Any]) -> str:
+    """What kind of processor it has; names alone may stand for several."""
+    return f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
+
+
 def machine_line(machine: dict[str, Any]) -> str:
     """What `benchmarks.environment.machine` found, in one line."""
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['os']}, "
         f"{' '.join(machine['cpu_flags'])}"
     )
+
+
+def kind_line(machine: dict[str, Any]) -> str:
+    """`machine_line` with the kind of the processor."""
+    return machine_line({**machine, "cpu": processor(machine)})

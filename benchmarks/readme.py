@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.results import LATENCY, Results
+from benchmarks.output import processor
 from benchmarks.titles import SERVERS, TITLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,13 +21,13 @@ SECTION = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end --
 def filled(text: str) -> str:
     """The README with every table as the committed results have it."""
     tables = {"latency": _latency, "load": _load}
-    return SECTION.sub(lambda found: f"{found[1]}{tables[found['name']]()}{found[3]}", text)
-
-
-def _latency() -> str:
-    report = _result("latency-400m")
-    settings = report["settings"]
     results = Results.read(RESULTS)
+    return SECTION.sub(lambda found: f"{found[1]}{tables[found['name']](results)}{found[3]}", text)
+
+
+def _latency(results: Results) -> str:
+    report = results.parts["latency-400m"]
+    settings = report["settings"]
     widths = {beams: results.latency(beams) for beams in (10, 1)}
     lines = ["| one reply | 10 beams | times torch | greedy | times torch | peak memory |", "| --- |" + " --- |" * 5]
     for name, title in ((name, title) for name, title in TITLES.items() if name in widths[10]):
@@ -64,9 +64,8 @@ def _elsewhere(results: Results) -> Iterator[str]:
         yield from textwrap.wrap("; ".join(told) + ".", 120)
 
 
-def _load() -> str:
-    results = Results.read(RESULTS)
-    settings = results.parts["load-400m"]["settings"]
+def _load(results: Results) -> str:
+    wide, greedy = (results.parts[name]["settings"] for name in ("load-400m", "load-greedy-400m"))
     lines = ["| replies of 60 tokens a second | 1 client | many clients | times one client |", "| --- |" + " --- |" * 3]
     for beams, part in (("10 beams", "load-400m"), ("greedy", "load-greedy-400m")):
         most = max(results.loads(part))
@@ -78,22 +77,17 @@ def _load() -> str:
             lines.append(f"| {SERVERS[name]}, {beams} | {one:.2f} | {many:.2f} with {most} | {many / one:.1f} |")
     lines += [
         "",
-        f"Closed loop over HTTP, the best of {settings['rounds']} rounds of {settings['seconds']:g} s a server,",
+        f"Closed loop over HTTP, the best of {wide['rounds']} rounds of {wide['seconds']:g} s a server (greedy: "
+        f"{greedy['rounds']} of {greedy['seconds']:g} s),",
         f"{_processor(results.parts['load-400m']['machine'])}; random weights, replies of fixed length.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _result(name: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return report
-
-
 def _processor(machine: dict[str, Any]) -> str:
-    kind = f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
     vnni = ", AVX-512 VNNI" if "avx512_vnni" in machine["cpu_flags"] else ""
-    return f"{machine['cores']} cores of an {kind}{vnni}"
+    return f"{machine['cores']} cores of an {processor(machine)}{vnni}"
 
 
 def main() -> None:

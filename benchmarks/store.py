@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,20 +14,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError
 
-from benchmarks.errors import InputError, ServerError
+from benchmarks.errors import ServerError
+from benchmarks.redis_server import RedisServer
 from benchmarks.server_process import ServerProcess
 from service.chat.conversation import Exchange, new_id
 from service.chat.stores.redis import RedisStore
 
 CONVERSATIONS, EXCHANGES = 20, 10
+STORED = 1000
 WRITERS = 32
 # As long as the model's replies usually are, and a message of a line.
 EXCHANGE = Exchange("I went to the sea with my sister and we ate fish there. " * 2, "That sounds nice. " * 6, 60, 30)
 # What a store sends; see `service.chat.stores.redis`.
 COMMANDS = ("zscore", "lrange", "exists", "evalsha", "multi", "exec")
-START_TIMEOUT_S = 20.0
 YEAR_S = 365 * 24 * 3600.0
 
 Progress = Callable[[str], None]
@@ -66,16 +62,16 @@ def measure(seconds: float, rounds: int, progress: Progress) -> StoreCost:
         InputError: there is no `redis-server` on this machine.
         ServerError: the service or the server did not do as it should.
     """
-    with TemporaryDirectory() as folder, redis_server(Path(folder)) as redis:
-        port = redis.connection_pool.connection_kwargs["port"]
+    with TemporaryDirectory() as folder, RedisServer(Path(folder)) as server, Redis(port=server.port) as redis:
         progress("commands of a reply")
-        commands, moved = _of_a_reply(redis, f"redis://127.0.0.1:{port}/0")
+        commands, moved = _of_a_reply(redis, server.url())
         progress("memory of a conversation")
         redis.flushall()
-        store = RedisStore(f"redis://127.0.0.1:{port}/0", capacity=10**6, ttl_s=YEAR_S)
+        store = RedisStore(server.url(), capacity=10**6, ttl_s=YEAR_S)
         before = _memory(redis)
-        _fill(store, CONVERSATIONS * 50)
-        conversation = (_memory(redis) - before) / (CONVERSATIONS * 50)
+        for _ in range(STORED):
+            _hold(store)
+        conversation = (_memory(redis) - before) / STORED
         rates = []
         for number in range(rounds):
             progress(f"appends, round {number + 1} of {rounds}")
@@ -83,41 +79,6 @@ def measure(seconds: float, rounds: int, progress: Progress) -> StoreCost:
             rates.append(_appends(store, seconds))
         store.close()
         return StoreCost(commands, moved, max(rates), conversation)
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[Redis]:
-    """A durable `redis-server` on a free port, with its data in a folder.
-
-    Raises:
-        InputError: there is none on this machine.
-        ServerError: it does not start.
-    """
-    if shutil.which("redis-server") is None:
-        raise InputError("There is no redis-server on this machine; install Redis with the system's package manager.")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            with Redis(port=port) as client:
-                _wait(client)
-                yield client
-        finally:
-            process.kill()
-
-
-def _wait(client: Redis) -> None:
-    end = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            client.ping()
-            return
-        except RedisError as error:
-            if time.monotonic() > end:
-                raise ServerError(f"The Redis server did not start ({error}).") from error
-            time.sleep(0.05)
 
 
 class _Traffic(NamedTuple):
@@ -169,11 +130,11 @@ def _memory(redis: Redis) -> float:
     return float(redis.info("memory")["used_memory"])
 
 
-def _fill(store: RedisStore, conversations: int) -> None:
-    for _ in range(conversations):
-        conversation_id = new_id()
-        for version in range(EXCHANGES):
-            store.append(conversation_id, EXCHANGE, version=version)
+def _hold(store: RedisStore) -> None:
+    """A conversation of `EXCHANGES` exchanges."""
+    conversation_id = new_id()
+    for version in range(EXCHANGES):
+        store.append(conversation_id, EXCHANGE, version=version)
 
 
 def _appends(store: RedisStore, seconds: float) -> float:
@@ -182,10 +143,8 @@ def _appends(store: RedisStore, seconds: float) -> float:
     def write(_: int) -> int:
         count = 0
         while time.monotonic() < end:
-            conversation_id = new_id()
-            for version in range(EXCHANGES):
-                store.append(conversation_id, EXCHANGE, version=version)
-                count += 1
+            _hold(store)
+            count += EXCHANGES
         return count
 
     started = time.monotonic()

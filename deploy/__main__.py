@@ -14,7 +14,6 @@ from types import FrameType
 
 from deploy.config import ReplicaConfig, parse
 from service import logs
-from service.api import keys
 from service.chat.store import open_store
 from service.check import Finding, Kind, findings, report
 from service.engine import manifest
@@ -36,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
     except ConfigurationError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        logs.complain(str(error))
         return 2
     if config.service.check:
         return report([*findings(config.each), *crowding(config)])
@@ -47,10 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 1
     except ServiceError as error:
-        if config.service.log_format == "json":
-            logger.error(str(error))
-        else:
-            print(f"error: {error}", file=sys.stderr)
+        logs.complain(str(error), config.service.log_format)
         return 1
 
 
@@ -81,9 +76,8 @@ def _serve(config: ReplicaConfig) -> int:
     store = open_store(service.store, capacity=service.max_conversations, ttl_s=service.conversation_ttl_s)
     store.close()
     logger.info("Conversations are kept in %s.", store.place)
-    crowded = [finding.sentence for finding in crowding(config)]
-    for warning in filter(None, [*crowded, *store.concerns, keys.unguarded(service, host)]):
-        logger.warning(warning)
+    for finding in crowding(config):
+        logger.warning(finding.sentence)
     provision = provider.provide(service.model)
     manifest.check(provision.folder)
     try:

@@ -58,8 +58,8 @@ class Replica:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         logs.configure(config.log_format)
         self._runtime = Runtime(config)
-        for warning in filter(None, [*self._runtime.store.concerns, keys.unguarded(config, config.host)]):
-            logger.warning(warning)
+        for concern in (*keys.concerns(config, config.host), *self._runtime.store.concerns):
+            logger.warning(concern)
         self._runtime.on_failure = end_soon
         if provision is None:
             self._runtime.load()
@@ -94,8 +94,8 @@ def end_soon(reason: str) -> None:
     threading.Timer(FAREWELL_S, os._exit, [1]).start()
 
 
-def show_metrics(metrics: Metrics, host: str, first_port: int) -> int:
-    """Serve metrics at the first free port from `first_port` on; returns it.
+def show_metrics(metrics: Metrics, host: str, first_port: int) -> None:
+    """Serve metrics at the first free port from `first_port` on.
 
     Raises:
         ConfigurationError: none of the next hundred is free.
@@ -108,7 +108,7 @@ def show_metrics(metrics: Metrics, host: str, first_port: int) -> int:
                 raise ConfigurationError(f"Metrics cannot be shown at {host}:{port} ({error.strerror}).") from error
         else:
             logger.info("Metrics of this replica are at http://%s:%d/metrics.", host, port)
-            return port
+            return
     raise ConfigurationError(f"No port is free from {first_port} on; choose another with --metrics-port.")
 
 

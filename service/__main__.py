@@ -17,8 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
     except ConfigurationError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        logs.complain(str(error))
         return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if config.check:
@@ -29,10 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _serve(config)
     except ConfigurationError as error:
-        if config.log_format == "json":
-            logger.error(str(error))
-        else:
-            print(f"error: {error}", file=sys.stderr)
+        logs.complain(str(error), config.log_format)
         return 1
 
 
@@ -45,14 +41,10 @@ def _serve(config: ServiceConfig) -> int:
     listener = listen(config.host, config.port)
     runtime = Runtime(config)
     server = Server(create_app(runtime), runtime, config, listener)
-    if config.api_keys_file and (exposed := keys.exposed(config.api_keys_file)):
-        logger.warning(exposed)
     host, port = listener.getsockname()[:2]
     logger.info("Listening on http://%s:%s", f"[{host}]" if ":" in host else host, port)
-    if unguarded := keys.unguarded(config, host):
-        logger.warning(unguarded)
     logger.info("Conversations are kept in %s.", runtime.store.place)
-    for concern in runtime.store.concerns:
+    for concern in (*keys.concerns(config, host), *runtime.store.concerns):
         logger.warning(concern)
     runtime.load_in_background(server.fail)
     code = server.run()

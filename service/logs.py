@@ -104,6 +104,15 @@ def configure(log_format: str) -> None:
     threading.excepthook = _log_thread
 
 
+def complain(message: str, log_format: str = "text") -> None:
+    """Say why the program ends: to collectors in the log, to people in plain lines."""
+    if log_format == "json":
+        logging.getLogger("service").error(message)
+        return
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+
+
 def adopt_libraries() -> None:
     """Take the handlers away that some libraries give themselves when they are imported."""
     for name in FOREIGN:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.evidence.markdown import prose, table
 from benchmarks.evidence.results import Results
-from benchmarks.output import machine_line
+from benchmarks.output import kind_line
 
 FILE_NAME = "CAPACITY.md"
 VISITORS = (10, 1_000, 100_000)
@@ -100,7 +100,7 @@ def _head(results: Results) -> Iterator[str]:
     )
     for name in ("load-400m", "load-greedy-400m", "store-redis"):
         if name in results.parts:
-            yield f"- {name}: {machine_line(results.parts[name]['machine'])}"
+            yield f"- {name}: {kind_line(results.parts[name]['machine'])}"
     yield ""
 
 

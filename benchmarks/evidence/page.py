@@ -10,7 +10,7 @@ from benchmarks.evidence.capacity import capacity_page
 from benchmarks.evidence.markdown import prose, table
 from benchmarks.evidence.results import LATENCY, Ratio, Results
 from benchmarks.evidence.targets import targets
-from benchmarks.output import machine_line
+from benchmarks.output import kind_line, processor
 from benchmarks.summary import MOST_NOISE
 from benchmarks.titles import SERVERS, TITLES
 
@@ -62,17 +62,12 @@ def _head(results: Results) -> Iterator[str]:
     )
     machines: dict[str, list[str]] = {}
     for name, part in results.parts.items():
-        cpu = _machine(part["machine"])
-        machines.setdefault(machine_line({**part["machine"], "cpu": cpu}), []).append(f"{name} ({part['date'][:10]})")
+        machines.setdefault(kind_line(part["machine"]), []).append(f"{name} ({part['date'][:10]})")
     for machine, names in machines.items():
         yield f"- {machine}: {', '.join(names)}"
     versions = next(iter(results.parts.values()))["versions"] if results.parts else {}
     yield "- " + ", ".join(f"{name} {version}" for name, version in versions.items())
     yield ""
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
 
 
 def _targets(results: Results) -> Iterator[str]:
@@ -107,7 +102,7 @@ def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     for number, own in enumerate(machines):
         parts = [own.parts[name] for name in LATENCY if name in own.parts]
         if len(machines) > 1:
-            yield f"### {_machine(parts[0]['machine'])}"
+            yield f"### {processor(parts[0]['machine'])}"
             yield ""
         yield from _latency_tables(own, parts)
         yield from _latency_notes(parts)

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -59,9 +59,16 @@ def exposed(path: Path) -> str:
 
 def unguarded(config: ServiceConfig, host: str) -> str:
     """One sentence if others than this machine reach an address and no key is asked for; else empty."""
-    if ip_address(host).is_loopback or config.api_keys or config.api_keys_file is not None:
+    if _loopback(host) or config.api_keys or config.api_keys_file is not None:
         return ""
     return f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
+
+
+def concerns(config: ServiceConfig, host: str) -> Iterator[str]:
+    """What there is to fear for a service at an address, each in a sentence."""
+    if config.api_keys_file is not None:
+        yield from filter(None, [exposed(config.api_keys_file)])
+    yield from filter(None, [unguarded(config, host)])
 
 
 def register(app: Flask, keys: Keys) -> None:
@@ -104,6 +111,13 @@ def _read(path: Path) -> list[str]:
     if not found:
         raise ConfigurationError(f"{path} holds no API key; put one a line, or leave --api-keys-file out.")
     return found
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _digest(key: str) -> bytes:

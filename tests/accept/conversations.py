@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoTokenizer
 
+from benchmarks.redis_server import RedisServer
 from service.chat.conversation import Exchange, new_id
 from service.chat.prompt import PromptFormat
 from service.chat.store import KEPT_EXCHANGES
@@ -20,7 +21,6 @@ from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.service import echo
 from tests.service.process import ServiceProcess
-from tests.service.redis_server import RedisServer
 from tests.service.soak import converse, kill_repeatedly
 
 CONVERSATIONS, CLIENTS, EXCHANGES = 1000, 32, 6

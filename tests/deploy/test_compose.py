@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from service.chat.stores.redis import NEEDS
 from service.config import OPTIONS, parse
 from tests.service import echo
-from tests.service.process import ROOT, ServiceProcess
-from tests.service.redis_server import RedisServer
+from tests.service.process import ROOT, ServiceProcess, free_port
 from tests.service.soak import converse, insist_while
 
 DEPLOY = ROOT / "deploy"
@@ -89,8 +89,7 @@ def deployment(short_export: Path, tmp_path: Path) -> Iterator[Deployment]:
 @contextmanager
 def proxy(ports: list[int], folder: Path) -> Iterator[int]:
     """HAProxy with our configuration, its names replaced by addresses of this machine; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     text = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")
     text = replace_once(r"bind :8080", f"bind 127.0.0.1:{port}", text)
     text = replace_once(r"timeout http-request 30s", "timeout http-request 1s", text)

@@ -12,8 +12,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tests.deploy.test_replicas import free_port
-from tests.service.process import ROOT
+from tests.service.process import ROOT, free_port
 
 START_TIMEOUT_S = 90.0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,22 +15,17 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from tests.deploy.replicas import Replicas
 from tests.service import echo
-from tests.service.process import ROOT
-from tests.service.redis_server import RedisServer
+from tests.service.process import ROOT, free_port
 from tests.service.soak import converse, insist_while, speak_at_once
 
 COUNT = 2
 CLIENTS = 16
 # Within this time a message that was lost with its replica must have its reply.
 RETRY_S = 30.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def stays(pid: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from service.errors import NotReady, Overloaded
 from tests.page.conftest import Visitor
 from tests.page.site import Site, site
 from tests.page.visit import COUNTED, Visit
-from tests.service.process import ServiceProcess
+from tests.service.process import ServiceProcess, free_port
 
 # Replies of a real model that take two seconds and come token by token.
 SLOW = """
@@ -48,12 +47,6 @@ def stored(visit: Visit, url: str) -> list[str]:
     """The turns of the visitor's conversation, as the service has them."""
     session = visit.page.evaluate("sessionStorage.getItem('session_id')")
     return [turn["text"] for turn in visit.page.request.get(f"{url}/sessions/{session}").json()["turns"]]
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_a_stopped_reply_is_not_kept_and_the_page_says_so(served: Site, visit: Visit) -> None:
@@ -189,9 +182,9 @@ def test_a_tab_that_comes_back_too_late_begins_anew(served: Site, visit: Visit) 
 
 
 def test_a_service_that_is_killed_and_started_again_goes_on_with_the_same_message(
-    tiny_export: Path, visitor: Visitor, free_port: int, tmp_path: Path
+    tiny_export: Path, visitor: Visitor, tmp_path: Path
 ) -> None:
-    arguments = ("--model", tiny_export, "--port", str(free_port), "--store", tmp_path / "conversations.sqlite3")
+    arguments = ("--model", tiny_export, "--port", str(free_port()), "--store", tmp_path / "conversations.sqlite3")
     with ServiceProcess(*arguments, planted=SLOW) as process:
         visit = visitor(process.wait_ready().url)
         visit.say("Hello")

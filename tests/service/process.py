@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"Listening on (http://[^\s\"]+)")
 START_TIMEOUT_S = 90.0
 RUN_MAIN = "import runpy; runpy.run_module('{}', run_name='__main__', alter_sys=True)"
+
+
+def free_port() -> int:
+    """A port of this machine at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 class Answer(NamedTuple):

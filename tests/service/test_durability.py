@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from tests.service import echo
 from tests.service.process import ROOT, ServiceProcess
-from tests.service.redis_server import RedisServer
 from tests.service.soak import converse, kill_repeatedly
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import time
@@ -11,11 +12,15 @@ from types import TracebackType
 from redis import Redis
 from redis.exceptions import RedisError
 
+from benchmarks.errors import InputError, ServerError
+
 START_TIMEOUT_S = 20.0
 
 
 class RedisServer:
     """`redis-server` on a free port of this machine, with its data in a folder; ended when the `with` block ends.
+
+    What it acknowledges is on the disk.
 
     Attributes:
         port: where it listens, also after `stop` and `start`.
@@ -40,7 +45,16 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/{database}"
 
     def start(self) -> RedisServer:
-        """Start it and wait until it answers; what it had stored is there again."""
+        """Start it and wait until it answers; what it had stored is there again.
+
+        Raises:
+            InputError: there is no `redis-server` on this machine.
+            ServerError: it does not answer.
+        """
+        if shutil.which("redis-server") is None:
+            raise InputError(
+                "There is no redis-server on this machine; install Redis with the system's package manager."
+            )
         settings = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
         durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
         self._process = subprocess.Popen(
@@ -52,8 +66,9 @@ class RedisServer:
                 try:
                     client.ping()
                     return self
-                except RedisError:
-                    assert time.monotonic() < end, "the Redis server did not start"
+                except RedisError as error:
+                    if time.monotonic() > end:
+                        raise ServerError(f"The Redis server did not start ({error}).") from error
                     time.sleep(0.02)
 
     def stop(self) -> None:
