@@ -225,7 +225,9 @@ class TestLive:
             assert key not in service.log
 
 
-@pytest.mark.parametrize(("host", "told"), [("127.0.0.1", 0), ("::1", 0), ("localhost", 0), ("0.0.0.0", 1), ("chat", 1)])
+@pytest.mark.parametrize(
+    ("host", "told"), [("127.0.0.1", 0), ("::1", 0), ("localhost", 0), ("0.0.0.0", 1), ("chat", 1)]
+)
 def test_an_address_that_others_reach_is_a_concern_by_number_or_by_name(host: str, told: int) -> None:
     assert len(list(keys.concerns(ServiceConfig(), host))) == told
     assert not list(keys.concerns(ServiceConfig(api_keys=("0123456789abcdef",)), host))
