@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -218,6 +219,9 @@ def test_a_running_service_writes_nothing_but_json_from_start_to_stop(short_expo
         process.curl("-H", "X-Request-Id: curl-1", "-d", '{"prompt": "A secret"}')
         process.curl("-H", "X-Request-Id: curl-2", "-d", '{"prompt": "A secret", "stream": true}')
         process.curl("-d", '{"prompt": "A secret", "session_id": "unknown"}')
+        # The line of a request is written once its last byte has been sent.
+        while "404" not in process.log:
+            time.sleep(0.01)
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
         found = [json.loads(line) for line in process.log.splitlines()]
