@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,17 @@ def machine() -> dict[str, Any]:
         "os": f"{platform.system()} {platform.release()}",
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def slug(machine: dict[str, Any]) -> str:
+    """A name for machines of this kind that can be a folder's: processor, its family and model, cores."""
+    kind = [f"{letter}{machine[name]}" for letter, name in (("f", "cpu_family"), ("m", "cpu_model")) if machine[name]]
+    return re.sub(r"\W+", "-", " ".join([cpu_name(machine).lower(), *kind, f"{machine['cores']} cores"]))
+
+
+def cpu_name(machine: dict[str, Any]) -> str:
+    """The processor's name without what all names have."""
+    return " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", machine["cpu"]).split())
 
 
 def versions() -> dict[str, str]:

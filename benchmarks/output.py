@@ -10,9 +10,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import cpu_name
 from benchmarks.errors import OutputError
 
 WIDTH = 110
+# By the family and model that they tell.
+MICROARCHITECTURES = {
+    ("25", "17"): "Zen 4",
+    ("26", "2"): "Zen 5",
+    ("6", "143"): "Sapphire Rapids",
+    ("6", "207"): "Emerald Rapids",
+}
 RANDOM_WEIGHTS = "random weights: numeric fidelity only, nothing about quality"
 
 
@@ -53,7 +61,20 @@ def wrapped(lines: Iterable[str]) -> list[str]:
 
 def processor(machine: dict[str, Any]) -> str:
     """What kind of processor it has; names alone may stand for several."""
-    return f"{machine['cpu']} (family {machine['cpu_family']}, model {machine['cpu_model']})"
+    told = [f"{name} {machine[f'cpu_{name}']}" for name in ("family", "model") if machine[f"cpu_{name}"]]
+    kind = ", ".join([*_microarchitecture(machine), *told])
+    return f"{cpu_name(machine)} ({kind})" if kind else cpu_name(machine)
+
+
+def short_processor(machine: dict[str, Any]) -> str:
+    """The same for the head of a column."""
+    kind = _microarchitecture(machine) or [f"{machine['cpu_family']}-{machine['cpu_model']}".strip("-")]
+    return ", ".join(filter(None, [cpu_name(machine), *kind]))
+
+
+def _microarchitecture(machine: dict[str, Any]) -> list[str]:
+    known = MICROARCHITECTURES.get((machine["cpu_family"], machine["cpu_model"]))
+    return [known] if known else []
 
 
 def machine_line(machine: dict[str, Any]) -> str:

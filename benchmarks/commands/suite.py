@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks import suite
+from benchmarks import environment, suite
 from benchmarks.commands import arguments, report
 from benchmarks.errors import BenchmarkError
 
@@ -28,16 +28,20 @@ def add(commands: Any) -> None:
         "--results",
         type=Path,
         metavar="DIR",
-        help="folder for results and report (default: benchmarks/results, with --short benchmarks/results/short)",
+        help="folder for results and report (default: one in benchmarks/results that is named after the machine, with "
+        "--short benchmarks/results/short)",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     parts = suite.SHORT if options.short else suite.FULL
-    results = options.results or (SHORT_RESULTS if options.short else report.RESULTS)
+    own = SHORT_RESULTS if options.short else report.RESULTS / environment.slug(environment.machine())
+    results = options.results or own
     failures = suite.run(parts, results, arguments.progress)
     report.write(results)
+    if results.parent == report.RESULTS and results != SHORT_RESULTS:
+        report.compare(report.RESULTS)
     if failures:
         told = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures)
         raise BenchmarkError(f"{len(failures)} of {len(parts)} parts failed ({told}); start again to run them again.")

@@ -19,3 +19,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
+
+
+def picture(name: str, alternative: str) -> Iterator[str]:
+    """A picture beside the page, for light and for dark ones; `alternative` is for those who do not see it."""
+    yield "<picture>"
+    yield f'  <source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
+    yield f'  <img src="{name}-light.svg" width="800" alt="{alternative}">'
+    yield "</picture>"
+    yield ""

@@ -7,10 +7,10 @@ from typing import Any
 
 from benchmarks.evidence.capacity import FILE_NAME as CAPACITY
 from benchmarks.evidence.capacity import capacity_page
-from benchmarks.evidence.markdown import prose, table
+from benchmarks.evidence.markdown import picture, prose, table
 from benchmarks.evidence.results import LATENCY, Ratio, Results
 from benchmarks.evidence.targets import targets
-from benchmarks.output import kind_line, processor
+from benchmarks.output import kind_line
 from benchmarks.summary import MOST_NOISE
 from benchmarks.titles import SERVERS, TITLES
 
@@ -60,11 +60,9 @@ def _head(results: Results) -> Iterator[str]:
         "are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are measured; "
         "quality is measured on the demo model's held-out dialogues."
     )
-    machines: dict[str, list[str]] = {}
-    for name, part in results.parts.items():
-        machines.setdefault(kind_line(part["machine"]), []).append(f"{name} ({part['date'][:10]})")
-    for machine, names in machines.items():
-        yield f"- {machine}: {', '.join(names)}"
+    if results.parts:
+        measured = ", ".join(f"{name} ({part['date'][:10]})" for name, part in results.parts.items())
+        yield f"- {kind_line(results.machine)}: {measured}"
     versions = next(iter(results.parts.values()))["versions"] if results.parts else {}
     yield "- " + ", ".join(f"{name} {version}" for name, version in versions.items())
     yield ""
@@ -75,16 +73,7 @@ def _targets(results: Results) -> Iterator[str]:
     yield ""
     yield from table(
         ("promise", "target", "measured", "verdict"),
-        [
-            (
-                one.promise,
-                f"{'at most' if one.at_most else 'at least'} {one.limit:g} {one.unit}"
-                + (f" (aim {one.aim:g})" if one.aim else ""),
-                one.figure,
-                one.verdict,
-            )
-            for one in targets(results)
-        ],
+        [(one.promise, one.asked, one.figure, one.verdict) for one in targets(results)],
     )
     yield from prose(
         "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a "
@@ -93,27 +82,21 @@ def _targets(results: Results) -> Iterator[str]:
 
 
 def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
-    machines = results.by_machine()
-    if not machines:
+    parts = [results.parts[name] for name in LATENCY if name in results.parts]
+    if not parts:
         return
     yield "## One reply at a time"
     yield ""
     yield from _picture("latency", pictures)
-    for number, own in enumerate(machines):
-        parts = [own.parts[name] for name in LATENCY if name in own.parts]
-        if len(machines) > 1:
-            yield f"### {processor(parts[0]['machine'])}"
-            yield ""
-        yield from _latency_tables(own, parts)
-        yield from _latency_notes(parts)
-        lacking = {one["label"]: one for part in parts for one in part["contestants"]}
-        for name, one in lacking.items():
-            if one["settings_lacking"] or one["other_model"]:
-                without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
-                model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
-                yield from prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
-        if not number:
-            yield from _fairness(parts)
+    yield from _latency_tables(results, parts)
+    yield from _latency_notes(parts)
+    lacking = {one["label"]: one for part in parts for one in part["contestants"]}
+    for name, one in lacking.items():
+        if one["settings_lacking"] or one["other_model"]:
+            without = f" without {', '.join(one['settings_lacking'])}" if one["settings_lacking"] else ""
+            model = f" It runs another model: {one['other_model']}." if one["other_model"] else ""
+            yield from prose(f"(*) {TITLES.get(name, name).replace(' (*)', '')} runs{without}.{model}")
+    yield from _fairness(parts)
 
 
 def _latency_tables(results: Results, parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -368,11 +351,7 @@ def _noise(pair: Mapping[str, Any] | None, name: str) -> str:
 
 def _picture(name: str, pictures: Sequence[str]) -> Iterator[str]:
     if name in pictures:
-        yield "<picture>"
-        yield f'  <source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
-        yield f'  <img src="{name}-light.svg" width="800" alt="{ALTERNATIVES[name]}">'
-        yield "</picture>"
-        yield ""
+        yield from picture(name, ALTERNATIVES[name])
 
 
 def _ratio(found: Ratio | None) -> str:

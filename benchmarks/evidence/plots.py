@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.results import Results
+from benchmarks.output import short_processor
 from benchmarks.titles import TITLES, plain
 
 WIDTH_IN = 8.0
+MACHINES = "machines"
+MARKS = "osD^vP"
 AXES = {
     "beams": "beams",
     "source_tokens": "source tokens",
@@ -40,20 +44,29 @@ THEMES = (
 Drawing = Callable[[Results, Theme], Any]
 
 
-def draw(results: Results) -> dict[str, list[Path]]:
-    """Write every picture that the results hold enough for; the files of each by its name."""
-    written: dict[str, list[Path]] = {}
-    for name, (drawing, enough) in PICTURES.items():
-        if not enough(results):
-            continue
-        for theme in THEMES:
-            path = results.folder / f"{name}-{theme.name}.svg"
-            with _style(theme):
-                figure = drawing(results, theme)
-                figure.savefig(path, metadata={"Date": None, "Creator": None})
-            _close(figure)
-            written.setdefault(name, []).append(path)
-    return written
+def draw(results: Results) -> list[str]:
+    """Write every picture that the results hold enough for, into their folder; the names of these."""
+    found = [name for name, (_, enough) in PICTURES.items() if enough(results)]
+    for name in found:
+        drawing = PICTURES[name][0]
+        _write(results.folder, name, partial(drawing, results))
+    return found
+
+
+def draw_machines(folder: Path, machines: Sequence[Results]) -> str | None:
+    """Write the picture of several machines; its name, or None where none of them timed replies one at a time."""
+    if not any(results.latency(beams) for results in machines for beams in (10, 1)):
+        return None
+    _write(folder, MACHINES, partial(_machines, machines))
+    return MACHINES
+
+
+def _write(folder: Path, name: str, drawing: Callable[[Theme], Any]) -> None:
+    for theme in THEMES:
+        with _style(theme):
+            figure = drawing(theme)
+            figure.savefig(folder / f"{name}-{theme.name}.svg", metadata={"Date": None, "Creator": None})
+        _close(figure)
 
 
 @contextmanager
@@ -140,6 +153,34 @@ def _latency(results: Results, theme: Theme) -> Any:
         axis.set_yticks(range(len(order)), [plain(name) for name in order] if axis is axes[0][0] else [])
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
+    _legend(figure, axes[0][0])
+    return figure
+
+
+def _machines(machines: Sequence[Results], theme: Theme) -> Any:
+    widths = [beams for beams in (10, 1) if any(results.latency(beams) for results in machines)]
+    order = [name for name in TITLES if any(results.speed(name, widths[0]) for results in machines)]
+    order.sort(key=lambda name: -max(results.speed(name, widths[0]) or 0 for results in machines))
+    colours = (theme.ours, *theme.others[1:])
+    figure, axes = _panels(1, len(widths), 1.4 + 0.3 * len(order))
+    for axis, beams in zip(axes[0], widths, strict=True):
+        for number, results in enumerate(machines):
+            speeds = [(results.speed(name, beams), place) for place, name in enumerate(order)]
+            axis.scatter(
+                [speed for speed, _ in speeds if speed],
+                [place for speed, place in speeds if speed],
+                marker=MARKS[number % len(MARKS)],
+                s=45,
+                facecolors="none",
+                linewidths=1.6,
+                edgecolors=colours[number % len(colours)],
+                label=short_processor(results.machine),
+            )
+        axis.set_title("10 beams" if beams == 10 else "greedy")
+        axis.set_xlabel("times as fast as torch fp32")
+        axis.set_xlim(left=0)
+        axis.set_yticks(range(len(order)), [plain(name) for name in order] if axis is axes[0][0] else [])
+        axis.invert_yaxis()
     _legend(figure, axes[0][0])
     return figure
 

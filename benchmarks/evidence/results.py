@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.environment import slug
+from benchmarks.errors import InputError
 from benchmarks.summary import quantile
 
 # Runs of one reply at a time.
@@ -42,7 +44,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Results:
-    """What is there; a part that was not measured is None.
+    """What was measured on one machine.
 
     Attributes:
         folder: that they were read from.
@@ -54,33 +56,35 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> Results:
-        """Read what is there."""
+        """Read what is there.
+
+        Raises:
+            InputError: the parts are of several machines.
+        """
         found = {
             name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in PARTS
             if (folder / f"{name}.json").is_file()
         }
-        return cls(folder, {name: part for name, part in found.items() if "benchmark" in part})
+        parts = {name: part for name, part in found.items() if "benchmark" in part}
+        machines = {slug(part["machine"]) for part in parts.values()}
+        if len(machines) > 1:
+            told = " and ".join(sorted(machines))
+            raise InputError(f"{folder} mixes results of {told}; keep those of each in a folder of its own.")
+        return cls(folder, parts)
 
-    def by_machine(self) -> list[Results]:
-        """For each machine that replies were timed on one at a time, these results with its runs of that kind only."""
-        machines: dict[str, list[str]] = {}
-        for name in LATENCY:
-            if name in self.parts:
-                machine = self.parts[name]["machine"]
-                machines.setdefault(f"{machine['cpu_family']} {machine['cpu_model']}", []).append(name)
-        rest = {name: part for name, part in self.parts.items() if name not in LATENCY}
-        return [
-            Results(self.folder, {**{name: self.parts[name] for name in names}, **rest}) for names in machines.values()
-        ]
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Where they were measured, as `benchmarks.environment.machine` tells it."""
+        machine: dict[str, Any] = next(iter(self.parts.values()))["machine"]
+        return machine
 
     def latency(self, beams: int) -> dict[str, dict[str, Any]]:
-        """Rows of a beam width by label, with the replies of all runs on the first machine; empty for none."""
+        """Rows of a beam width by label, with the replies of all runs; empty for none."""
         runs: dict[str, list[dict[str, Any]]] = {}
-        for results in self.by_machine()[:1]:
-            for rows in results._runs(beams):
-                for label, row in rows.items():
-                    runs.setdefault(label, []).append(row)
+        for rows in self._runs(beams):
+            for label, row in rows.items():
+                runs.setdefault(label, []).append(row)
         return {label: _pooled(rows) for label, rows in runs.items()}
 
     def a_a(self, beams: int) -> list[dict[str, Any] | None]:
@@ -94,14 +98,13 @@ class Results:
         ]
 
     def times(self, faster: str, slower: str, beams: int) -> Ratio | None:
-        """How many times as fast one contestant is as another, on the first machine with runs of both, if any."""
-        for results in self.by_machine():
-            both = [rows for rows in results._runs(beams) if faster in rows and slower in rows]
-            seconds = [[value for rows in both for value in rows[name]["seconds"]] for name in (slower, faster)]
-            if both:
-                rounds = [a / b for a, b in zip(*seconds, strict=True)]
-                return Ratio(min(seconds[0]) / min(seconds[1]), min(rounds), max(rounds))
-        return None
+        """How many times as fast one contestant is as another, in the runs that both took part in, if any."""
+        both = [rows for rows in self._runs(beams) if faster in rows and slower in rows]
+        if not both:
+            return None
+        seconds = [[value for rows in both for value in rows[name]["seconds"]] for name in (slower, faster)]
+        rounds = [a / b for a, b in zip(*seconds, strict=True)]
+        return Ratio(min(seconds[0]) / min(seconds[1]), min(rounds), max(rounds))
 
     def _runs(self, beams: int) -> Iterator[dict[str, dict[str, Any]]]:
         for name in LATENCY:

@@ -42,6 +42,11 @@ class Target:
         return {None: NOT_MEASURED, True: "met", False: "**missed**"}[self.met]
 
     @property
+    def asked(self) -> str:
+        aim = f" (aim {self.aim:g})" if self.aim else ""
+        return f"{'at most' if self.at_most else 'at least'} {self.limit:g} {self.unit}{aim}"
+
+    @property
     def figure(self) -> str:
         if self.found is None:
             return "-"

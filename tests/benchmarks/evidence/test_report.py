@@ -9,10 +9,11 @@ import pytest
 
 from benchmarks.commands.report import RESULTS, write
 from benchmarks.errors import InputError
-from benchmarks.evidence import capacity
+from benchmarks.evidence import capacity, plots
+from benchmarks.evidence.comparison import comparison, read_machines
 from benchmarks.evidence.page import FILE_NAME, page
 from benchmarks.evidence.plots import PICTURES, THEMES
-from benchmarks.evidence.results import PARTS, Results
+from benchmarks.evidence.results import Results
 from benchmarks.evidence.targets import targets
 from tests.benchmarks.evidence import samples
 
@@ -91,12 +92,21 @@ def test_folder_without_results_is_refused(tmp_path: Path) -> None:
         write(tmp_path)
 
 
-def test_committed_report_is_that_of_the_committed_results() -> None:
-    results = Results.read(RESULTS)
-    assert results.parts.keys() <= set(PARTS)
+MACHINES = read_machines(RESULTS)
+
+
+@pytest.mark.parametrize("results", MACHINES, ids=lambda results: results.folder.name)
+def test_committed_reports_are_those_of_the_committed_results(results: Results) -> None:
     drawn = [name for name, (_, enough) in PICTURES.items() if enough(results)]
-    assert (RESULTS / FILE_NAME).read_text(encoding="utf-8") == page(results, drawn)
-    assert all((RESULTS / f"{name}-{theme.name}.svg").is_file() for name in drawn for theme in THEMES)
-    planned = capacity.capacity_page(results)
-    assert planned is not None
-    assert (RESULTS / capacity.FILE_NAME).read_text(encoding="utf-8") == planned
+    assert (results.folder / FILE_NAME).read_text(encoding="utf-8") == page(results, drawn)
+    assert {path.name for path in results.folder.glob("*.svg")} == {
+        f"{name}-{theme.name}.svg" for name in drawn for theme in THEMES
+    }
+    planned, written = capacity.capacity_page(results), results.folder / capacity.FILE_NAME
+    assert (written.read_text(encoding="utf-8") if written.is_file() else None) == planned
+
+
+def test_committed_comparison_is_that_of_the_committed_results() -> None:
+    assert len(MACHINES) > 1
+    assert (RESULTS / FILE_NAME).read_text(encoding="utf-8") == comparison(MACHINES, plots.MACHINES)
+    assert all((RESULTS / f"{plots.MACHINES}-{theme.name}.svg").is_file() for theme in THEMES)

@@ -1,12 +1,14 @@
-"""Figures of several runs together, and of machines apart."""
+"""Figures of several runs together."""
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import InputError
 from benchmarks.evidence.results import Ratio, Results
 from tests.benchmarks.evidence import samples
 
@@ -16,10 +18,9 @@ def results(tmp_path: Path) -> Results:
     return Results.read(samples.write(tmp_path))
 
 
-def with_run(results: Results, name: str, seconds: dict[str, list[float]], **machine: str) -> Results:
+def with_run(results: Results, name: str, seconds: dict[str, list[float]]) -> Results:
     """The same with a further run, in which some contestants took other times."""
     part = copy.deepcopy(results.parts["latency-400m"])
-    part["machine"] |= machine
     for result in part["results"]:
         for row in result["backends"]:
             row["seconds"] = seconds.get(row["label"], row["seconds"])
@@ -33,22 +34,23 @@ def test_ratios_are_of_the_best_and_tell_the_rounds(results: Results) -> None:
     assert slower.latency(10)["torch-fp32"]["seconds"] == [8.0, 16.0, 7.0, 20.0]
 
 
-def test_machines_are_kept_apart(results: Results) -> None:
-    other = with_run(results, "latency-variants-400m", {"torch-fp32": [1.0, 1.0]}, cpu_model="3")
-    assert other.times("ours-int8", "torch-fp32", 10) == results.times("ours-int8", "torch-fp32", 10)
-    assert other.latency(10) == results.latency(10)
-    first, second = other.by_machine()
-    assert second.latency(10)["torch-fp32"]["best_s"] == 1.0
-    assert "latency-400m" not in second.parts
-    assert first.parts["load-400m"] == second.parts["load-400m"]
-
-
-def test_what_only_another_machine_has_is_found_there(results: Results) -> None:
-    other = with_run(results, "latency-variants-400m", {}, cpu_model="3")
-    for result in other.parts["latency-variants-400m"]["results"]:
+def test_only_runs_of_both_count(results: Results) -> None:
+    both = with_run(results, "latency-variants-400m", {"ours-int8": [0.1, 0.1], "torch-fp32": [1.0, 1.0]})
+    for result in both.parts["latency-variants-400m"]["results"]:
+        result["backends"] = [row for row in result["backends"] if row["label"] != "stock-dynamic-int8"]
         result["backends"] += [samples.backend("torch-bf16", 4.0)]
-    assert other.times("torch-bf16", "torch-fp32", 10) == Ratio(2.0, 2.0, 2.0)
-    assert other.times("torch-compile", "torch-fp32", 10) is None
+    assert both.times("ours-int8", "stock-dynamic-int8", 10) == Ratio(1.5, 1.5, 1.5)
+    assert both.times("torch-bf16", "torch-fp32", 10) == Ratio(0.25, 0.125, 0.25)
+    assert both.times("torch-compile", "torch-fp32", 10) is None
+
+
+def test_results_of_several_machines_in_one_folder_are_refused(tmp_path: Path) -> None:
+    samples.write(tmp_path)
+    other = json.loads((tmp_path / "load-400m.json").read_text())
+    other["machine"]["cores"] = 4
+    (tmp_path / "load-400m.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match="mixes results of a-processor-f1-m2-2-cores and a-processor-f1-m2-4-cores"):
+        Results.read(tmp_path)
 
 
 def test_rates_are_of_the_best_rounds(results: Results) -> None:

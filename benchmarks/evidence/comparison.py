@@ -1,0 +1,147 @@
+"""The same figures of several machines side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.environment import slug
+from benchmarks.evidence.markdown import picture, prose, table
+from benchmarks.evidence.page import FILE_NAME
+from benchmarks.evidence.results import Results
+from benchmarks.evidence.targets import Target, targets
+from benchmarks.output import kind_line, short_processor
+from benchmarks.titles import SERVERS, TITLES
+
+ALTERNATIVE = "how many times as fast as torch each way to run the model is, on each machine"
+
+
+def read_machines(folder: Path) -> list[Results]:
+    """The results of each machine in the folder named after it, by name."""
+    found = [Results.read(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []
+    return [results for results in found if results.parts and results.folder.name == slug(results.machine)]
+
+
+def comparison(machines: Sequence[Results], picture_name: str | None) -> str:
+    """The page.
+
+    Args:
+        machines: one at least.
+        picture_name: of the plot beside the page; None for none.
+    """
+    sections = [
+        _head(machines),
+        _targets(machines),
+        _speeds(machines, picture_name),
+        _loads(machines),
+    ]
+    return "\n".join(line for section in sections for line in section)
+
+
+def speed_table(machines: Sequence[Results], beams: int) -> Iterator[str]:
+    """Best seconds of one reply, and times torch fp32, of each contestant on each machine."""
+    measured = [(results, results.latency(beams)) for results in machines]
+    measured = [(results, rows) for results, rows in measured if rows]
+    yield from table(
+        (_decoding(beams), *(short_processor(results.machine) for results, _ in measured), "peak memory"),
+        [
+            (
+                title,
+                *(_speed(results, name, beams) for results, _ in measured),
+                f"{max(rows[name]['peak_bytes'] for _, rows in measured if name in rows) / 1e6:,.0f} MB",
+            )
+            for name, title in TITLES.items()
+            if any(name in rows for _, rows in measured)
+        ],
+    )
+
+
+def load_table(machines: Sequence[Results]) -> Iterator[str]:
+    """Replies a second at the best of the rounds, with one and with many clients, of each server on each machine."""
+    measured = [results for results in machines if results.loads("load-400m") or results.loads("load-greedy-400m")]
+    rows = []
+    for decoding, part in (("10 beams", "load-400m"), ("greedy", "load-greedy-400m")):
+        most = max((max(results.loads(part), default=1) for results in measured), default=1)
+        for name, title in SERVERS.items():
+            cells = [_rates(results, part, name, most) for results in measured]
+            if set(cells) != {"-"}:
+                rows.append((f"{title}, {decoding}, 1 and {most} clients", *cells))
+    if rows:
+        heads = (short_processor(results.machine) for results in measured)
+        yield from table(("replies of 60 tokens a second", *heads), rows)
+
+
+def _head(machines: Sequence[Results]) -> Iterator[str]:
+    yield "# Measurements"
+    yield ""
+    yield from prose(
+        "Made by `make bench-all`, on each machine in a folder of its own, where the whole report is with its raw "
+        "values. The weights are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and "
+        "memory are measured; quality is measured on the demo model's held-out dialogues."
+    )
+    for results in machines:
+        days = sorted({part["date"][:10] for part in results.parts.values()})
+        yield (
+            f"- [{short_processor(results.machine)}]({results.folder.name}/{FILE_NAME}), {' and '.join(days)}: "
+            f"{kind_line(results.machine)}"
+        )
+    yield ""
+
+
+def _targets(machines: Sequence[Results]) -> Iterator[str]:
+    yield "## Targets"
+    yield ""
+    found = [targets(results) for results in machines]
+    yield from table(
+        ("promise", "target", *(short_processor(results.machine) for results in machines)),
+        [(same[0].promise, same[0].asked, *(_verdict(target) for target in same)) for same in zip(*found, strict=True)],
+    )
+    yield from prose(
+        "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a "
+        "machine does can only make either worse."
+    )
+
+
+def _verdict(target: Target) -> str:
+    return "-" if target.found is None else f"{target.found.value:.4g} {target.unit}, {target.verdict}"
+
+
+def _speeds(machines: Sequence[Results], picture_name: str | None) -> Iterator[str]:
+    yield "## One reply at a time"
+    yield ""
+    if picture_name is not None:
+        yield from picture(picture_name, ALTERNATIVE)
+    for beams in (10, 1):
+        yield from speed_table(machines, beams)
+    yield from prose(
+        "The best of all rounds, and how many times as fast as torch fp32 on that machine. (*) runs a BART of the same "
+        "shape, without the ban on the user's 3-grams: it has no Blenderbot loader."
+    )
+
+
+def _speed(results: Results, name: str, beams: int) -> str:
+    row, times = results.latency(beams).get(name), results.times(name, "torch-fp32", beams)
+    if row is None:
+        return "-"
+    return f"{row['best_s']:.2f} s" + ("" if times is None else f", {times.value:.1f} x")
+
+
+def _loads(machines: Sequence[Results]) -> Iterator[str]:
+    lines = list(load_table(machines))
+    if lines:
+        yield "## Many clients"
+        yield ""
+        yield from lines
+        yield from prose("Closed loop over HTTP on the loopback address; replies of fixed length, checked.")
+
+
+def _rates(results: Results, part: str, name: str, most: int) -> str:
+    served = [results.served(part, clients).get(name) for clients in (1, most)]
+    one, many = (None if server is None else max(run["replies_per_s"] for run in server["runs"]) for server in served)
+    if one is None or many is None:
+        return "-"
+    return f"{one:.2f} and {many:.2f}, {many / one:.1f} x"
+
+
+def _decoding(beams: int) -> str:
+    return "**greedy**" if beams == 1 else f"**{beams} beams**"
