@@ -114,8 +114,8 @@ def _speeds(machines: Sequence[Results], picture_name: str | None) -> Iterator[s
     for beams in (10, 1):
         yield from speed_table(machines, beams)
     yield from prose(
-        "The best of all rounds, and how many times as fast as torch fp32 on that machine. (*) runs a BART of the same "
-        "shape, without the ban on the user's 3-grams: it has no Blenderbot loader."
+        "The best of all rounds, and how many times as fast as torch fp32 in the runs that both took part in. (*) runs "
+        "a BART of the same shape, without the ban on the user's 3-grams: it has no Blenderbot loader."
     )
 
 

@@ -141,7 +141,11 @@ def _latency_notes(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from prose(
         f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
         f"{settings['threads']} threads, {' and '.join(str(part['settings']['rounds']) for part in parts)} rounds"
-        + (f", in {len(parts)} runs, each with torch fp32 and an A/A pair. " if len(parts) > 1 else ". ")
+        + (
+            f", in {len(parts)} runs, each with torch fp32 and an A/A pair; ratios are of runs that both took part in. "
+            if len(parts) > 1
+            else ". "
+        )
         + (f"For the floor were measured: {'; '.join(limits)}." if limits else "")
     )
 
