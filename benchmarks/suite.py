@@ -47,10 +47,10 @@ SHORT = (
     _part("export-400m", "export-cost --ways ours-int8,stock-dynamic-int8"),
     # Twice, some minutes apart: other users of a machine may slow it down for as long.
     _part("latency-400m", f"{_BASICS} 3"),
-    _part("load-400m", "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 3 --seconds 12"),
+    _part("load-400m", "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 12"),
     _part("start-400m", "start --rounds 1"),
     _part("latency-again-400m", f"{_BASICS} 3"),
-    _part("quality-demo", "quality --samples 200 --replies 40"),
+    _part("quality-demo", "quality --samples 100 --replies 20"),
 )
 FULL = (
     _part(
