@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from benchmarks.evidence.comparison import load_table, read_machines, speed_table
+from benchmarks.evidence.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -17,7 +19,11 @@ SECTION = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end --
 def filled(text: str) -> str:
     """The README with every table as the committed results have it."""
     machines = read_machines(RESULTS)
-    tables = {"latency": partial(speed_table, beams=10), "greedy": partial(speed_table, beams=1), "load": load_table}
+    tables: dict[str, Callable[[Sequence[Results]], Iterator[str]]] = {
+        "latency": partial(speed_table, beams=10),
+        "greedy": partial(speed_table, beams=1),
+        "load": load_table,
+    }
     return SECTION.sub(lambda found: "\n".join((found[1], *tables[found["name"]](machines), found[3])), text)
 
 

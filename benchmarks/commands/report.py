@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ def run(options: argparse.Namespace) -> None:
     if options.results is not None:
         write(options.results.expanduser())
         return
-    for results in read_machines(RESULTS):
-        write(results.folder)
-    compare(RESULTS)
+    machines = read_machines(RESULTS)
+    for results in machines:
+        _write(results)
+    _compare(RESULTS, machines)
 
 
 def write(folder: Path) -> Path:
@@ -48,16 +49,7 @@ def write(folder: Path) -> Path:
         InputError: the folder holds no results or those of several machines, or matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    results = Results.read(folder)
-    if not results.parts:
-        raise InputError(f"{folder} holds no results; `make bench` measures some.")
-    path = folder / FILE_NAME
-    with _told(path):
-        path.write_text(page(results, draw(results)), encoding="utf-8")
-        planned = capacity.capacity_page(results)
-        if planned is not None:
-            (folder / capacity.FILE_NAME).write_text(planned, encoding="utf-8")
-    return path
+    return _write(Results.read(folder))
 
 
 def compare(folder: Path) -> Path:
@@ -67,7 +59,22 @@ def compare(folder: Path) -> Path:
         InputError: there are none, or matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    machines = read_machines(folder)
+    return _compare(folder, read_machines(folder))
+
+
+def _write(results: Results) -> Path:
+    if not results.parts:
+        raise InputError(f"{results.folder} holds no results; `make bench` measures some.")
+    path = results.folder / FILE_NAME
+    with _told(path):
+        path.write_text(page(results, draw(results)), encoding="utf-8")
+        planned = capacity.capacity_page(results)
+        if planned is not None:
+            (results.folder / capacity.FILE_NAME).write_text(planned, encoding="utf-8")
+    return path
+
+
+def _compare(folder: Path, machines: Sequence[Results]) -> Path:
     if not machines:
         raise InputError(f"{folder} holds no machine's results; `make bench-all` measures those of this one.")
     path = folder / FILE_NAME

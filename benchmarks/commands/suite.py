@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     parts = suite.SHORT if options.short else suite.FULL
     own = SHORT_RESULTS if options.short else report.RESULTS / environment.slug(environment.machine())
-    results = options.results or own
+    results = (options.results or own).expanduser().resolve()
     failures = suite.run(parts, results, arguments.progress)
     report.write(results)
     if results.parent == report.RESULTS and results != SHORT_RESULTS:

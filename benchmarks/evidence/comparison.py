@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.environment import slug
 from benchmarks.evidence.markdown import picture, prose, table
-from benchmarks.evidence.page import FILE_NAME
+from benchmarks.evidence.page import BEST, FILE_NAME, WEIGHTS, decoding
 from benchmarks.evidence.results import Results
 from benchmarks.evidence.targets import Target, targets
 from benchmarks.output import kind_line, short_processor
@@ -18,7 +18,7 @@ ALTERNATIVE = "how many times as fast as torch each way to run the model is, on 
 
 def read_machines(folder: Path) -> list[Results]:
     """The results of each machine in the folder named after it, by name."""
-    found = [Results.read(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []
+    found = [Results.read(one) for one in sorted(folder.glob("*-cores"))]
     return [results for results in found if results.parts and results.folder.name == slug(results.machine)]
 
 
@@ -43,7 +43,7 @@ def speed_table(machines: Sequence[Results], beams: int) -> Iterator[str]:
     measured = [(results, results.latency(beams)) for results in machines]
     measured = [(results, rows) for results, rows in measured if rows]
     yield from table(
-        (_decoding(beams), *(short_processor(results.machine) for results, _ in measured), "peak memory"),
+        (decoding(beams), *(short_processor(results.machine) for results, _ in measured), "most memory"),
         [
             (
                 title,
@@ -60,12 +60,12 @@ def load_table(machines: Sequence[Results]) -> Iterator[str]:
     """Replies a second at the best of the rounds, with one and with many clients, of each server on each machine."""
     measured = [results for results in machines if results.loads("load-400m") or results.loads("load-greedy-400m")]
     rows = []
-    for decoding, part in (("10 beams", "load-400m"), ("greedy", "load-greedy-400m")):
+    for beams, part in (("10 beams", "load-400m"), ("greedy", "load-greedy-400m")):
         most = max((max(results.loads(part), default=1) for results in measured), default=1)
         for name, title in SERVERS.items():
             cells = [_rates(results, part, name, most) for results in measured]
             if set(cells) != {"-"}:
-                rows.append((f"{title}, {decoding}, 1 and {most} clients", *cells))
+                rows.append((f"{title}, {beams}, 1 and {most} clients", *cells))
     if rows:
         heads = (short_processor(results.machine) for results in measured)
         yield from table(("replies of 60 tokens a second", *heads), rows)
@@ -76,8 +76,7 @@ def _head(machines: Sequence[Results]) -> Iterator[str]:
     yield ""
     yield from prose(
         "Made by `make bench-all`, on each machine in a folder of its own, where the whole report is with its raw "
-        "values. The weights are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and "
-        "memory are measured; quality is measured on the demo model's held-out dialogues."
+        f"values. {WEIGHTS} `-` was not measured there."
     )
     for results in machines:
         days = sorted({part["date"][:10] for part in results.parts.values()})
@@ -96,10 +95,7 @@ def _targets(machines: Sequence[Results]) -> Iterator[str]:
         ("promise", "target", *(short_processor(results.machine) for results in machines)),
         [(same[0].promise, same[0].asked, *(_verdict(target) for target in same)) for same in zip(*found, strict=True)],
     )
-    yield from prose(
-        "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a "
-        "machine does can only make either worse."
-    )
+    yield from prose(BEST)
 
 
 def _verdict(target: Target) -> str:
@@ -114,8 +110,9 @@ def _speeds(machines: Sequence[Results], picture_name: str | None) -> Iterator[s
     for beams in (10, 1):
         yield from speed_table(machines, beams)
     yield from prose(
-        "The best of all rounds, and how many times as fast as torch fp32 in the runs that both took part in. (*) runs "
-        "a BART of the same shape, without the ban on the user's 3-grams: it has no Blenderbot loader."
+        "The best of all rounds, and how many times as fast as torch fp32 in the runs that both took part in; "
+        "memory is the most on any of the machines. (*) runs a BART of the same shape, without the ban on the user's "
+        "3-grams: it has no Blenderbot loader."
     )
 
 
@@ -136,12 +133,7 @@ def _loads(machines: Sequence[Results]) -> Iterator[str]:
 
 
 def _rates(results: Results, part: str, name: str, most: int) -> str:
-    served = [results.served(part, clients).get(name) for clients in (1, most)]
-    one, many = (None if server is None else max(run["replies_per_s"] for run in server["runs"]) for server in served)
+    one, many = (results.best_rate(part, name, clients) for clients in (1, most))
     if one is None or many is None:
         return "-"
     return f"{one:.2f} and {many:.2f}, {many / one:.1f} x"
-
-
-def _decoding(beams: int) -> str:
-    return "**greedy**" if beams == 1 else f"**{beams} beams**"

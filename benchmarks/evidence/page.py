@@ -26,6 +26,14 @@ COMMANDS = {
     "scaling-400m": "scaling",
     "store-redis": "store",
 }
+WEIGHTS = (
+    "The weights are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are "
+    "measured; quality is measured on the demo model's held-out dialogues."
+)
+BEST = (
+    "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a machine "
+    "does can only make either worse."
+)
 ALTERNATIVES = {
     "latency": "milliseconds a token of each way to run the model, with the floor of the machine",
     "throughput": "replies a second and median latency by number of clients",
@@ -52,13 +60,16 @@ def page(results: Results, pictures: Sequence[str]) -> str:
     return "\n".join(line for section in sections for line in section)
 
 
+def decoding(beams: int) -> str:
+    """The head of a table of replies of a beam width."""
+    return "**greedy**" if beams == 1 else f"**{beams} beams**"
+
+
 def _head(results: Results) -> Iterator[str]:
     yield "# Measurements"
     yield ""
     yield from prose(
-        "Made by `make bench` or `make bench-all`; the raw values are in the JSON files beside this page. The weights "
-        "are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are measured; "
-        "quality is measured on the demo model's held-out dialogues."
+        f"Made by `make bench` or `make bench-all`; the raw values are in the JSON files beside this page. {WEIGHTS}"
     )
     if results.parts:
         measured = ", ".join(f"{name} ({part['date'][:10]})" for name, part in results.parts.items())
@@ -75,10 +86,7 @@ def _targets(results: Results) -> Iterator[str]:
         ("promise", "target", "measured", "verdict"),
         [(one.promise, one.asked, one.figure, one.verdict) for one in targets(results)],
     )
-    yield from prose(
-        "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a "
-        "machine does can only make either worse. In brackets the least and the greatest within one round."
-    )
+    yield from prose(f"{BEST} In brackets the least and the greatest within one round.")
 
 
 def _latency(results: Results, pictures: Sequence[str]) -> Iterator[str]:
@@ -115,7 +123,7 @@ def _latency_tables(results: Results, parts: Sequence[Mapping[str, Any]]) -> Ite
     for beams in dict.fromkeys(result["beams"] for part in parts for result in part["results"]):
         rows = results.latency(beams)
         yield from table(
-            ("**greedy**" if beams == 1 else f"**{beams} beams**", *columns),
+            (decoding(beams), *columns),
             [
                 _latency_row(title, rows[name], results, beams)
                 if name in rows

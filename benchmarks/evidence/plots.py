@@ -159,7 +159,7 @@ def _latency(results: Results, theme: Theme) -> Any:
 
 def _machines(machines: Sequence[Results], theme: Theme) -> Any:
     widths = [beams for beams in (10, 1) if any(results.latency(beams) for results in machines)]
-    order = [name for name in TITLES if any(results.speed(name, widths[0]) for results in machines)]
+    order = [name for name in TITLES if any(results.speed(name, beams) for results in machines for beams in widths)]
     order.sort(key=lambda name: -max(results.speed(name, widths[0]) or 0 for results in machines))
     colours = (theme.ours, *theme.others[1:])
     figure, axes = _panels(1, len(widths), 1.4 + 0.3 * len(order))

@@ -136,6 +136,10 @@ class Results:
         rounds = [a / b for a, b in zip(ours, theirs, strict=True) if b]
         return Ratio(max(ours) / max(theirs), min(rounds), max(rounds)) if rounds else None
 
+    def best_rate(self, name: str, label: str, clients: int) -> float | None:
+        """Replies a second of a label with so many clients, in its best round."""
+        return max(self._rates(name, label, clients)) if label in self.served(name, clients) else None
+
     def _rates(self, name: str, label: str, clients: int) -> list[float]:
         return [run["replies_per_s"] for run in self.served(name, clients)[label]["runs"]]
 

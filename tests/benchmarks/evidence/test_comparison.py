@@ -67,6 +67,9 @@ def test_the_picture_is_there_for_light_and_dark_pages(folder: Path) -> None:
 def test_only_folders_named_after_their_machine_count(folder: Path) -> None:
     (folder / "short").mkdir()
     samples.write(folder / "short")
+    mixed = json.loads((folder / "short" / "load-400m.json").read_text())
+    mixed["machine"]["cores"] = 4
+    (folder / "short" / "load-400m.json").write_text(json.dumps(mixed))
     (folder / "empty").mkdir()
     assert [results.folder.name for results in read_machines(folder)] == [
         "a-processor-f1-m2-2-cores",
