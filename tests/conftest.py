@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,13 @@ WIDE = Shape(vocab_size=300, d_model=1024, encoder_layers=1, decoder_layers=2, h
 
 
 def pytest_configure() -> None:
-    """Run torch on one thread, here and in child processes: threads that wait for each other slow tiny models down."""
+    """Set what child processes inherit.
+
+    Torch runs on one thread: threads that wait for each other slow tiny models down. Interrupts reach programs even if
+    the tests were started in the background, where shells have them ignored.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
