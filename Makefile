@@ -7,6 +7,7 @@ PORT  =
 STORE =
 REPLICAS =
 CHECK = all
+ARGS  =
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -19,7 +20,7 @@ help:
 	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
 	@echo "make bench    measure this project beside torch and stock Optimum, in 20 minutes"
 	@echo "make bench-all  beside every rival, in two hours; goes on where it was interrupted"
-	@echo "make test     run the tests"
+	@echo "make test     run the tests, on all cores    (ARGS=tests/one_file.py, or any of pytest's)"
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
 	@echo "make setup    only make the virtual environment"
@@ -72,7 +73,7 @@ bench-all: $(VENV)/.bench
 
 test: $(VENV)/.dev
 	tests/install-system-packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

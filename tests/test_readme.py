@@ -13,8 +13,6 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from deploy.config import DEFAULTS, OPTIONS
-from service.provision import DEMO_CHECKPOINT
-from tests.export_child import exported
 from tests.page.visit import launch
 from tests.service.process import ROOT, ServiceProcess
 
@@ -43,13 +41,8 @@ def as_pattern(shown: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(DEMO_CHECKPOINT, tmp_path_factory.mktemp("demo") / "demo-int8", "int8")
-
-
-@pytest.fixture(scope="module")
-def service(demo: Path) -> Iterator[ServiceProcess]:
-    with ServiceProcess("--model", demo) as process:
+def service(demo_export: Path) -> Iterator[ServiceProcess]:
+    with ServiceProcess("--model", demo_export) as process:
         yield process.wait_ready()
 
 
@@ -78,8 +71,8 @@ PYTHON = blocks("python")
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
-def test_python_examples_run(block: str, address: str, demo: Path) -> None:
-    program = block.replace(ADDRESS, address).replace(FOLDER, str(demo))
+def test_python_examples_run(block: str, address: str, demo_export: Path) -> None:
+    program = block.replace(ADDRESS, address).replace(FOLDER, str(demo_export))
     command = [sys.executable, "-W", "ignore", "-c", program]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr

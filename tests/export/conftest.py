@@ -11,13 +11,13 @@ import pytest
 from benchmarks.synthetic import write_checkpoint
 from tests.conftest import TINY
 from tests.export.fake_hub import FakeHub
-from tests.export_child import exported
+from tests.shared import SharedFolders
 
 
 @pytest.fixture(scope="session")
-def tiny_int4_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_int4_export(shared: SharedFolders, tiny_checkpoint: Path) -> Path:
     """The tiny checkpoint exported with 4-bit weights."""
-    return exported(tiny_checkpoint, tmp_path_factory.mktemp("int4") / "tiny-int4", "int4")
+    return shared.export(tiny_checkpoint, "tiny-int4", "int4")
 
 
 @pytest.fixture(params=["none", "int8", "int4"])
@@ -29,11 +29,9 @@ def any_export(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_checkpoint(shared: SharedFolders) -> Path:
     """A checkpoint of the tiny shape with other weights."""
-    folder = tmp_path_factory.mktemp("checkpoint") / "other"
-    write_checkpoint(folder, shape=TINY, seed=1)
-    return folder
+    return shared.folder("other", lambda folder: write_checkpoint(folder, shape=TINY, seed=1))
 
 
 @pytest.fixture

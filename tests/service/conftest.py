@@ -21,6 +21,7 @@ from service.config import ServiceConfig
 from service.engine import manifest
 from service.runtime import Runtime, ServedModel
 from tests.service.fakes import FakeEngine
+from tests.shared import SharedFolders
 
 SHORT_REPLIES = {"num_beams": 2, "min_length": 3, "max_length": 12}
 LONG_REPLIES = {"num_beams": 10, "min_length": 120, "max_length": 127}
@@ -29,15 +30,15 @@ Application = Callable[..., Flask]
 
 
 @pytest.fixture(scope="session")
-def short_export(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_export(shared: SharedFolders, tiny_export: Path) -> Path:
     """An exported model whose replies take a moment."""
-    return _with_generation(tiny_export, tmp_path_factory.mktemp("short") / "tiny", SHORT_REPLIES)
+    return shared.folder("short/tiny", lambda folder: _with_generation(tiny_export, folder, SHORT_REPLIES))
 
 
 @pytest.fixture(scope="session")
-def long_export(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def long_export(shared: SharedFolders, tiny_export: Path) -> Path:
     """An exported model whose replies take a second or more."""
-    return _with_generation(tiny_export, tmp_path_factory.mktemp("long") / "tiny", LONG_REPLIES)
+    return shared.folder("long/tiny", lambda folder: _with_generation(tiny_export, folder, LONG_REPLIES))
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +90,9 @@ def client(application: Application) -> FlaskClient:
     return application().test_client()
 
 
-def _with_generation(source: Path, folder: Path, settings: dict[str, int]) -> Path:
+def _with_generation(source: Path, folder: Path, settings: dict[str, int]) -> None:
     shutil.copytree(source, folder)
     path = folder / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     sealed = dataclasses.replace(manifest.read(source), files=manifest.record_files(folder))
     sealed.write(folder)
-    return folder

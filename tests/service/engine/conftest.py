@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from service.engine.model import ORTBlenderbotForConditionalGeneration
-from tests.export_child import exported
-from tests.service.engine.parity_cases import Pair, make_pairs
+from tests.service.engine.parity_cases import Pair, load_pairs, write_pairs
+from tests.shared import SharedFolders
 
 
 @pytest.fixture(scope="session")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
-    return make_pairs(tmp_path_factory.mktemp("pairs"), seed=1)
+def pairs(shared: SharedFolders) -> list[Pair]:
+    return load_pairs(shared.folder("pairs", lambda folder: write_pairs(folder, seed=1)))
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def pair(pairs: list[Pair]) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def int8_export(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_export(shared: SharedFolders, pair: Pair) -> Path:
     """The first checkpoint with 8-bit weights; its matrices are not of whole pages."""
-    return exported(pair.checkpoint, tmp_path_factory.mktemp("int8") / "odd-int8", "int8")
+    return shared.export(pair.checkpoint, "odd-int8", "int8")
 
 
 @pytest.fixture(scope="session")

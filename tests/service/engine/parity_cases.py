@@ -97,23 +97,32 @@ def run_cases(count: int, seed: int, pairs: Sequence[Pair] = ()) -> Outcome:
 
 
 def make_pairs(folder: Path, seed: int) -> list[Pair]:
+    """What `write_pairs` writes, loaded."""
+    write_pairs(folder, seed)
+    return load_pairs(folder)
+
+
+def write_pairs(folder: Path, seed: int) -> None:
     """Write and export three checkpoints of random shapes, the first with 40 channels a head as the 400M model has."""
     draw = random.Random(seed)
-    checkpoints = [folder / f"checkpoint-{number}" for number in range(3)]
+    checkpoints = _checkpoints(folder)
     for number, checkpoint in enumerate(checkpoints):
         write_checkpoint(checkpoint, seed=seed + number, shape=_shape(draw, 40 if number == 0 else None))
         _raise_end_token(checkpoint, seed + number)
-    exports = [checkpoint.with_name(f"{checkpoint.name}-fp32") for checkpoint in checkpoints]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(exported, checkpoints, exports, ["none"] * len(exports)))
+        list(pool.map(exported, checkpoints, map(_export_of, checkpoints), ["none"] * len(checkpoints)))
+
+
+def load_pairs(folder: Path) -> list[Pair]:
+    """Load what `write_pairs` wrote."""
     return [
         Pair(
             checkpoint,
-            export,
+            _export_of(checkpoint),
             _reference(checkpoint),
-            ORTBlenderbotForConditionalGeneration.from_pretrained(export, threads=1),
+            ORTBlenderbotForConditionalGeneration.from_pretrained(_export_of(checkpoint), threads=1),
         )
-        for checkpoint, export in zip(checkpoints, exports, strict=True)
+        for checkpoint in _checkpoints(folder)
     ]
 
 
@@ -128,6 +137,14 @@ def draw_sources(draw: random.Random, pair: Pair, most: int = LARGEST_BATCH) -> 
             words = [token for token in draw.choice(pair.said) if token >= FIRST_WORD]
         sources.append((*words, END))
     return sources
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [folder / f"checkpoint-{number}" for number in range(3)]
+
+
+def _export_of(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"{checkpoint.name}-fp32")
 
 
 def _shape(draw: random.Random, head_dim: int | None) -> Shape:
