@@ -236,7 +236,7 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
 def _check_memory(entry: Entry, checkpoint: Checkpoint) -> None:
     from export.checkpoint import Checkpoint as Source
     from export.checkpoint import parameter_count
-    from service.engine.memory import available_memory
+    from service.engine.machine import available_memory
 
     weights = parameter_count(Source(checkpoint.folder, checkpoint.source, None))
     needed, free = weights * entry.bytes_per_weight, available_memory()

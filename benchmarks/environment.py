@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from service.engine.machine import available_cores
+
 CPU_FLAGS = (
     "avx2",
     "fma",
@@ -53,7 +55,7 @@ def machine() -> dict[str, Any]:
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in _flags(cpu)],
         "architecture": platform.machine(),
         "cores": usable_cores(),
-        "logical_cpus": _usable_cpus(),
+        "logical_cpus": available_cores(),
         "memory_bytes": _memory_bytes(),
         "os": f"{platform.system()} {platform.release()}",
         "load_average": [round(load, 2) for load in os.getloadavg()],
@@ -84,13 +86,9 @@ def versions() -> dict[str, str]:
 
 def usable_cores() -> int:
     """Physical cores that this process may run on; logical processors where the system does not tell."""
-    usable = _usable_cpus()
+    usable = available_cores()
     cores = {(entry.get("physical id"), entry.get("core id")) for entry in _cpu_info() if "core id" in entry}
     return min(len(cores), usable) if cores else usable
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_info() -> list[dict[str, str]]:

@@ -16,8 +16,7 @@ from deploy.config import ReplicaConfig, parse
 from service import logs
 from service.chat.store import open_store
 from service.check import Finding, Kind, findings, report
-from service.engine import manifest
-from service.engine.network import available_cores
+from service.engine import machine, manifest
 from service.errors import ConfigurationError, ServiceError
 from service.provision import MODELS, Provider, Provision
 from service.server import listen
@@ -51,11 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def crowding(config: ReplicaConfig) -> Iterator[Finding]:
     """Whether there are cores for all replicas."""
-    needed, cores = config.most * config.threads, available_cores()
-    if needed > cores:
+    needed, cores = config.most * config.threads, machine.cores()
+    if needed > cores.count:
+        why = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"{config.most} replicas with {config.threads} threads each share {cores} cores, which slows replies down.",
+            f"{config.most} replicas with {config.threads} threads each share {cores.count} cores{why}, "
+            "which slows replies down.",
         )
 
 
@@ -113,7 +114,7 @@ def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int)
 
     # What it tells of its own work is in its files too.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    cpus = max(available_cores(), config.most * config.threads)
+    cpus = max(machine.available_cores(), config.most * config.threads)
     ray.init(
         address="local",
         num_cpus=cpus,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from service import config as service_config
 from service.chat.store import IN_MEMORY
 from service.config import ServiceConfig
-from service.engine.network import available_cores
+from service.engine.machine import available_cores
 from service.errors import ConfigurationError
 from service.options import Option, Program, integer, read_settings
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
+from service.engine import machine
 
 # The last one is our own, for what had to wait a moment.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -120,12 +121,15 @@ def _interrupt(_signal: int, frame: FrameType | None) -> None:
 
 
 def _quieten_libraries() -> None:
-    """Keep the libraries' own chatter off the terminal; one of them reconfigures logging when it is imported."""
+    """Keep the libraries' own chatter off the terminal (one of them reconfigures logging when it is imported), and
+    torch to the threads that a quota allows."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if (cores := machine.cores()).reason:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores.count))
     logging.basicConfig(level=logging.ERROR)
     import warnings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.config import Quantization
 from export.errors import OutputError, ResourceError
-from service.engine.memory import available_memory
+from service.engine.machine import available_memory
 
 # Measured on the 400M shape (365 M weights), with headroom of about a fifth. Without quantisation, the decoders are on
 # disk three times over while they are merged.

@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(config: ServiceConfig) -> int:
+    from service import check
     from service.api import keys
     from service.app import create_app
     from service.runtime import Runtime
@@ -46,6 +47,8 @@ def _serve(config: ServiceConfig) -> int:
     logger.info("Conversations are kept in %s.", runtime.store.place)
     for concern in (*keys.concerns(config, host), *runtime.store.concerns):
         logger.warning(concern)
+    for finding in check.threads(config):
+        logger.log(logging.WARNING if finding.kind is check.Kind.WARNING else logging.INFO, finding.sentence)
     runtime.load_in_background(server.fail)
     code = server.run()
     runtime.store.close()

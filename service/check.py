@@ -12,9 +12,8 @@ from typing import NamedTuple
 from service.api import keys
 from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
-from service.engine import manifest
-from service.engine.memory import available_memory
-from service.engine.network import available_cores
+from service.engine import machine, manifest
+from service.engine.machine import available_memory
 from service.errors import ConfigurationError, ModelFolderError
 from service.options import ENVIRONMENT_PREFIX
 from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
@@ -131,13 +130,19 @@ def api_keys(config: ServiceConfig) -> Iterator[Finding]:
 
 
 def threads(config: ServiceConfig) -> Iterator[Finding]:
-    """Whether there are as many cores as threads."""
-    cores = available_cores()
-    if config.threads > cores:
+    """Whether there are as many cores as threads, and how many there are when a quota says so."""
+    cores = machine.cores()
+    if config.threads > cores.count:
+        why = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"--threads {config.threads} is more than the {cores} cores there are, which slows replies down; "
-            "0 takes one a core.",
+            f"--threads {config.threads} is more than the {cores.count} cores there are{why}, which slows replies "
+            "down; 0 takes one a core.",
+        )
+    elif not config.threads and cores.reason:
+        yield Finding(
+            Kind.FACT,
+            f"The model runs on {cores.count} thread{'s' if cores.count > 1 else ''}, since {cores.reason}.",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from service.engine.kv_cache import CacheShape, KVCache
+from service.engine.machine import available_cores
 from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
@@ -178,10 +178,3 @@ def session_options(threads: int) -> SessionOptions:
     # on the cores that the next one needs: a third of the time until the second token.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

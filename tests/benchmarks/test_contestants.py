@@ -139,7 +139,7 @@ def test_rival_that_cannot_be_converted_is_missing(tiny_checkpoint: Path, tmp_pa
 def test_conversion_that_does_not_fit_into_memory_is_not_begun(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.engine.memory.available_memory", lambda: 2_000_000)
+    monkeypatch.setattr("service.engine.machine.available_memory", lambda: 2_000_000)
     _, missing = prepare(["stock-dynamic-int8"], checkpoint, {}, Cache(tmp_path), print)
     (reason,) = [one.reason for one in missing]
     assert reason.startswith("The conversion needs 0.0 GB of memory and 0.0 GB are available")

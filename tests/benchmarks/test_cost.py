@@ -24,6 +24,6 @@ def test_every_measurement_makes_the_folder_anew(tiny_checkpoint: Path, tmp_path
 
 
 def test_way_that_fails_is_told(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.memory.available_memory", lambda: 2_000_000)
+    monkeypatch.setattr("service.engine.machine.available_memory", lambda: 2_000_000)
     found = cost("stock-dynamic-int8", named_checkpoint(str(tiny_checkpoint)), Cache(tmp_path))
     assert found["reason"].startswith("The conversion needs")

@@ -11,7 +11,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deploy import config
 from deploy.config import ReplicaConfig
-from service.engine.network import available_cores
+from service.engine.machine import available_cores
 from service.errors import ConfigurationError
 from tests.service.process import ROOT
 

@@ -14,7 +14,6 @@ import pytest
 from export import resources
 from export.config import Quantization
 from export.errors import ResourceError
-from service.engine import memory
 from tests.export_child import refusal, run_export
 
 PARAMETERS = 365_000_000
@@ -93,19 +92,6 @@ def test_too_little_memory_is_reported_with_what_is_needed_and_what_is_there(
     monkeypatch.setattr(resources, "available_memory", lambda: 2_500_000_000)
     with pytest.raises(ResourceError, match=r"needs \d+\.\d GB of memory and 2\.5 GB are available"):
         resources.check(PARAMETERS, Quantization.INT8, tmp_path / "tiny")
-
-
-def test_the_memory_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(memory, "CGROUP_LIMIT", limit)
-    monkeypatch.setattr(memory, "CGROUP_USED", used)
-    unlimited = memory.available_memory()
-    assert unlimited > 0
-    used.write_text("3000\n")
-    limit.write_text("5000\n")
-    assert memory.available_memory() == 2000
-    limit.write_text("max\n")
-    assert memory.available_memory() > 5000
 
 
 def test_an_export_without_memory_is_refused_and_writes_nothing(tiny_checkpoint: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -47,13 +48,21 @@ class ServiceProcess:
         root: working directory.
         planted: statements to run in the process before it starts, such as a method replaced by one that fails.
         module: what is run, if it is not the service itself.
+        preexec: called in the new process before it runs, such as to enter a control group.
 
     Attributes:
         url: address it listens on, without a slash at the end.
         data: its data folder.
     """
 
-    def __init__(self, *arguments: str | Path, root: Path = ROOT, planted: str = "", module: str = "service") -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        root: Path = ROOT,
+        planted: str = "",
+        module: str = "service",
+        preexec: Callable[[], None] | None = None,
+    ) -> None:
         self._data = TemporaryDirectory()
         self.data = self._data.name
         program = ["-c", f"{planted}\n{RUN_MAIN.format(module)}"] if planted else ["-m", module]
@@ -64,6 +73,7 @@ class ServiceProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=preexec,
         )
         self._lines: list[str] = []
         self._listening = threading.Event()
