@@ -3,7 +3,8 @@
 ServiceError
 ├── BadRequest              400  the body is not JSON
 ├── InvalidField            400  a field of a `/v1` request that is missing, unknown or of a wrong value
-│   └── UnsupportedField    400  one that asks for what is not done here
+│   ├── UnsupportedField    400  one that asks for what is not done here
+│   └── ContextLengthExceeded 400  the newest message of a `/v1` request is over the limit of prompts
 ├── InvalidKey              401  no API key, or one that is not known
 ├── UnknownConversation     404  no conversation has that id
 ├── UnknownModel            404  no model of that name is served
@@ -60,6 +61,12 @@ class InvalidField(ServiceError):
 
 class UnsupportedField(InvalidField):
     code = "unsupported_value"
+
+
+class ContextLengthExceeded(InvalidField):
+    """As clients of OpenAI's API know it; elsewhere it is a `PayloadTooLarge`."""
+
+    code = "context_length_exceeded"
 
 
 class InvalidKey(ServiceError):

@@ -10,7 +10,7 @@ from service import logs
 from service.chat.answer import Reply
 from service.engine.generation import Timing
 from service.engine.manifest import Manifest
-from service.errors import Cancelled, EngineStopped, ServiceError, StoreUnavailable
+from service.errors import Cancelled, ContextLengthExceeded, EngineStopped, ServiceError, StoreUnavailable
 
 PREFIX = "chatbot"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -80,7 +80,7 @@ class Metrics:
         logs.note(error=error.code)
         if isinstance(error, Cancelled):
             self._cancelled.inc()
-        elif error.status in REFUSALS and not isinstance(error, BROKEN):
+        elif (error.status in REFUSALS and not isinstance(error, BROKEN)) or isinstance(error, ContextLengthExceeded):
             self._rejected.labels(error.code).inc()
         elif error.status >= 500:
             self._failed.labels(error.code).inc()

@@ -41,9 +41,9 @@ REASONS: Mapping[int, str] = {
 }
 OPENAI_REASONS: Mapping[int, str] = {
     **REASONS,
-    400: "Not JSON, or a field that is wrong, unknown or not done here; `param` names it.",
+    400: "Not JSON, a last message over its limit, or a field that is wrong or not done here, which `param` names.",
     404: "No model of that name is served.",
-    413: "The body or the last message is over its limit.",
+    413: "The body is over its limit.",
 }
 
 Json = dict[str, Any]

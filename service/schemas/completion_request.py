@@ -5,44 +5,56 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from service.chat.task import MOST_CHOICES, Task, as_turns
-from service.errors import InvalidField, PayloadTooLarge
+from service.errors import ContextLengthExceeded, InvalidField
 from service.schemas.body import WHOLE, Off, Text, read_json
 from service.schemas.refusal import EXAMPLE, refusal
 
-Role = Literal["system", "developer", "user", "assistant"]
 Nothing = Annotated[list[Any], Field(max_length=0)]
 Zero = Annotated[float, Field(ge=0, le=0)]
 Count = Annotated[int, Field(ge=1), WHOLE]
 StopString = Annotated[Text, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+class _Object(BaseModel):
+    """An object within a request; fields that it does not know are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-class TextPart(_Strict):
+class TextPart(_Object):
     """A part of a message."""
 
     type: Literal["text"] = Field(description="Parts of other types are refused.")
     text: Text = Field(description="What is said.")
 
 
-class ChatMessage(_Strict):
-    """A message of the conversation."""
+class ReplyPart(_Object):
+    """A part of an earlier reply."""
 
-    role: Role = Field(description="Who speaks; system and developer mean the same.")
+    type: str = Field(
+        default="text", description="Parts of other types than text, output_text and refusal are passed over."
+    )
+    text: Text | None = Field(default=None, description="What was said.")
+    refusal: Text | None = Field(default=None, description="What was said in place of a reply.")
+
+    @property
+    def said(self) -> str:
+        """Its text; empty for what is none, such as a thought or a call of a tool."""
+        said = {"text": self.text, "output_text": self.text, "refusal": self.refusal}
+        return said.get(self.type) or ""
+
+
+class UserMessage(_Object):
+    """What the user says, or the operator."""
+
+    role: Literal["system", "developer", "user"] = Field(description="Who speaks; system and developer mean the same.")
     content: Text | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
         description="What is said; the parts of an array are joined with a space."
     )
     name: str | None = Field(default=None, description="Accepted; the model is not told.")
-    refusal: None = Field(default=None, description="As in a reply of this service: null.")
-    annotations: Nothing | None = Field(default=None, description="Not supported: null or empty.")
-    audio: None = Field(default=None, description="Not supported: null.")
-    tool_calls: Nothing | None = Field(default=None, description="Not supported: null or empty.")
-    function_call: None = Field(default=None, description="Not supported: null.")
 
     @property
     def text(self) -> str:
@@ -50,23 +62,70 @@ class ChatMessage(_Strict):
         return self.content if isinstance(self.content, str) else " ".join(part.text for part in self.content)
 
 
-class StreamOptions(_Strict):
+class AssistantMessage(_Object):
+    """An earlier reply, of this service or of any other."""
+
+    role: Literal["assistant"]
+    content: Text | Annotated[list[Text | ReplyPart], Field(fail_fast=True)] | None = Field(
+        default=None, description="What was said; parts without text say nothing."
+    )
+    refusal: Text | None = Field(default=None, description="What was said if there is no content.")
+
+    @property
+    def text(self) -> str:
+        """All that was said; empty if it only called tools, for example."""
+        parts = self.content if isinstance(self.content, list) else [self.content or ""]
+        said = [part if isinstance(part, str) else part.said for part in parts]
+        return " ".join(filter(None, said)) or self.refusal or ""
+
+
+class ToolMessage(_Object):
+    """What a tool returned."""
+
+    role: Literal["tool", "function"] = Field(description="Accepted; the model is not told.")
+
+    @property
+    def text(self) -> str:
+        """Nothing: the model knows no tools."""
+        return ""
+
+
+def _kind(message: Any) -> str:
+    role = message.get("role") if isinstance(message, dict) else None
+    return {"assistant": "reply", "tool": "result", "function": "result"}.get(str(role), "request")
+
+
+ChatMessage = Annotated[
+    Annotated[UserMessage, Tag("request")]
+    | Annotated[AssistantMessage, Tag("reply")]
+    | Annotated[ToolMessage, Tag("result")],
+    Discriminator(_kind),
+]
+
+
+class StreamOptions(_Object):
     """What a stream brings besides text."""
 
     include_usage: bool | None = Field(default=None, description="Whether a last chunk counts the tokens.")
     include_obfuscation: Off | None = Field(default=None, description="Not supported: false.")
 
 
-class ResponseFormat(_Strict):
+class ResponseFormat(_Object):
     """The form of the reply."""
 
     type: Literal["text"]
 
 
-class ChatCompletionRequest(_Strict):
-    """Body of `POST /v1/chat/completions`: OpenAI's, of which what is not done here is refused by name."""
+class ChatCompletionRequest(_Object):
+    """Body of `POST /v1/chat/completions`: OpenAI's, of which what is not done here is refused by name.
 
-    model_config = ConfigDict(json_schema_extra={"examples": [json.loads(EXAMPLE)]})
+    A field that is not known asks for something that is not done, unless it is null.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [json.loads(EXAMPLE)], "additionalProperties": {"type": "null"}},
+    )
 
     messages: list[ChatMessage] = Field(
         min_length=1,
@@ -134,6 +193,11 @@ class ChatCompletionRequest(_Strict):
     web_search_options: None = Field(default=None, description="Not supported: null.")
     moderation: None = Field(default=None, description="Not supported: null.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unknown_nulls(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in content.items() if value is not None or name in cls.model_fields}
+
     @property
     def task(self) -> Task:
         """What is to be written."""
@@ -156,7 +220,7 @@ def parse_completion_request(body: bytes, *, max_prompt_chars: int) -> ChatCompl
         BadRequest: not JSON.
         InvalidField: a field that is missing, unknown, of another shape or out of range; `param` names it.
         UnsupportedField: a field that asks for what is not done here.
-        PayloadTooLarge: the newest message is over its limit.
+        ContextLengthExceeded: the newest message is over its limit.
     """
     content = read_json(body, example=EXAMPLE)
     if not isinstance(content, dict):
@@ -180,7 +244,7 @@ def _check_newest(request: ChatCompletionRequest, max_chars: int) -> None:
     place = len(request.messages) - 1
     size = len(request.messages[place].text)
     if size > max_chars:
-        raise PayloadTooLarge(
+        raise ContextLengthExceeded(
             f"The last message has {size} characters and the limit is {max_chars}; send a shorter one.",
             param=f"messages.{place}.content",
         )

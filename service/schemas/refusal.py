@@ -18,10 +18,11 @@ LONGEST_SHOWN = 60
 # What a field must be, and for those that are not done, the value that asks for nothing.
 EXPECTED: Mapping[str, str] = {
     "messages": f"an array of messages such as {EXAMPLE}",
-    "role": "system, developer, user or assistant",
+    "role": "system, developer, user, assistant, tool or function",
     "content": 'a string, or an array of text parts such as [{"type": "text", "text": "Hello"}]',
     "type": '"text"',
     "text": "a string",
+    "refusal": "a string",
     "name": "a string",
     "model": "a name that GET /v1/models gives",
     "temperature": "a number from 0 to 2",
@@ -63,9 +64,6 @@ NEUTRAL: Mapping[str, str] = {
     "verbosity": '"medium"',
     "web_search_options": "null",
     "moderation": "null",
-    "tool_calls": "null",
-    "annotations": "null",
-    "refusal": "null",
 }
 NAMES = frozenset(EXPECTED) | frozenset(NEUTRAL)
 

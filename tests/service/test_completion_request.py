@@ -50,7 +50,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"top_logprobs": False}, "top_logprobs", "send 0"),
     ({"store": 0.0}, "store", "send false"),
     ({"stream": True, "stream_options": {"include_usage": "yes"}}, "stream_options.include_usage", "true or false"),
-    ({"stream": True, "stream_options": {"colour": 1}}, "stream_options.colour", "unknown"),
     ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation", "false"),
     ({"model": 5}, "model", "GET /v1/models"),
     ({"user": 5}, "user", "a string"),
@@ -63,7 +62,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"frequency_penalty": -0.5}, "frequency_penalty", "not supported"),
     ({"logit_bias": {"50256": -100}}, "logit_bias", "not supported"),
     ({"response_format": {"type": "json_object"}}, "response_format.type", "not supported"),
-    ({"response_format": {"type": "text", "strict": True}}, "response_format.strict", "unknown"),
     ({"tools": [TOOL]}, "tools", "not supported"),
     ({"tool_choice": "required"}, "tool_choice", "not supported"),
     ({"tool_choice": TOOL}, "tool_choice", "not supported"),
@@ -77,6 +75,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"web_search_options": {}}, "web_search_options", "not supported"),
     ({"moderation": {}}, "moderation", "not supported"),
     ({"top_k": 5}, "top_k", "unknown"),
+    ({"top_k": 0}, "top_k", "unknown"),
+    ({"chat_id": "7"}, "chat_id", "unknown"),
+    ({"options": {}}, "options", "unknown"),
+    ({"guided_choice": []}, "guided_choice", "unknown"),
+    ({"echo": False}, "echo", "unknown"),
     ({"Temperature": 1}, "Temperature", "unknown"),
     ({"x" * 1000: 1}, "x" * 60, "unknown"),
 ]
@@ -90,9 +93,9 @@ REFUSED_MESSAGES: list[tuple[Any, str, str]] = [
     (["Hello"], "messages.0", "an array of messages"),
     ([{"content": "Hello"}], "messages.0.role", "missing"),
     ([{"role": "user"}], "messages.0.content", "missing"),
-    ([{"role": "tool", "content": "5", "tool_call_id": "a"}, HELLO], "messages.0.role", 'and not "tool"'),
-    ([HELLO, {"role": "function", "name": "f", "content": "5"}], "messages.1.role", 'and not "function"'),
-    ([{"role": "bot", "content": "Hello"}, HELLO], "messages.0.role", "system, developer, user or assistant"),
+    ([{"role": "bot", "content": "Hello"}, HELLO], "messages.0.role", "system, developer, user, assistant,"),
+    ([{"role": ["user"], "content": "Hello"}], "messages.0.role", "assistant, tool or function"),
+    ([{"role": None, "content": "Hello"}], "messages.0.role", "assistant, tool or function"),
     ([{"role": "user", "content": None}], "messages.0.content", "a string, or an array of text parts"),
     ([{"role": "user", "content": 5}], "messages.0.content", "a string, or an array of text parts"),
     ([{"role": "user", "content": []}], "messages.0.content", "a string, or an array of text parts"),
@@ -102,12 +105,13 @@ REFUSED_MESSAGES: list[tuple[Any, str, str]] = [
     ([{"role": "user", "content": [{"type": "text"}]}], "messages.0.content.0.text", "missing"),
     ([{"role": "user", "content": [{"type": "text", "text": 5}]}], "messages.0.content.0.text", "a string"),
     ([{"role": "user", "content": "Hello \ud800"}], "messages.0.content", "surrogate"),
-    ([HELLO, {"role": "assistant", "content": "x", "tool_calls": [TOOL]}], "messages.1.tool_calls", "not supported"),
-    ([HELLO, {"role": "assistant", "content": "x", "audio": {"id": "a"}}], "messages.1.audio", "not supported"),
-    ([HELLO, {"role": "assistant", "content": "x", "refusal": "no"}], "messages.1.refusal", "not supported"),
-    ([{**HELLO, "colour": "red"}], "messages.0.colour", "unknown"),
+    ([{"role": "system", "content": None}, HELLO], "messages.0.content", "a string, or an array of text parts"),
+    ([{"role": "developer"}, HELLO], "messages.0.content", "missing"),
     ([{**HELLO, "name": 5}], "messages.0.name", "a string"),
-    ([HELLO, {"role": "assistant"}], "messages.1.content", "missing"),
+    ([HELLO, {"role": "assistant", "content": 5}, HELLO], "messages.1.content", "a string, or an array of text parts"),
+    ([HELLO, {"role": "assistant", "content": [5]}, HELLO], "messages.1.content.0", "a string, or an array"),
+    ([HELLO, {"role": "assistant", "content": "\ud800"}, HELLO], "messages.1.content", "surrogate"),
+    ([HELLO, {"role": "assistant", "refusal": 5}, HELLO], "messages.1.refusal", "a string"),
 ]
 
 # Fields that ask for nothing, or for what is done anyway.
@@ -130,6 +134,57 @@ TAKEN: list[dict[str, Any]] = [
     {"n": 2.0, "max_tokens": 5.0, "seed": -17.0, "temperature": 1},
     {"n": 2, "temperature": 0},
     {"stream_options": {"include_usage": True}},
+    {"top_k": None, "min_p": None, "guided_json": None, "Temperature": None, "x" * 1000: None},
+    {"stream": False, "stream_options": {"include_usage": True, "continuous_usage_stats": False, "colour": None}},
+    {"response_format": {"type": "text", "strict": True, "json_schema": None}},
+]
+
+# Earlier replies as clients send them back, and what the model reads of them.
+KEPT: list[tuple[dict[str, Any], str]] = [
+    ({"content": None}, ""),
+    ({"content": []}, ""),
+    ({"content": ""}, ""),
+    ({}, ""),
+    ({"content": "Hi!", "refusal": None, "parsed": None}, "Hi!"),
+    ({"content": "Hi!", "refusal": None, "annotations": [], "audio": None, "tool_calls": None}, "Hi!"),
+    (
+        {"content": "Hi!", "annotations": [{"type": "url_citation", "url_citation": {"url": "https://a.example"}}]},
+        "Hi!",
+    ),
+    ({"content": "Hi!", "reasoning_content": "They greet me.", "id": 41, "opts": {"visible": True}}, "Hi!"),
+    ({"content": "Hi!", "name": None, "metadata": None, "options": []}, "Hi!"),
+    ({"content": ["Hi", "you!"]}, "Hi you!"),
+    ({"content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "you!", "annotations": []}]}, "Hi you!"),
+    ({"content": [{"type": "output_text", "text": "Hi!", "annotations": [], "logprobs": []}]}, "Hi!"),
+    ({"content": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}, {"type": "text", "text": "Hi!"}]}, "Hi!"),
+    ({"content": [{"type": "reasoning", "text": "They greet me."}, {"type": "text", "text": "Hi!"}]}, "Hi!"),
+    ({"content": [{"type": "text", "text": None}]}, ""),
+    ({"content": None, "refusal": "I would rather not."}, "I would rather not."),
+    ({"content": [{"type": "refusal", "refusal": "I would rather not."}]}, "I would rather not."),
+    ({"content": None, "audio": {"id": "a"}}, ""),
+    ({"content": None, "tool_calls": [TOOL | {"id": "a"}]}, ""),
+    ({"content": "One moment.", "tool_calls": [TOOL | {"id": "a"}]}, "One moment."),
+    ({"content": None, "function_call": {"name": "weather", "arguments": "{}"}}, ""),
+    ({"content": [{"type": "tool_use", "id": "a", "name": "weather", "input": {}}]}, ""),
+]
+
+# What users and operators say, as clients write it.
+ASKED: list[dict[str, Any]] = [
+    HELLO,
+    {**HELLO, "metadata": None, "options": None},
+    {**HELLO, "reasoning_content": None, "tool_calls": None, "refusal": None},
+    {**HELLO, "id": 41, "opts": {"visible": True}, "createdAt": "2026-01-01", "parts": [{"type": "text"}]},
+    {**HELLO, "content": [{"type": "text", "text": "Hello there"}]},
+    {**HELLO, "content": [{"type": "text", "text": "Hello there", "cache_control": {"type": "ephemeral"}}]},
+    {**HELLO, "content": [{"type": "text", "text": "Hello there", "role": "user", "refusal": None, "id": None}]},
+]
+
+# What tools returned, of which the model is told nothing.
+RETURNED: list[dict[str, Any]] = [
+    {"role": "tool", "content": "5", "tool_call_id": "a"},
+    {"role": "tool", "content": [{"type": "text", "text": "5"}], "tool_call_id": "a", "name": "weather"},
+    {"role": "tool", "content": None},
+    {"role": "function", "name": "weather", "content": "5"},
 ]
 
 # Conversations, and the turns that the model reads.
@@ -244,6 +299,45 @@ def test_a_conversation_becomes_turns(client: FlaskClient, messages: list[dict[s
     assert parse_completion_request(body, max_prompt_chars=100).task.turns == turns
 
 
+def turns_of(messages: list[dict[str, Any]]) -> list[str]:
+    body = json.dumps({"messages": messages}).encode()
+    return parse_completion_request(body, max_prompt_chars=100).task.turns
+
+
+@pytest.mark.parametrize(("fields", "said"), KEPT, ids=[str(fields)[:60] for fields, _ in KEPT])
+def test_a_reply_that_comes_back_in_any_form_is_what_was_said_in_it(
+    client: FlaskClient, fields: dict[str, Any], said: str
+) -> None:
+    messages = [HELLO, {"role": "assistant", **fields}, {"role": "user", "content": "Still there?"}]
+    response = post(client, {"messages": messages})
+    assert response.status_code == 200, response.text
+    plain = [HELLO, {"role": "assistant", "content": said}, {"role": "user", "content": "Still there?"}]
+    assert turns_of(messages) == turns_of(plain)
+    assert turns_of(messages) == (["Hello there", said, "Still there?"] if said else ["Hello there Still there?"])
+
+
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+@pytest.mark.parametrize("message", ASKED, ids=[str(message)[34:90] for message in ASKED])
+def test_fields_of_a_message_that_are_not_known_are_passed_over(
+    client: FlaskClient, message: dict[str, Any], role: str
+) -> None:
+    messages = [{**message, "role": role}]
+    response = post(client, {"messages": messages})
+    assert response.status_code == 200, response.text
+    assert turns_of(messages) == ["Hello there"]
+
+
+@pytest.mark.parametrize("result", RETURNED, ids=str)
+def test_what_tools_returned_is_no_turn(client: FlaskClient, result: dict[str, Any]) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [TOOL | {"id": "a"}]}
+    reply = {"role": "assistant", "content": "Hi!"}
+    for rest, turns in (([], ["Hello there"]), ([reply, HELLO], ["Hello there", "Hi!", "Hello there"])):
+        messages: list[dict[str, Any]] = [HELLO, call, result, *rest]
+        response = post(client, {"messages": messages})
+        assert response.status_code == 200, response.text
+        assert turns_of(messages) == turns
+
+
 @pytest.mark.parametrize(
     ("fields", "temperature", "top_p"),
     [
@@ -270,8 +364,9 @@ def test_of_two_limits_the_smaller_counts() -> None:
 def test_the_newest_message_has_the_limit_of_prompts_and_older_ones_have_that_of_the_body(client: FlaskClient) -> None:
     long = {"role": "user", "content": "word " * 500}
     response = post(client, {"messages": [HELLO, long]})
-    assert response.status_code == 413
+    assert response.status_code == 400
     error = refusal(response)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "context_length_exceeded")
     assert error["param"] == "messages.1.content"
     assert "2500 characters and the limit is 2000" in error["message"]
     taken = post(client, {"messages": [{"role": "system", "content": "word " * 5000}, HELLO]})

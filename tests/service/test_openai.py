@@ -13,7 +13,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI, Stream
-from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, ChatCompletionMessageParam
 
 from tests.service.process import ServiceProcess
 
@@ -286,6 +286,37 @@ class TestStream:
         assert completion.choices[0].finish_reason == "stop"
 
 
+class TestHelpers:
+    """What the client brings beyond plain requests, each with the message that it makes sent back."""
+
+    @pytest.mark.parametrize("helper", ["create", "parse", "stream"])
+    @pytest.mark.parametrize("form", ["object", "all fields", "fields that were set"])
+    def test_a_conversation_goes_on_for_three_turns(self, client: OpenAI, helper: str, form: str) -> None:
+        messages: list[Any] = []
+        for text in ("Hello there", "And now?", "Really?"):
+            messages.append({"role": "user", "content": text})
+            # The helpers raise an error for a reply that ends at its limit.
+            stop = text_of(complete(client, messages))[3:]
+            message = self.ask(client, helper, messages, stop=stop)
+            assert message.content == text_of(complete(client, messages, stop=stop))
+            messages.append(
+                {
+                    "object": message,
+                    "all fields": message.model_dump(),
+                    "fields that were set": message.model_dump(exclude_unset=True),
+                }[form]
+            )
+
+    @staticmethod
+    def ask(client: OpenAI, helper: str, messages: list[Any], *, stop: str) -> ChatCompletionMessage:
+        if helper == "create":
+            return complete(client, messages, stop=stop).choices[0].message
+        if helper == "parse":
+            return client.chat.completions.parse(model="auto", messages=messages, stop=stop).choices[0].message
+        with client.chat.completions.stream(model="auto", messages=messages, stop=stop) as events:
+            return events.get_final_completion().choices[0].message
+
+
 class TestAsyncClient:
     def test_it_chats_and_streams(self, service: ServiceProcess, client: OpenAI) -> None:
         plain = text_of(complete(client))
@@ -314,6 +345,12 @@ class TestErrors:
             assert raised.value.param == param
             assert raised.value.type == "invalid_request_error"
             assert param in raised.value.message
+
+    def test_a_message_over_the_limit_is_one_over_the_context(self, client: OpenAI) -> None:
+        with pytest.raises(openai.BadRequestError) as raised:
+            complete(client, [*HELLO, {"role": "user", "content": "a" * 2001}])
+        assert raised.value.code == "context_length_exceeded"
+        assert "2001 characters and the limit is 2000" in raised.value.message
 
     def test_a_body_over_the_limit_is_a_413(self, client: OpenAI) -> None:
         with pytest.raises(openai.APIStatusError) as raised:
