@@ -24,7 +24,6 @@ DEFAULT_MODEL = "facebook/blenderbot-400M-distill"
 DEMO_CHECKPOINT = MODELS / "demo" / "checkpoint"
 DEMO_NAME = "demo-int8"
 PRECISIONS = ("int8", "int4", "fp32")
-STOPPED = "The service was stopped before it had a model."
 GLANCE_S = 0.2
 
 
@@ -61,6 +60,13 @@ class Missing(NamedTuple):
             checkpoint = str(DEMO_CHECKPOINT.relative_to(ROOT))
             return ["--model", checkpoint, "--output-dir", str(self.folder), "--no-verify", *force]
         return ["--model", self.model, "--output-dir", str(self.folder), *force]
+
+
+class ProvisionCancelled(ModelFolderError):
+    """The service is being stopped while it waits for its model."""
+
+    def __init__(self) -> None:
+        super().__init__("The service was stopped before it had a model.")
 
 
 class ExportFailed(Exception):
@@ -139,7 +145,7 @@ class Provider:
             told = False
             while not _locked(folder):
                 if self._cancelled:
-                    raise ModelFolderError(STOPPED)
+                    raise ProvisionCancelled
                 if not told:
                     self._tell("Another service is exporting a model; waiting for it.")
                     told = True
@@ -160,7 +166,7 @@ class Provider:
             lines = [line.rstrip() for line in process.stderr]
         self._process = None
         if self._cancelled:
-            raise ModelFolderError(STOPPED)
+            raise ProvisionCancelled
         if process.returncode != 0:
             said = complaint(lines)
             if not said:

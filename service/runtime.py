@@ -17,7 +17,7 @@ from service.engine import manifest
 from service.engine.manifest import Manifest
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
-from service.provision import MODELS, Provider
+from service.provision import MODELS, Provider, ProvisionCancelled
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,8 @@ class Runtime:
         def work() -> None:
             try:
                 self.load()
+            except ProvisionCancelled:
+                return
             except ServiceError as error:
                 on_failure(str(error))
             except Exception as error:

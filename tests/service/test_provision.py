@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from service.config import ServiceConfig
 from service.engine import manifest
 from service.errors import ModelFolderError
 from service.provision import DEFAULT_MODEL, ExportFailed, Provider
+from service.runtime import Runtime
 from tests.service.process import ROOT, ServiceProcess
 
 DEMO = "demo model"
@@ -156,6 +158,20 @@ def test_a_service_that_waits_for_anothers_export_can_be_stopped(tmp_path: Path)
     with pytest.raises(ModelFolderError, match="stopped before it had a model"):
         provider.provide("somebody/tiny")
     os.close(folder)
+
+
+def test_to_be_stopped_while_there_is_no_model_yet_is_no_failure(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    runtime = Runtime(ServiceConfig(model="somebody/tiny", models_dir=tmp_path, store="memory"))
+    failures: list[str] = []
+    runtime.load_in_background(failures.append)
+    (loader,) = (thread for thread in threading.enumerate() if thread.name == "loader")
+    assert runtime.drain(timeout_s=1)
+    loader.join(30)
+    os.close(folder)
+    assert not loader.is_alive()
+    assert failures == []
 
 
 def test_models_are_exported_to_and_found_in_the_folder_that_is_named(tmp_path: Path) -> None:
