@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from deploy.config import ReplicaConfig, parse
+from deploy.config import OWN_OPTIONS, ReplicaConfig, parse
 from service import logs
 from service.chat.store import open_store
-from service.check import Finding, Kind, findings, report
+from service.check import Finding, Kind, findings, links, report
 from service.engine import machine, manifest
 from service.errors import ConfigurationError, ServiceError
+from service.options import linked
 from service.provision import MODELS, Provider, Provision
 from service.server import listen
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         logs.complain(str(error))
         return 2
     if config.service.check:
-        return report([*findings(config.each), *crowding(config)])
+        return report([*findings(config.each), *concerns(config)])
     logs.configure(config.service.log_format)
     try:
         return _serve(config)
@@ -48,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def crowding(config: ReplicaConfig) -> Iterator[Finding]:
-    """Whether there are cores for all replicas."""
+def concerns(config: ReplicaConfig) -> Iterator[Finding]:
+    """Whether there are cores for all replicas, and which variables are none of their settings."""
+    for sentence in linked(os.environ, OWN_OPTIONS):
+        yield Finding(Kind.WARNING, sentence)
     needed, cores = config.most * config.threads, machine.cores()
     if needed > cores.count:
         why = f" ({cores.reason})" if cores.reason else ""
@@ -77,7 +80,7 @@ def _serve(config: ReplicaConfig) -> int:
     store = open_store(service.store, capacity=service.max_conversations, ttl_s=service.conversation_ttl_s)
     store.close()
     logger.info("Conversations are kept in %s.", store.place)
-    for finding in crowding(config):
+    for finding in (*concerns(config), *links(service)):
         logger.warning(finding.sentence)
     provision = provider.provide(service.model)
     manifest.check(provision.folder)

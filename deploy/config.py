@@ -11,7 +11,7 @@ from service.chat.store import IN_MEMORY
 from service.config import ServiceConfig
 from service.engine.machine import available_cores
 from service.errors import ConfigurationError
-from service.options import Option, Program, integer, read_settings
+from service.options import Option, Program, integer, read_mapping, read_settings
 
 REPLICAS = "replicas"
 
@@ -62,7 +62,19 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     Raises:
         ConfigurationError: values are wrong; each line of the message names a flag or variable and what it takes.
     """
-    values = read_settings(PROGRAM, arguments, environ, OPTIONS, DEFAULTS)
+    return _config(read_settings(PROGRAM, arguments, environ, OPTIONS, DEFAULTS))
+
+
+def from_mapping(settings: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> ReplicaConfig:
+    """Read settings that a configuration file names like the flags, without the dashes before them.
+
+    Raises:
+        ConfigurationError: see `parse`.
+    """
+    return _config(read_mapping(PROGRAM, settings, environ, OPTIONS))
+
+
+def _config(values: dict[str, object]) -> ReplicaConfig:
     own = {name: values.pop(name) for name in OWN_OPTIONS if name in values}
     config = ReplicaConfig(ServiceConfig(**values), **own)  # type: ignore[arg-type]
     if config.max_replicas and config.max_replicas < config.replicas:
@@ -76,15 +88,6 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
             "name a Redis server, such as redis://127.0.0.1:6379/0, or on one machine a file."
         )
     return config
-
-
-def from_mapping(settings: Mapping[str, object]) -> ReplicaConfig:
-    """Read settings that a configuration file names like the flags, without the dashes before them.
-
-    Raises:
-        ConfigurationError: see `parse`.
-    """
-    return parse([word for name, value in settings.items() for word in (f"--{name}", str(value))])
 
 
 PROGRAM = Program(

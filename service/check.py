@@ -15,7 +15,7 @@ from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import machine, manifest
 from service.engine.machine import available_memory
 from service.errors import ConfigurationError, ModelFolderError
-from service.options import ENVIRONMENT_PREFIX
+from service.options import ENVIRONMENT_PREFIX, linked, service_link
 from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
 from service.server import listen
 
@@ -146,11 +146,17 @@ def threads(config: ServiceConfig) -> Iterator[Finding]:
         )
 
 
+def links(_: ServiceConfig) -> Iterator[Finding]:
+    """Which variables are named like a setting and are none, since they tell where a service of that name is."""
+    for sentence in linked(os.environ, OPTIONS):
+        yield Finding(Kind.WARNING, sentence)
+
+
 def settings(config: ServiceConfig) -> Iterator[Finding]:
     """Which settings are not the defaults, and which variables are none."""
     known = {option.variable for option in OPTIONS.values()}
-    for variable in sorted(os.environ):
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
+    for variable, value in sorted(os.environ.items()):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and not service_link(variable, value):
             yield Finding(Kind.WARNING, f"{variable} is no setting and has no effect; --help lists those that are.")
     changed = [
         f"{option.flag} {option.shown(getattr(config, name))}"
@@ -168,6 +174,7 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
     conversations,
     api_keys,
     threads,
+    links,
     settings,
 )
 

@@ -16,6 +16,7 @@ from service.options import (
     Program,
     integer,
     keys,
+    model,
     networks,
     one_of,
     origins,
@@ -116,7 +117,7 @@ OPTIONS: Mapping[str, Option] = {
         "--model",
         "auto (an exported facebook/blenderbot-400M-distill, exported now if the Hub answers, else the demo model), "
         "demo, an exported folder, or a Hub id",
-        text,
+        model,
         "MODEL",
     ),
     "models_dir": Option(

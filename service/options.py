@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -24,6 +24,15 @@ HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 KEY = re.compile(r"[\x21-\x7e]{16,512}")
 KEY_RULE = "keys of 16 to 512 visible ASCII characters"
+QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
+BYTE_ORDER_MARK = "\ufeff"
+# What Kubernetes, and containers that are linked, set for every service beside them.
+LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+", re.IGNORECASE)
+LINK_NAME = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
+
+
+class Unusable(ValueError):
+    """A value that cannot be meant; the message goes on where the setting's name ends."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +102,81 @@ def read_settings(
     Raises:
         ConfigurationError: flags or values are wrong; each line of the message names one and what it takes.
     """
+    given = _read_arguments(program, arguments, options, defaults)
+    return _values({name: (option.flag, given[name]) for name, option in options.items()}, environ, options)
+
+
+def read_mapping(
+    program: Program, settings: Mapping[str, object], environ: Mapping[str, str], options: Mapping[str, Option]
+) -> dict[str, object]:
+    """The values that a file names like the flags, without the dashes before them, or else the environment.
+
+    Null asks for nothing; a list stands for its items where a setting takes several.
+
+    Raises:
+        ConfigurationError: names or values are wrong; each line of the message names one.
+    """
+    names = {option.flag.removeprefix("--"): name for name, option in options.items()}
+    unknown = sorted(str(setting) for setting in settings if setting not in names)
+    problems = [f"There is no setting {setting}; {program.command} --help lists them." for setting in unknown]
+    given: dict[str, tuple[str, str | None]] = {}
+    for setting, name in names.items():
+        try:
+            given[name] = (setting, _written(settings.get(setting), options[name]))
+        except Unusable as error:
+            problems.append(f"{setting} {error}.")
+    try:
+        values = _values(given, environ, options)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return values
+
+
+def plain(value: str) -> str:
+    """A value as it stands.
+
+    Raises:
+        Unusable: it has marks around it that an editor or a file of variables left there.
+    """
+    value = value.strip()
+    if value.startswith(BYTE_ORDER_MARK):
+        raise Unusable("begins with a byte order mark; leave it out")
+    if len(value) > 1 and QUOTES.get(value[0]) == value[-1]:
+        raise Unusable("has quotes around it; leave them out")
+    return value
+
+
+def service_link(variable: str, value: str) -> bool:
+    """Whether a variable was set to tell where a service is, as Kubernetes does for each service of a namespace."""
+    return bool(LINK_NAME.fullmatch(variable) or (variable.endswith("_PORT") and LINK.fullmatch(value.strip())))
+
+
+def linked(environ: Mapping[str, str], options: Mapping[str, Option]) -> Iterator[str]:
+    """One sentence for each variable that is named like a setting and tells where a service is."""
+    for option in options.values():
+        if service_link(option.variable, environ.get(option.variable, "")):
+            yield (
+                f"{option.variable} tells where a service is, as Kubernetes sets it for each, and is not taken for a "
+                f"setting; put enableServiceLinks: false into the pod's spec, or set {option.variable} there."
+            )
+
+
+def _values(
+    given: Mapping[str, tuple[str, str | None]], environ: Mapping[str, str], options: Mapping[str, Option]
+) -> dict[str, object]:
+    """The values of the settings that are given, each with the name by which it is, or that the environment names."""
     values: dict[str, object] = {}
     problems = []
-    given = _read_arguments(program, arguments, options, defaults)
     for name, option in options.items():
-        for origin, value in ((option.flag, given[name]), (option.variable, environ.get(option.variable))):
-            if value is None:
+        for origin, value in (given.get(name, (name, None)), (option.variable, environ.get(option.variable))):
+            if value is None or service_link(origin, value):
                 continue
             try:
-                values[name] = option.convert(value)
+                values[name] = option.convert(plain(value))
+            except Unusable as error:
+                problems.append(f"{origin} {error}.")
             except ValueError as error:
                 said = "not right (it is not shown)" if option.secret else repr(value)
                 problems.append(f"{origin} is {said}; it takes {error}.")
@@ -109,6 +184,29 @@ def read_settings(
     if problems:
         raise ConfigurationError("\n".join(problems))
     return values
+
+
+def _written(value: object, option: Option) -> str | None:
+    """A value of a file as it would be written on the command line; None for none.
+
+    Raises:
+        Unusable: the setting cannot be of that type.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        if option.convert is not switch:
+            raise Unusable("is true or false in the file; put quotes around a word that is meant as text")
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        if option.convert not in SEVERAL:
+            raise Unusable("is a list, and takes one value")
+        if not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in value):
+            raise Unusable("is a list that holds something else than text")
+        return ",".join(map(plain, map(str, value)))
+    raise Unusable(f"is a {type(value).__name__}, and takes text or a number")
 
 
 def _read_arguments(
@@ -181,6 +279,8 @@ def store(text: str) -> str:
         place = f"{scheme.lower()}:{rest}"
         if not place.startswith(REDIS_SCHEMES):
             place = ""
+    elif place:
+        place = str(path(place))
     if not place:
         raise ValueError(f"{DEFAULT_FILE}, {IN_MEMORY}, the path of a file, or a URL such as redis://127.0.0.1:6379/0")
     return place
@@ -193,7 +293,15 @@ def text(value: str) -> str:
 
 
 def path(value: str) -> Path:
-    return Path(text(value)).expanduser()
+    try:
+        return Path(text(value)).expanduser()
+    except RuntimeError:
+        raise Unusable(f"is {value!r}, and there is no home folder here; name a path without ~") from None
+
+
+def model(value: str) -> str:
+    """A word, a Hub id, or a folder."""
+    return str(path(value)) if value.startswith("~") else text(value)
 
 
 def switch(value: str) -> bool:
@@ -223,8 +331,9 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    parts = list(_parts(value))
     try:
-        return tuple(map(ip_network, _parts(value)))
+        return tuple(map(ip_network, parts))
     except ValueError:
         raise ValueError("addresses or networks such as 10.0.0.1,192.168.0.0/16") from None
 
@@ -266,8 +375,11 @@ def _origin(value: str) -> str | None:
     return f"{scheme}://{name}" if port in {None, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{name}:{port}"
 
 
+SEVERAL = frozenset[Callable[[str], object]]({networks, keys, origins})
+
+
 def _parts(value: str) -> Iterable[str]:
-    return filter(None, map(str.strip, value.split(",")))
+    return filter(None, map(plain, value.split(",")))
 
 
 def _between(read: Callable[[str], Number], low: Number, high: Number, expected: str) -> Callable[[str], Number]:

@@ -195,7 +195,7 @@ def find(model: str, models: Path) -> Path | Missing:
         return folder if _usable(folder) else Missing(model, folder)
     if model == "auto":
         return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
-    named = Path(model).expanduser()
+    named = Path(model)
     if named.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
         manifest.read(named)
         return named

@@ -14,7 +14,7 @@ from flask import Flask, request
 
 from service.config import ServiceConfig
 from service.errors import ConfigurationError, InvalidKey
-from service.options import KEY, KEY_RULE
+from service.options import KEY, KEY_RULE, Unusable, plain
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +100,15 @@ def _read(path: Path) -> list[str]:
             f"The API keys in {path} cannot be read ({error.strerror}); name another file with --api-keys-file."
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is not a text file; it takes {KEY_RULE}, one a line.") from error
+        raise ConfigurationError(f"{path} is not UTF-8 text; it takes {KEY_RULE}, one a line.") from error
     found = []
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line or line.startswith("#"):
             continue
+        try:
+            plain(line)
+        except Unusable as error:
+            raise ConfigurationError(f"Line {number} of {path} {error}.") from error
         if not KEY.fullmatch(line):
             raise ConfigurationError(f"Line {number} of {path} is not a key; the file takes {KEY_RULE}, one a line.")
         found.append(line)

@@ -99,5 +99,11 @@ def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:
 
     from service.chat.stores.sqlite import SQLiteStore
 
-    path = user_data_path(FOLDER_NAME) / FILE_NAME if place == DEFAULT_FILE else Path(place)
+    try:
+        path = user_data_path(FOLDER_NAME) / FILE_NAME if place == DEFAULT_FILE else Path(place).expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "The conversations cannot be kept in a file of the user, since there is no home folder here; name a path "
+            "with --store, or --store memory."
+        ) from error
     return SQLiteStore(path, capacity=capacity, ttl_s=ttl_s)

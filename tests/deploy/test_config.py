@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 
@@ -53,6 +54,70 @@ def test_what_is_wrong_is_said_in_a_sentence(arguments: tuple[str, ...], told: s
         read(*arguments)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+KEYS = ["kkkkkkkkkkkkkkkk", "llllllllllllllll"]
+
+
+def test_null_in_a_file_is_the_default() -> None:
+    settings = {option.flag.removeprefix("--"): None for option in config.OPTIONS.values()}
+    assert config.from_mapping(settings, {}) == ReplicaConfig()
+
+
+def test_types_of_a_file_are_read_as_the_settings_take_them() -> None:
+    settings = {
+        "api-keys": KEYS,
+        "cors-origins": ["https://a.example", "https://b.example"],
+        "trusted-proxies": ("10.0.0.0/8", "192.168.0.1"),
+        "shared-history": True,
+        "check": False,
+        "threads": 2,
+        "deadline": 1.5,
+    }
+    found = config.from_mapping(settings, {}).service
+    assert found.api_keys == tuple(KEYS)
+    assert found.cors_origins == ("https://a.example", "https://b.example")
+    assert len(found.trusted_proxies) == 2
+    assert (found.shared_history, found.check, found.threads, found.deadline_s) == (True, False, 2, 1.5)
+    assert config.from_mapping({"trusted-proxies": []}, {}).service.trusted_proxies == ()
+
+
+def test_a_file_wins_over_the_environment_which_holds_where_it_says_null() -> None:
+    environment = {"CHATBOT_THREADS": "3", "CHATBOT_ROWS": "30", "CHATBOT_METRICS_PORT": "tcp://10.0.0.1:9400"}
+    found = config.from_mapping({"threads": 2, "rows": None}, environment)
+    assert (found.threads, found.service.rows, found.metrics_port) == (2, 30, 9400)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"store": {}}, "store is a dict, and takes text or a number."),
+        ({"model": ["a", "b"]}, "model is a list, and takes one value."),
+        ({"threads": [2]}, "threads is a list, and takes one value."),
+        ({"store": True}, "store is true or false in the file; put quotes around a word that is meant as text."),
+        ({"api-keys": {"kkkkkkkkkkkkkkkk": None}}, "api-keys is a dict, and takes text or a number."),
+        ({"api-keys": [KEYS]}, "api-keys is a list that holds something else than text."),
+        ({"api-keys": [None]}, "api-keys is a list that holds something else than text."),
+        ({"api-keys": [f"'{KEYS[0]}'"]}, "api-keys has quotes around it; leave them out."),
+        ({"api-keys": []}, "api-keys is not right (it is not shown)"),
+        ({"model": date(2026, 1, 1)}, "model is a date, and takes text or a number."),
+        ({"threads": "--check"}, "threads is '--check'; it takes a whole number"),
+        ({"port": 5000.5}, "port is '5000.5'; it takes a whole number"),
+        ({"replica": 2}, "There is no setting replica; python -m deploy --help lists them."),
+        ({True: 2}, "There is no setting True; "),
+    ],
+)
+def test_types_that_a_setting_cannot_be_are_refused_by_its_name(settings: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        config.from_mapping(settings, {})
+    assert str(error.value).startswith(told)
+    assert KEYS[0] not in str(error.value)
+
+
+def test_all_that_is_wrong_in_a_file_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        config.from_mapping({"store": {}, "threads": "no", "nothing": 1}, {"CHATBOT_QUEUE": "none"})
+    assert len(str(error.value).splitlines()) == 4
 
 
 def test_one_replica_may_keep_its_conversations_to_itself() -> None:

@@ -15,7 +15,7 @@ from service import check
 from service.check import Kind
 from service.config import ServiceConfig
 from tests.export.fake_hub import FakeHub
-from tests.service.process import ROOT
+from tests.service.process import ROOT, RUN_MAIN
 
 SECRET = "secret-key-0123456789"
 UNTOUCHED = {"HF_HUB_OFFLINE": "1", "CHATBOT_STORE": "memory"}
@@ -205,3 +205,53 @@ def test_every_setting_of_another_value_is_listed_with_it() -> None:
 def test_the_password_of_a_store_is_not_shown() -> None:
     finding, *_ = check.settings(ServiceConfig(store="redis://user:secret@host/1"))
     assert "--store redis://host/1" in finding.sentence
+
+
+LINKS = {
+    "CHATBOT_PORT": "tcp://10.96.7.21:5000",
+    "CHATBOT_SERVICE_HOST": "10.96.7.21",
+    "CHATBOT_SERVICE_PORT": "5000",
+    "CHATBOT_SERVICE_PORT_HTTP": "5000",
+    "CHATBOT_PORT_5000_TCP": "tcp://10.96.7.21:5000",
+    "CHATBOT_PORT_5000_TCP_ADDR": "10.96.7.21",
+    "CHATBOT_PORT_5000_TCP_PORT": "5000",
+    "CHATBOT_PORT_5000_TCP_PROTO": "tcp",
+    "CHATBOT_REDIS_SERVICE_HOST": "10.96.7.22",
+    "CHATBOT_REDIS_PORT": "tcp://10.96.7.22:6379",
+    "CHATBOT_REDIS_PORT_6379_TCP": "tcp://10.96.7.22:6379",
+}
+
+
+def test_of_what_kubernetes_sets_only_what_is_named_like_a_setting_is_told(short_export: Path) -> None:
+    ended = run("--model", short_export, **LINKS)
+    assert ended.returncode == 0
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("warning: CHATBOT_PORT tells where a service is")
+    assert "enableServiceLinks: false" in line
+    assert "Listens on http://127.0.0.1:5000." in ended.stdout
+
+
+def test_beside_what_kubernetes_sets_a_misspelt_setting_is_told(short_export: Path) -> None:
+    ended = run("--model", short_export, "--port", "0", CHATBOT_PROT="5000", CHATBOT_SERVICE_PORT="5000")
+    assert "CHATBOT_PROT" in ended.stderr
+    assert "CHATBOT_SERVICE_PORT" not in ended.stderr
+
+
+def test_without_a_home_folder_each_program_says_so_in_a_sentence(short_export: Path) -> None:
+    homeless = {name: value for name, value in os.environ.items() if name not in {"HOME", "XDG_DATA_HOME"}}
+    nobody = "import pwd; pwd.getpwuid = lambda _: {}[0]"
+    for arguments in (["service", "--check"], ["service"], ["deploy"]):
+        program = f"import sys; {nobody}; sys.argv = {arguments!r}\n{RUN_MAIN.format(arguments[0])}"
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=homeless | {"CHATBOT_PORT": "0", "CHATBOT_MODEL": str(short_export)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 1
+        (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+        assert "there is no home folder here; name a path with --store" in line
+        assert "Traceback" not in ended.stderr

@@ -194,6 +194,58 @@ def test_a_key_that_went_astray_on_the_command_line_is_not_repeated(arguments: l
     assert SECRET not in str(refusal.value)
 
 
+@pytest.mark.parametrize("marks", ['""', "''", "\u201c\u201d", "\u2018\u2019"])
+@pytest.mark.parametrize("flag", GOOD_VALUES)
+def test_a_value_in_quotes_is_refused_for_its_quotes_and_not_shown(flag: str, marks: str) -> None:
+    quoted = marks[0] + GOOD_VALUES[flag][0] + marks[1]
+    for arguments, environment, origin in (
+        ([f"{flag}={quoted}"], {}, flag),
+        ([], {variable(flag): f" {quoted}\n"}, variable(flag)),
+    ):
+        with pytest.raises(ConfigurationError) as refusal:
+            parse(arguments, environment)
+        assert str(refusal.value) == f"{origin} has quotes around it; leave them out."
+
+
+@pytest.mark.parametrize("value", [f'{SECRET},"{SECRET}"', f"'{SECRET}',{SECRET}"])
+def test_one_of_several_keys_in_quotes_is_refused_too(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^CHATBOT_API_KEYS has quotes around it; leave them out.$"):
+        parse([], {"CHATBOT_API_KEYS": value})
+
+
+def test_a_value_may_hold_quotes() -> None:
+    assert parse([], {"CHATBOT_STORE": 'the "old" one'}).store == 'the "old" one'
+    assert parse([], {"CHATBOT_API_KEYS": f'"{SECRET}'}).api_keys == (f'"{SECRET}',)
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"^CHATBOT_STORE begins with a byte order mark; leave it out.$"):
+        parse([], {"CHATBOT_STORE": "\ufeffconversations.sqlite3"})
+
+
+@pytest.mark.parametrize("link", ["tcp://10.96.7.21:5000", "udp://10.96.7.21:5000", "TCP://[fd00::1]:80"])
+def test_a_port_that_kubernetes_sets_for_a_service_of_our_name_is_no_setting(link: str) -> None:
+    assert parse([], {"CHATBOT_PORT": link}) == ServiceConfig()
+    assert parse(["--port", "81"], {"CHATBOT_PORT": link}).port == 81
+    with pytest.raises(ConfigurationError, match=r"^--port is"):
+        parse(["--port", link], {})
+
+
+@pytest.mark.parametrize("flag", ["--store", "--models-dir", "--model", "--api-keys-file"])
+def test_a_home_folder_that_is_not_there_is_named_with_the_flag(flag: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        parse([flag, "~nobodyhere/x"], {})
+    assert str(refusal.value) == (
+        f"{flag} is '~nobodyhere/x', and there is no home folder here; name a path without ~."
+    )
+
+
+@pytest.mark.parametrize("flag", ["--store", "--models-dir", "--model"])
+def test_a_home_folder_stands_for_its_path(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert str(getattr(parse([flag, "~/x"], {}), FIELDS[flag])) == "/home/anna/x"
+
+
 def test_the_settings_do_not_show_their_keys() -> None:
     config = parse([], {"CHATBOT_API_KEYS": SECRET})
     assert config.api_keys == (SECRET,)

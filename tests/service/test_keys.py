@@ -165,7 +165,9 @@ def test_keys_come_from_the_settings_and_from_a_file(
         (FIRST.encode() + b"\nsecret\n", "Line 2 of "),
         (b"secret with spaces 0123456789\n", "Line 1 of "),
         ("sécret-0123456789".encode(), "Line 1 of "),
-        (b"\xff\xfe" + FIRST.encode("utf-16-le"), "is not a text file"),
+        (b"\xff\xfe" + FIRST.encode("utf-16-le"), "is not UTF-8 text"),
+        (b"\xef\xbb\xbf" + FIRST.encode(), "begins with a byte order mark; leave it out"),
+        (f'{FIRST}\n"{FIRST}-2"'.encode(), "has quotes around it; leave them out"),
     ],
 )
 def test_a_file_without_right_keys_is_refused_and_not_quoted(key_file: Path, content: bytes, named: str) -> None:

@@ -68,7 +68,7 @@ class SQLiteStore:
         Raises:
             ConfigurationError: the file cannot be used.
         """
-        self.path = Path(path).expanduser()
+        self.path = Path(path)
         self._capacity = capacity
         self._ttl_s = ttl_s
         self._clock = clock
