@@ -108,6 +108,7 @@ def _ours(
         "--port": 0,
         "--threads": workload.threads,
         "--queue": max(LEAST_QUEUE, *(loop.most for loop in workload.loops)),
+        "--reply-cache": 0,
         "--deadline": f"{workload.timeout_s:g}",
         "--store": served.parent / "conversations.sqlite3",
     }

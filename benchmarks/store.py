@@ -99,6 +99,7 @@ class _Traffic(NamedTuple):
 def _of_a_reply(redis: Redis, url: str) -> tuple[float, float]:
     """Commands that clients send and bytes that move, per reply at the end of conversations of some length."""
     command = [sys.executable, "-m", "service", "--model", "demo", "--port", "0", "--store", url]
+    command += ["--reply-cache", "0"]
     with ServerProcess("redis", command) as service:
         service.wait_ready()
         sessions = ["" for _ in range(CONVERSATIONS)]

@@ -41,6 +41,7 @@ class ServiceConfig:
         threads: processor threads of the model; 0 means one for each core this process may use.
         rows: hypotheses that are computed together, beams times requests; further requests wait.
         queue: requests that may wait; further ones are refused.
+        reply_cache: replies kept for who asks the same again; with 0, equal requests are computed one by one.
         client_limit: messages a minute from one address; 0 for no limit.
         trusted_proxies: whose X-Forwarded-For header says where a message came from.
         deadline_s: seconds after which a request is given up.
@@ -66,6 +67,7 @@ class ServiceConfig:
     threads: int = 0
     rows: int = MOST_ROWS
     queue: int = 32
+    reply_cache: int = 1000
     client_limit: int = 0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     deadline_s: float = 60.0
@@ -159,6 +161,13 @@ OPTIONS: Mapping[str, Option] = {
         "SECONDS",
     ),
     "queue": Option(LIMITS, "--queue", "requests that may wait; further ones are refused", integer(1, 10_000), "N"),
+    "reply_cache": Option(
+        LIMITS,
+        "--reply-cache",
+        "replies kept in memory for who asks the same again, 0 for none",
+        integer(0, 1_000_000),
+        "N",
+    ),
     "client_limit": Option(
         LIMITS, "--client-limit", "messages a minute from one address, 0 for no limit", integer(0, 1_000_000), "N"
     ),

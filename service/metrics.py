@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 from service import logs
 from service.chat.answer import Reply
-from service.engine.generation import Timing
+from service.engine.generation import Origin, Timing
 from service.engine.manifest import Manifest
 from service.errors import Cancelled, ContextLengthExceeded, EngineStopped, ServiceError, StoreUnavailable
 
@@ -37,6 +38,11 @@ class Metrics:
         )
         self._prompt_tokens = self._counter("prompt_tokens", "Tokens read.")
         self._generated_tokens = self._counter("generated_tokens", "Tokens of replies.")
+        self._replies = self._counter(
+            "replies", "Replies: computed, shared with a request that asked the same, or cached.", "origin"
+        )
+        for origin in get_args(Origin):
+            self._replies.labels(origin)
         self._rejected = self._counter("rejected", "Requests refused.", "reason")
         self._failed = self._counter(
             "failed", "Requests that failed here, streams that had begun among them.", "reason"
@@ -61,14 +67,18 @@ class Metrics:
         self.written(reply.timing, prompt_tokens=exchange.prompt_tokens, completion_tokens=exchange.completion_tokens)
 
     def written(self, timing: Timing, *, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count what the engine wrote, for the log too."""
+        """Count a reply and, unless it was computed for another request, what it took; for the log too."""
         logs.note(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
+            origin=timing.origin,
             queue_s=round(timing.queue_s, 4),
             encode_s=round(timing.encode_s, 4),
             decode_s=round(timing.decode_s, 4),
         )
+        self._replies.labels(timing.origin).inc()
+        if timing.origin != "computed":
+            return
         self._queue_wait.observe(timing.queue_s)
         self._first_token.observe(timing.first_token_s)
         self._per_token.observe(timing.decode_s / max(1, completion_tokens))

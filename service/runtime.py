@@ -80,6 +80,9 @@ class Runtime:
         self.metrics.watch("sessions", "Conversations kept.", self._conversations)
         self.metrics.watch("queue_size", "Requests that wait for the engine.", lambda: self._engine_gauge("waiting"))
         self.metrics.watch("batch_rows", "Rows that the next step computes.", lambda: self._engine_gauge("rows"))
+        self.metrics.watch(
+            "reply_cache_entries", "Replies kept for who asks the same.", lambda: self._engine_gauge("cached")
+        )
         if model is not None:
             self.metrics.serves(model.manifest)
 
@@ -148,7 +151,11 @@ class Runtime:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         prompt_format = PromptFormat(tokenizer, window=model.window)
         engine = Engine(
-            model, queue_size=self.config.queue, most_rows=self.config.rows, on_death=lambda why: self.on_failure(why)
+            model,
+            queue_size=self.config.queue,
+            most_rows=self.config.rows,
+            reply_cache=self.config.reply_cache,
+            on_death=lambda why: self.on_failure(why),
         )
         self._model = ServedModel(
             folder, checked, reason, Chatbot(engine, prompt_format, longest_line=self.config.queue)

@@ -6,8 +6,9 @@ from service.engine.generation import Timing
 
 
 def server_timing(timing: Timing) -> str:
-    """The header `Server-Timing`, in milliseconds."""
+    """The header `Server-Timing`, in milliseconds, led by a word where the reply was not computed for this request."""
+    origin = "" if timing.origin == "computed" else f"{timing.origin}, "
     return (
-        f"queue;dur={timing.queue_s * 1e3:.0f}, encode;dur={timing.encode_s * 1e3:.0f}, "
+        f"{origin}queue;dur={timing.queue_s * 1e3:.0f}, encode;dur={timing.encode_s * 1e3:.0f}, "
         f"decode;dur={timing.decode_s * 1e3:.0f}"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from service.chat.conversation import Exchange
-from service.engine.generation import Generation, Progress, Timing
+from service.engine.generation import Progress, ReplyStream, Timing
 from service.errors import Cancelled, ConversationChanged
 
 # A client that went away is noticed within this time.
@@ -33,24 +33,24 @@ class Writing:
     """A reply that the engine writes.
 
     Attributes:
-        generation: the tokens.
+        stream: the tokens.
         certain: what text they are certain to begin with.
         complete: makes all of them a stored reply.
         gone: whether the client has gone away.
     """
 
-    generation: Generation
+    stream: ReplyStream
     certain: Callable[[list[int]], str]
     complete: Callable[[list[int]], Reply]
     gone: Callable[[], bool]
 
     def wait(self, known: int | None = None) -> Progress:
-        """How far it is, a glance later at most; see `Generation.wait`.
+        """How far it is, a glance later at most; see `ReplyStream.wait`.
 
         Raises:
             Cancelled: the client has gone away.
         """
-        progress = self.generation.wait(GLANCE_S, known=known)
+        progress = self.stream.wait(GLANCE_S, known=known)
         if self.gone():
             raise Cancelled("The client went away before its reply was complete.")
         return progress

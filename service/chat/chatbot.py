@@ -78,8 +78,8 @@ class Chatbot:
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
             prompt = self._format.encode([*turns(conversation.exchanges), message.text])
-            generation = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
-            stack.callback(generation.cancel)
+            stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
+            stack.callback(stream.cancel)
 
             def complete(ids: list[int]) -> Reply:
                 exchange = self._exchange(message, prompt, ids)
@@ -91,9 +91,9 @@ class Chatbot:
                     if stored is None:
                         raise
                     return Reply(stored, None)
-                return Reply(exchange, generation.timing)
+                return Reply(exchange, stream.timing)
 
-            writing = Writing(generation, self._format.certain, complete, gone)
+            writing = Writing(stream, self._format.certain, complete, gone)
             return Answer(stack.pop_all(), writing)
 
     def complete(self, task: Task, *, timeout_s: float, gone: Callable[[], bool] = lambda: False) -> Completion:

@@ -67,9 +67,9 @@ class Completion:
         self._gone = gone
         with ExitStack() as stack:
             for settings in decodings(engine.settings, task):
-                generation = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings)
-                stack.callback(generation.cancel)
-                self.drafts.append(Draft(generation, prompt_format, self._stop))
+                stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings)
+                stack.callback(stream.cancel)
+                self.drafts.append(Draft(stream, prompt_format, self._stop))
             self._held = stack.pop_all()
         self._copies = task.choices // len(self.drafts)
 

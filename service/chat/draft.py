@@ -6,7 +6,7 @@ from typing import Literal
 
 from service.chat.prompt import PromptFormat
 from service.chat.stop import StopStrings
-from service.engine.generation import Generation, Timing
+from service.engine.generation import ReplyStream, Timing
 
 FinishReason = Literal["stop", "length"]
 
@@ -20,11 +20,11 @@ class Draft:
         finish_reason: why it ended; None while it goes on.
     """
 
-    def __init__(self, generation: Generation, prompt_format: PromptFormat, stop: StopStrings) -> None:
+    def __init__(self, stream: ReplyStream, prompt_format: PromptFormat, stop: StopStrings) -> None:
         self.text = ""
         self.tokens = 0
         self.finish_reason: FinishReason | None = None
-        self._generation = generation
+        self._stream = stream
         self._format = prompt_format
         self._stop = stop
         self._known = 0
@@ -32,7 +32,7 @@ class Draft:
     @property
     def timing(self) -> Timing:
         """Of a finished one."""
-        return self._generation.timing
+        return self._stream.timing
 
     def read(self, timeout_s: float, *, watch: bool) -> str:
         """Wait for more of it.
@@ -47,16 +47,16 @@ class Draft:
         Raises:
             ServiceError: there will be no reply.
         """
-        ids, done = self._generation.wait(timeout_s, known=self._known if watch else None)
+        ids, done = self._stream.wait(timeout_s, known=self._known if watch else None)
         self._known = len(ids)
         sent = len(self.text)
         text = self._format.decode(ids) if done else self._format.certain(ids)
         cut = self._stop.cut(text)
         if cut is not None:
-            self._generation.cancel()
+            self._stream.cancel()
             self._end(cut, self._up_to_stop(ids), "stop")
         elif done:
-            length = len(ids) >= self._generation.sequence.settings.max_length
+            length = len(ids) >= self._stream.settings.max_length
             self._end(text, ids, "length" if length else "stop")
         else:
             self.text = max(self.text, self._stop.held_back(text), key=len)

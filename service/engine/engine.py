@@ -9,11 +9,12 @@ from collections.abc import Callable
 from collections.abc import Sequence as Ids
 from typing import Protocol
 
-from service.engine.generation import Generation
+from service.engine.generation import Generation, ReplyStream
+from service.engine.reply_cache import Key, ReplyCache
 from service.engine.scheduler import Scheduler, Steps
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
-from service.errors import EngineStopped, NotReady, UnsupportedSetting
+from service.errors import EngineStopped, NotReady, ServiceError, UnsupportedSetting
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +37,26 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, *, queue_size: int, most_rows: int, on_death: Callable[[str], None] = lambda _: None
+        self,
+        model: Model,
+        *,
+        queue_size: int,
+        most_rows: int,
+        reply_cache: int = 0,
+        on_death: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
         Args:
             model: in memory.
             queue_size: requests that may wait for rows.
             most_rows: rows (beams times requests) of one step.
+            reply_cache: finished replies that are kept for who asks the same again; with 0, equal requests are
+                computed one by one.
             on_death: called with one sentence, from the dying thread.
         """
         self._settings = model.settings
         self._scheduler = Scheduler(model.batch, most_rows=most_rows, most_waiting=queue_size)
+        self._cache = ReplyCache(reply_cache)
         self._on_death = on_death
         self._closed = False
         self._dead = False
@@ -80,11 +90,16 @@ class Engine:
         return self._scheduler.rows
 
     @property
+    def cached(self) -> int:
+        """Finished replies that are kept."""
+        return len(self._cache)
+
+    @property
     def retry_after_s(self) -> int:
         """Seconds after which a refused request should come again."""
         return self._scheduler.retry_after_s
 
-    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> Generation:
+    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> ReplyStream:
         """Ask for a reply.
 
         Args:
@@ -101,16 +116,33 @@ class Engine:
         settings = settings or self._settings
         if settings.max_length > self._settings.max_length:
             raise UnsupportedSetting(f"max_length may be {self._settings.max_length} at most for this model.")
-        sequence = Sequence(list(source), settings)
-        generation = Generation(sequence, deadline=time.monotonic() + timeout_s)
+        deadline = time.monotonic() + timeout_s
         with self._wake:
             if self._dead:
                 raise EngineStopped("The engine has stopped; the service must be started again.")
             if self._closed:
                 raise NotReady("The service is shutting down; try again in a moment.")
+            key = self._cache.key(source, settings)
+            found = None if key is None else self._cache.find(key, deadline=deadline)
+            return found or self._begin(Sequence(list(source), settings), key, deadline)
+
+    def _begin(self, sequence: Sequence, key: Key | None, deadline: float) -> ReplyStream:
+        """Let a reply be computed, and found meanwhile by its key."""
+        cache = self._cache
+        if key is None:
+            generation = Generation(sequence)
+        else:
+            generation = Generation(sequence, on_end=lambda ended: cache.end(key, ended))
+            cache.begin(key, generation)
+        stream = generation.subscribe(deadline=deadline)
+        assert stream is not None
+        try:
             self._scheduler.submit(generation)
-            self._wake.notify()
-        return generation
+        except ServiceError as error:
+            generation.fail(error)
+            raise
+        self._wake.notify()
+        return stream
 
     def close(self) -> None:
         """Refuse new requests, finish those that were accepted, and end the thread."""

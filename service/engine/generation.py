@@ -1,30 +1,39 @@
-"""One reply under way, between the thread that asked for it and the engine's thread that writes it."""
+"""One reply under way, between the threads that asked for it and the engine's thread that writes it."""
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from service.engine.sequence import Sequence
+from service.engine.settings import DecodingSettings
+from service.errors import Cancelled, DeadlineExceeded
+
+# Computed for this request, for another one that asked the same at the same time, or earlier.
+Origin = Literal["computed", "shared", "cached"]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of a reply went, in seconds.
+    """Where the time of a reply went, in seconds; what happened before it was asked for takes none.
 
     Attributes:
         queue_s: waiting for a place in the running batch.
         encode_s: the encoder.
         decode_s: from there to the last token, beside other replies.
         first_token_s: from the beginning of the wait to the first token.
+        origin: who had it computed.
     """
 
-    queue_s: float
-    encode_s: float
-    decode_s: float
-    first_token_s: float
+    queue_s: float = 0.0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    first_token_s: float = 0.0
+    origin: Origin = "computed"
 
 
 class Progress(NamedTuple):
@@ -39,44 +48,20 @@ class Progress(NamedTuple):
     done: bool
 
 
-class Generation:
-    """A reply that the engine has accepted.
+class ReplyStream(Protocol):
+    """A reply as the one who asked for it sees it."""
 
-    The thread that asked calls `wait` and `cancel`; the engine's thread calls the rest.
-    """
-
-    def __init__(self, sequence: Sequence, *, deadline: float) -> None:
-        """
-        Args:
-            sequence: source and settings.
-            deadline: on the monotonic clock; work on the reply stops then.
-        """
-        self.sequence = sequence
-        self.deadline = deadline
-        self.cancelled = False
-        self.work_s = 0.0
-        self._submitted = time.monotonic()
-        self._begun = self._encoded = self._first_token = self._ended = self._submitted
-        self._settled: list[int] = []
-        self._error: Exception | None = None
-        self._done = False
-        self._watched = False
-        self._change = threading.Condition()
+    @property
+    def settings(self) -> DecodingSettings:
+        """How it is decoded."""
 
     @property
     def done(self) -> bool:
         """Whether the reply is complete or has failed."""
-        return self._done
 
     @property
     def timing(self) -> Timing:
         """Of a reply that is done or was cancelled."""
-        return Timing(
-            self._begun - self._submitted,
-            self._encoded - self._begun,
-            self._ended - self._encoded,
-            self._first_token - self._submitted,
-        )
 
     def wait(self, timeout_s: float, *, known: int | None = None) -> Progress:
         """Wait until the reply is done, or for more of it.
@@ -86,32 +71,73 @@ class Generation:
             known: come back as soon as more than so many tokens are settled; None waits for the end.
 
         Raises:
-            ServiceError: the reply failed.
+            ServiceError: the reply failed, came too late, or was cancelled.
         """
-        with self._change:
-            self._watched = self._watched or known is not None
-            self._change.wait_for(
-                lambda: self._done or (known is not None and len(self._settled) > known), max(0.0, timeout_s)
-            )
-            if self._error is not None:
-                raise self._error
-            return Progress(self._settled, self._done)
 
     def cancel(self) -> None:
-        """Let the engine drop the reply before its next step; nothing happens to one that is done."""
-        with self._change:
-            if not self._done:
-                self.cancelled = True
-                self._ended = time.monotonic()
+        """Want it no more; nothing happens to one that is done."""
+
+
+class Generation:
+    """A reply that the engine has accepted, for all who asked for it.
+
+    The threads that ask hold a `Subscription` each; the engine's thread calls the rest. The work goes on while one of
+    them is there and has time.
+    """
+
+    def __init__(self, sequence: Sequence, *, on_end: Callable[[Generation], None] = lambda _: None) -> None:
+        """
+        Args:
+            sequence: source and settings.
+            on_end: called when the reply is complete or has failed, before those who asked are told.
+        """
+        self.sequence = sequence
+        self.work_s = 0.0
+        self.begun = self.encoded = self.first_token = self.ended = time.monotonic()
+        self.settled: list[int] = []
+        self.error: Exception | None = None
+        self.done = False
+        self.watched = False
+        self.change = threading.Condition()
+        self._subscriptions: list[Subscription] = []
+        self._abandoned = False
+        self._on_end = on_end
+
+    def subscribe(self, *, deadline: float) -> Subscription | None:
+        """Ask for this reply too; None when it has failed or been given up.
+
+        Args:
+            deadline: on the monotonic clock.
+        """
+        with self.change:
+            if self._abandoned or self.error is not None:
+                return None
+            subscription = Subscription(self, deadline=deadline)
+            self._subscriptions.append(subscription)
+            return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """Take back a subscription, with `change` held."""
+        self._subscriptions.remove(subscription)
+
+    def is_first(self, subscription: Subscription) -> bool:
+        """Whether it is the oldest one there: the work is counted as its own."""
+        return self._subscriptions[:1] == [subscription]
+
+    def abandon(self, now: float) -> bool:
+        """Whether all have left or run out of time; nobody can subscribe from then on."""
+        with self.change:
+            self._abandoned = self._abandoned or all(other.deadline <= now for other in self._subscriptions)
+            return self._abandoned
 
     def begin(self) -> None:
         """Note that the encoder starts."""
-        self._begun = self._encoded = self._first_token = time.monotonic()
+        self.begun = self.encoded = self.first_token = time.monotonic()
 
-    def encoded(self) -> None:
+    def note_encoded(self) -> None:
         """Note that the encoder is through."""
-        self._encoded = time.monotonic()
-        self.work_s += self._encoded - self._begun
+        self.encoded = time.monotonic()
+        self.work_s += self.encoded - self.begun
 
     def advanced(self, seconds: float) -> None:
         """Note one more token, and show those that are settled by now, if anyone has asked for them.
@@ -120,15 +146,15 @@ class Generation:
             seconds: the reply's share of the step.
         """
         self.work_s += seconds
-        if self._first_token <= self._encoded:
-            self._first_token = time.monotonic()
-        if not self._watched:
+        if self.first_token <= self.encoded:
+            self.first_token = time.monotonic()
+        if not self.watched:
             return
         settled = self.sequence.settled
-        if len(settled) > len(self._settled):
-            with self._change:
-                self._settled = settled
-                self._change.notify_all()
+        if len(settled) > len(self.settled):
+            with self.change:
+                self.settled = settled
+                self.change.notify_all()
 
     def finish(self) -> None:
         """Hand over the finished reply."""
@@ -139,12 +165,72 @@ class Generation:
         self._end(error)
 
     def _end(self, error: Exception | None) -> None:
-        with self._change:
-            if self._done:
+        with self.change:
+            if self.done:
                 return
-            self._ended = time.monotonic()
-            self._error = error
+            self.ended = time.monotonic()
+            self.error = error
             if error is None:
-                self._settled = self.sequence.result
-            self._done = True
-            self._change.notify_all()
+                self.settled = self.sequence.result
+            self._on_end(self)
+            self.done = True
+            self.change.notify_all()
+
+
+class Subscription:
+    """The reply of a `Generation` for one of those who asked for it; a `ReplyStream`."""
+
+    def __init__(self, generation: Generation, *, deadline: float) -> None:
+        """
+        Args:
+            generation: the work.
+            deadline: on the monotonic clock; this one waits no longer.
+        """
+        self.deadline = deadline
+        self._generation = generation
+        self._submitted = time.monotonic()
+        self._cancelled: float | None = None
+
+    @property
+    def settings(self) -> DecodingSettings:
+        return self._generation.sequence.settings
+
+    @property
+    def done(self) -> bool:
+        return self._generation.done
+
+    @property
+    def timing(self) -> Timing:
+        work, start = self._generation, self._submitted
+        ended = work.ended if self._cancelled is None else self._cancelled
+        begun, encoded, first_token = (max(start, moment) for moment in (work.begun, work.encoded, work.first_token))
+        return Timing(
+            queue_s=begun - start,
+            encode_s=encoded - begun,
+            decode_s=max(0.0, ended - encoded),
+            first_token_s=first_token - start,
+            origin="computed" if self._cancelled or work.is_first(self) else "shared",
+        )
+
+    def wait(self, timeout_s: float, *, known: int | None = None) -> Progress:
+        work = self._generation
+        with work.change:
+            work.watched = work.watched or known is not None
+            work.change.wait_for(
+                lambda: work.done or self._cancelled is not None or (known is not None and len(work.settled) > known),
+                max(0.0, min(timeout_s, self.deadline - time.monotonic())),
+            )
+            if self._cancelled is not None:
+                raise Cancelled("The client went away before its reply was complete.")
+            if work.error is not None:
+                raise copy.copy(work.error) from work.error
+            if not work.done and time.monotonic() >= self.deadline:
+                raise DeadlineExceeded("There was no reply in time; try again.")
+            return Progress(work.settled, work.done)
+
+    def cancel(self) -> None:
+        with self._generation.change:
+            if not self._generation.done and self._cancelled is None:
+                self._cancelled = time.monotonic()
+                self._generation.leave(self)
+                self._generation.change.notify_all()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from service.engine.generation import Generation
 from service.engine.sequence import Sequence
-from service.errors import Cancelled, DeadlineExceeded, EngineFault, Overloaded, ServiceError
+from service.errors import DeadlineExceeded, EngineFault, Overloaded, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -119,15 +119,12 @@ class Scheduler:
     def _drop(self) -> None:
         now = time.monotonic()
         with self._lock:
-            gone = [generation for generation in self._waiting if _over(generation, now)]
+            gone = [generation for generation in self._waiting if generation.abandon(now)]
             for generation in gone:
                 self._waiting.remove(generation)
-        gone += [generation for generation in self._running if _over(generation, now)]
+        gone += [generation for generation in self._running if generation.abandon(now)]
         for generation in gone:
-            if generation.cancelled:
-                generation.fail(Cancelled("The client went away before its reply was complete."))
-            else:
-                generation.fail(DeadlineExceeded("There was no reply in time; try again."))
+            generation.fail(DeadlineExceeded("There was no reply in time; try again."))
         for generation in [generation for generation in self._running if generation.done]:
             self._running.remove(generation)
             if self._batch is not None:
@@ -149,7 +146,7 @@ class Scheduler:
             self._running.remove(generation)
             generation.fail(_fault(error))
         else:
-            generation.encoded()
+            generation.note_encoded()
 
     def _step(self) -> None:
         if not self._running or self._batch is None:
@@ -174,7 +171,3 @@ def _fault(cause: Exception) -> EngineFault:
 
 def _width(generation: Generation) -> int:
     return generation.sequence.settings.num_beams
-
-
-def _over(generation: Generation, now: float) -> bool:
-    return generation.cancelled or now >= generation.deadline

@@ -59,7 +59,7 @@ def _fairness() -> Iterator[Line]:
         steps += 1
         finished = plain(batch)
         for member in batch._members:
-            first.setdefault(id(member.sequence), steps)
+            first.setdefault(int(member.sequence.source[0]) - 40, steps)
         return finished  # type: ignore[return-value]
 
     Batch.step = counted  # type: ignore[method-assign, assignment]
@@ -69,7 +69,7 @@ def _fairness() -> Iterator[Line]:
         for generation in generations:
             while not generation.done:
                 generation.wait(1.0)
-        waited = [first[id(generation.sequence)] for generation in generations]
+        waited = [first[number] for number in range(8)]
     finally:
         Batch.step = plain  # type: ignore[method-assign]
     yield Line("8 requests at beam 4: each has its first step within 10", f"in steps {waited}", max(waited) <= 10)

@@ -9,7 +9,7 @@ from collections.abc import Sequence as Ids
 import numpy as np
 
 from service.engine.engine import Engine
-from service.engine.generation import Generation
+from service.engine.generation import ReplyStream
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 
@@ -109,14 +109,16 @@ class FakeEngine(Engine):
         begun: released once for each request.
     """
 
-    def __init__(self, model: FakeModel | None = None, *, queue_size: int = 32, most_rows: int = 40) -> None:
+    def __init__(
+        self, model: FakeModel | None = None, *, queue_size: int = 32, most_rows: int = 40, reply_cache: int = 0
+    ) -> None:
         self.model = model or FakeModel()
         self.error: Exception | None = None
         self.gate = self.model.gate
         self.begun = threading.Semaphore(0)
-        super().__init__(self.model, queue_size=queue_size, most_rows=most_rows)
+        super().__init__(self.model, queue_size=queue_size, most_rows=most_rows, reply_cache=reply_cache)
 
-    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> Generation:
+    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> ReplyStream:
         self.begun.release()
         if self.error is not None:
             raise self.error

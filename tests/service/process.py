@@ -43,6 +43,8 @@ class Answer(NamedTuple):
 class ServiceProcess:
     """`python -m service` on a free port, with a data folder of its own; ended when the `with` block ends.
 
+    Every reply is computed, so that equal requests are as much work as others, unless `--reply-cache` is a flag.
+
     Args:
         arguments: flags.
         root: working directory.
@@ -69,7 +71,7 @@ class ServiceProcess:
         self._process = subprocess.Popen(
             [sys.executable, *program, "--port", "0", *map(str, arguments)],
             cwd=root,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "XDG_DATA_HOME": self._data.name},
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "XDG_DATA_HOME": self._data.name, "CHATBOT_REPLY_CACHE": "0"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

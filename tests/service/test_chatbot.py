@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.chat.prompt import PromptFormat
-from service.engine.generation import Generation, Progress
+from service.engine.generation import Progress, Subscription
 from service.errors import DeadlineExceeded, Overloaded
 from service.runtime import ServedModel
 from tests.service.conftest import Application
@@ -213,16 +213,16 @@ def test_a_reply_finished_right_after_a_glance_is_whole(
     prompt_format: PromptFormat,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = Generation.wait
+    plain = Subscription.wait
 
-    def preempted(generation: Generation, timeout_s: float, *, known: int | None = None) -> Progress:
+    def preempted(generation: Subscription, timeout_s: float, *, known: int | None = None) -> Progress:
         progress = plain(generation, timeout_s, known=known)
         engine.gate.set()
         while not generation.done:
             threading.Event().wait(0.001)
         return progress
 
-    monkeypatch.setattr(Generation, "wait", preempted)
+    monkeypatch.setattr(Subscription, "wait", preempted)
     for stream in (False, True):
         engine.gate.clear()
         client = application(faked).test_client()

@@ -31,6 +31,8 @@ NAMES = {
     "chatbot_time_per_output_token_seconds_count",
     "chatbot_prompt_tokens_total",
     "chatbot_generated_tokens_total",
+    "chatbot_replies_total",
+    "chatbot_reply_cache_entries",
     "chatbot_rejected_total",
     "chatbot_cancelled_total",
     "chatbot_sessions",
