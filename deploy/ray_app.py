@@ -19,7 +19,7 @@ from ray.serve.config import AutoscalingConfig
 
 from deploy.bridge import Bridge
 from deploy.config import ReplicaConfig, from_mapping
-from service import logs
+from service import libraries, logs
 from service.api import keys
 from service.app import create_app
 from service.config import ServiceConfig
@@ -55,7 +55,7 @@ class Replica:
         Raises:
             ServiceError: it cannot serve.
         """
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        libraries.configure()
         logs.configure(config.log_format)
         self._runtime = Runtime(config)
         for concern in (*keys.concerns(config, config.host), *self._runtime.store.concerns):

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from service import logs
+from service import libraries, logs
 from service.config import ServiceConfig, parse
 from service.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         logs.complain(str(error))
         return 2
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    libraries.configure()
     if config.check:
         from service.check import findings, report
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from service import libraries
 from service.api import keys
 from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
@@ -20,7 +21,7 @@ from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, f
 from service.server import listen
 
 # What a service takes beside its model, mostly libraries.
-MEMORY_BYTES_BASE = 450_000_000
+MEMORY_BYTES_BASE = 200_000_000
 
 
 class Kind(StrEnum):
@@ -182,7 +183,15 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
 def _hindrance(missing: Missing) -> str:
     """Why a model could not be exported now, in one sentence; empty if it could."""
     command = [sys.executable, "-m", "export", *missing.arguments, "--check"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=libraries.child_environment(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if ended.returncode == 0:
         return ""
     return complaint(ended.stderr.splitlines()) or f"The export would end with exit code {ended.returncode}."

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from service import libraries
 from service.engine import manifest
 from service.errors import ModelFolderError
 
@@ -157,7 +158,13 @@ class Provider:
         command = [sys.executable, "-m", "export", *arguments]
         shown = subprocess.DEVNULL if self._quiet else None
         with subprocess.Popen(
-            command, cwd=ROOT, stdout=shown, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            cwd=ROOT,
+            env=libraries.child_environment(),
+            stdout=shown,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
         ) as process:
             self._process = process
             if self._cancelled:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.engine import configuration
 from service.engine.batch import Batch
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.engine.network import Network, session_options
 from service.engine.settings import DecodingSettings
 
 
@@ -15,21 +16,18 @@ class ChatModel:
     """A model in memory.
 
     Attributes:
-        network: the model.
-        window: positions of the encoder, in tokens.
+        network: what computes a step.
+        settings: how the model decodes by itself.
+        window: positions of encoder and decoder, in tokens.
     """
 
-    network: ORTBlenderbotForConditionalGeneration
+    network: Network
+    settings: DecodingSettings
     window: int
-
-    @property
-    def settings(self) -> DecodingSettings:
-        """How the model decodes by itself."""
-        return self.network.settings
 
     def batch(self) -> Batch:
         """An empty running batch."""
-        return self.network.batch()
+        return Batch(self.network)
 
 
 def load(folder: Path, *, threads: int = 0) -> ChatModel:
@@ -43,6 +41,8 @@ def load(folder: Path, *, threads: int = 0) -> ChatModel:
         ModelFolderError: the folder is incomplete.
         UnsupportedSetting: its generation settings ask for what the engine does not do, or for too long a reply.
     """
-    network = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, threads=threads)
-    network.check(network.settings, network.window)
-    return ChatModel(network, network.window)
+    config, generation_config = configuration.read(folder)
+    window = int(config.max_position_embeddings)
+    settings = DecodingSettings.from_generation_config(generation_config.to_diff_dict())
+    settings.check_window(window)
+    return ChatModel(Network(folder, config.to_dict(), session_options(threads)), settings, window)

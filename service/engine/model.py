@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
-from transformers import AutoConfig, GenerationConfig, PretrainedConfig
+from transformers import GenerationConfig, PretrainedConfig
 
+from service.engine import configuration
 from service.engine.batch import Batch
 from service.engine.network import Network, session_options
 from service.engine.sequence import Sequence
 from service.engine.settings import MOST_ROWS, DecodingSettings
-from service.errors import ModelFolderError, UnsupportedSetting
+from service.errors import UnsupportedSetting
 
 
 class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: ignore[misc]
@@ -43,13 +44,7 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
             ModelFolderError: the folder is incomplete, or this ONNX Runtime lacks an operator.
         """
         folder = Path(model_id)
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelFolderError(
-                f"{folder} is not an exported model ({str(error).splitlines()[0][:160]}); make one: python -m export."
-            ) from error
+        config, generation_config = configuration.read(folder)
         network = Network(folder, config.to_dict(), session_options(threads))
         return cls(network, config, generation_config)
 
@@ -105,10 +100,7 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
         Raises:
             UnsupportedSetting: saying which limit is passed.
         """
-        if settings.max_length > self.window:
-            raise UnsupportedSetting(
-                f"max_length is {settings.max_length}, and this model has {self.window} positions for a reply."
-            )
+        settings.check_window(self.window)
         if not 0 < source_length <= self.window:
             raise UnsupportedSetting(
                 f"The source has {source_length} tokens, and this model takes from 1 to {self.window}."

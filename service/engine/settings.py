@@ -112,6 +112,17 @@ class DecodingSettings:
         changed._check()
         return changed
 
+    def check_window(self, window: int) -> None:
+        """Refuse replies that are longer than a model of `window` positions can write.
+
+        Raises:
+            UnsupportedSetting: naming both numbers.
+        """
+        if self.max_length > window:
+            raise UnsupportedSetting(
+                f"max_length is {self.max_length}, and this model has {window} positions for a reply."
+            )
+
     def _check(self) -> None:
         if isinstance(self.eos_token_id, list) or isinstance(self.forced_eos_token_id, list):
             raise UnsupportedSetting("Several end tokens (eos_token_id as a list) are not supported by this engine.")

@@ -49,7 +49,7 @@ def check() -> list[Line]:
 def _fairness() -> Iterator[Line]:
     """Of eight that come together at beam 4, how many steps each waits for its first."""
     model = load(folders.synthetic("int8"))
-    model.network.settings = replace(model.settings, num_beams=4)
+    model = replace(model, settings=replace(model.settings, num_beams=4))
     steps = 0
     first: dict[int, int] = {}
     plain = Batch.step

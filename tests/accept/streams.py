@@ -26,7 +26,7 @@ def check() -> list[Line]:
     lines = []
     for beams in (1, 4, 10):
         model = load(folder)
-        model.network.settings = replace(model.settings, num_beams=beams)
+        model = replace(model, settings=replace(model.settings, num_beams=beams))
         chatbot = Chatbot(
             Engine(model, queue_size=1, most_rows=40),
             PromptFormat(AutoTokenizer.from_pretrained(folder), window=model.window),

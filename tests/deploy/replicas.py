@@ -13,10 +13,10 @@ import psutil
 
 from tests.service.process import ServiceProcess
 
-# Replicas that echo what they read, see `tests.service.echo`, and start without torch.
+# Replicas that echo what they read, see `tests.service.echo`.
 ECHOING = """
 import functools, os
-os.environ |= {"USE_TORCH": "0", "RAY_DEDUP_LOGS": "0"}
+os.environ["RAY_DEDUP_LOGS"] = "0"
 import ray
 environment = {"worker_process_setup_hook": "tests.service.echo.plant", "env_vars": {"PYTHONPATH": os.getcwd()}}
 ray.init = functools.partial(ray.init, runtime_env=environment)

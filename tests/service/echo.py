@@ -16,8 +16,8 @@ DIGITS = 10
 # As many times the same token, one after the other, kill the engine that reads them; this message holds more.
 DEADLY = 8
 DEADLY_MESSAGE = "#" * 100
-# Statements for `ServiceProcess(planted=...)`; without torch, the service starts in a fraction of the time.
-PLANTED = "import os; os.environ['USE_TORCH'] = '0'; from tests.service.echo import plant; plant()"
+# Statements for `ServiceProcess(planted=...)`.
+PLANTED = "from tests.service.echo import plant; plant()"
 
 
 def digest(source: Ids[int]) -> list[int]:
@@ -41,7 +41,7 @@ class EchoModel(FakeModel):
 
 
 def plant() -> None:
-    """Serve an `EchoModel` in place of whatever is loaded, and without waiting for the libraries of the real one."""
+    """Serve an `EchoModel` in place of whatever is loaded."""
     module = ModuleType("service.engine.chat_model")
     module.load = lambda folder, *, threads=0: EchoModel()  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module

@@ -148,7 +148,7 @@ def test_too_little_memory_is_wrong(short_export: Path, monkeypatch: pytest.Monk
     assert not sentences(list(check.model(config)), Kind.PROBLEM)
     monkeypatch.setattr(check, "available_memory", lambda: 100_000_000)
     (sentence,) = sentences(list(check.model(config)), Kind.PROBLEM)
-    assert sentence.startswith("Serving tiny takes at least 0.5 GB of memory and 0.1 GB are available; ")
+    assert sentence.startswith("Serving tiny takes at least 0.2 GB of memory and 0.1 GB are available; ")
 
 
 def test_a_host_that_cannot_be_listened_on_is_wrong() -> None:

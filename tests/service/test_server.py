@@ -85,6 +85,13 @@ def run_service(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_service_that_answers_has_not_loaded_torch(service: ServiceProcess) -> None:
+    assert service.curl("-d", BODY).status == 200
+    loaded = Path(f"/proc/{service.pid}/maps").read_text()
+    assert "onnxruntime" in loaded
+    assert "libtorch" not in loaded
+
+
 class TestConversation:
     def test_curl_gets_a_reply(self, service: ServiceProcess) -> None:
         answer = service.curl("-d", BODY)

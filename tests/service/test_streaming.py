@@ -154,7 +154,7 @@ def test_the_next_message_of_the_conversation_waits_for_the_end_of_the_stream(ap
 def test_pieces_are_the_reply_and_come_before_its_end(long_export: Path, beams: int) -> None:
     model = load(long_export, threads=1)
     settings = replace(model.settings, num_beams=beams, min_length=0, max_length=60)
-    model.network.settings = settings
+    model = replace(model, settings=settings)
     chatbot = Chatbot(
         Engine(model, queue_size=4, most_rows=40),
         PromptFormat(AutoTokenizer.from_pretrained(long_export), window=model.window),
