@@ -7,7 +7,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-from service.api import access, chatbot, completions, cors, docs, keys, limits, models, ops, problems, sessions
+from service.api import access, chatbot, completions, cors, docs, keys, limits, models, ops, paths, problems, sessions
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -27,8 +27,8 @@ def create_app(runtime: Runtime) -> Flask:
     config = runtime.config
     known = keys.load(config)
     app = Flask(__name__)
+    app.wsgi_app = paths.merge_slashes(app.wsgi_app)  # type: ignore[assignment,method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    cors.register(app, config.cors_origins)
     problems.register(app, runtime.metrics)
     app.register_blueprint(chatbot.blueprint(runtime))
     app.register_blueprint(sessions.blueprint(runtime.store))
@@ -55,6 +55,7 @@ def create_app(runtime: Runtime) -> Flask:
         access.end(runtime.metrics, response, config.trusted_proxies)
         return response
 
+    cors.register(app, config.cors_origins)
     keys.register(app, known)
     limits.register(app, per_minute=config.client_limit, trusted_proxies=config.trusted_proxies)
     return app

@@ -10,6 +10,7 @@ ServiceError
 ├── UnknownModel            404  no model of that name is served
 ├── ConversationChanged     409  another message of the conversation was answered first
 ├── PayloadTooLarge         413  body or prompt over its limit
+├── UnsupportedEncoding     415  a compressed body
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
 ├── KeyReused               422  an Idempotency-Key that came with another message before
 ├── TooManyRequests         429  a client over its limit
@@ -101,6 +102,11 @@ class UnknownModel(ServiceError):
 class PayloadTooLarge(ServiceError):
     status = 413
     code = "payload_too_large"
+
+
+class UnsupportedEncoding(ServiceError):
+    status = 415
+    code = "unsupported_encoding"
 
 
 class InvalidPrompt(ServiceError):

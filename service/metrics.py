@@ -64,13 +64,19 @@ class Metrics:
         if reply.timing is None:
             logs.note(replayed=True)
             return
-        self.written(reply.timing, prompt_tokens=exchange.prompt_tokens, completion_tokens=exchange.completion_tokens)
+        self.written(
+            reply.timing,
+            prompt_tokens=exchange.prompt_tokens,
+            completion_tokens=exchange.completion_tokens,
+            truncated_tokens=exchange.truncated_tokens,
+        )
 
-    def written(self, timing: Timing, *, prompt_tokens: int, completion_tokens: int) -> None:
+    def written(self, timing: Timing, *, prompt_tokens: int, completion_tokens: int, truncated_tokens: int) -> None:
         """Count a reply and, unless it was computed for another request, what it took; for the log too."""
         logs.note(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
+            truncated_tokens=truncated_tokens,
             origin=timing.origin,
             queue_s=round(timing.queue_s, 4),
             encode_s=round(timing.encode_s, 4),

@@ -78,9 +78,15 @@ class _Answer:
 
     def count(self, metrics: Metrics) -> None:
         """Count the replies; each has read the prompt."""
-        for draft in self._completion.drafts:
-            metrics.written(draft.timing, prompt_tokens=self._completion.prompt_tokens, completion_tokens=draft.tokens)
-        logs.note(choices=len(self._completion.choices), completion_tokens=self._usage().completion_tokens)
+        completion = self._completion
+        for draft in completion.drafts:
+            metrics.written(
+                draft.timing,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=draft.tokens,
+                truncated_tokens=completion.truncated_tokens,
+            )
+        logs.note(choices=len(completion.choices), completion_tokens=self._usage().completion_tokens)
 
     def whole(self) -> Response:
         completion = self._completion
@@ -92,6 +98,7 @@ class _Answer:
             usage=self._usage(),
             system_fingerprint=self._fingerprint,
             truncated_turns=completion.truncated_turns,
+            truncated_tokens=completion.truncated_tokens,
         )
         response = Response(body.model_dump_json(), mimetype="application/json")
         response.headers["Server-Timing"] = server_timing(completion.drafts[0].timing)
@@ -125,6 +132,7 @@ class _Answer:
             usage=usage,
             system_fingerprint=self._fingerprint,
             truncated_turns=self._completion.truncated_turns,
+            truncated_tokens=self._completion.truncated_tokens,
         )
         return events.event(chunk.model_dump_json())
 

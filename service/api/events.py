@@ -17,6 +17,8 @@ from service.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 PING_S = 15.0
+# A line alone: some readers take each blank line for the end of an event.
+PING = ": ping\n"
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
@@ -56,7 +58,7 @@ def _events(
             if piece:
                 yield piece
             elif now - written >= PING_S:
-                yield ": ping\n\n"
+                yield PING
             else:
                 continue
             written = now

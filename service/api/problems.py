@@ -9,14 +9,13 @@ from urllib.parse import quote
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from service.api import paths
 from service.errors import EngineFault, InvalidKey, ServiceError
 from service.metrics import Metrics
 from service.schemas.openai_error import ErrorBody, ErrorObject, ErrorType
 from service.schemas.problem import Problem
 
 logger = logging.getLogger(__name__)
-
-OPENAI = "/v1/"
 
 
 def register(app: Flask, metrics: Metrics) -> None:
@@ -52,7 +51,7 @@ def register(app: Flask, metrics: Metrics) -> None:
 
 def render(message: str, status: int, code: str, param: str | None = None) -> Response:
     """One error as OpenAI's object under `/v1`, problem+json for JSON clients, a plain sentence otherwise."""
-    if request.path.startswith(OPENAI):
+    if _openai_client():
         response = jsonify(openai_error(message, status, code, param))
     elif wants("application/json"):
         response = jsonify(problem(message, status, code))
@@ -97,10 +96,14 @@ def wants(mimetype: str) -> bool:
     return request.accept_mimetypes.best_match(forms) == mimetype
 
 
+def _openai_client() -> bool:
+    found = request.routing_exception is None
+    return paths.below_openai(request.path) if found else paths.meant_openai(request.path)
+
+
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
-        chat = "/v1/chat/completions" if request.path.startswith(OPENAI) else "/chatbot"
-        return f"There is nothing at {quote(request.path)}; chat with POST {chat}."
+        return f"There is nothing at {quote(request.path)}; {paths.advice(request.path)}."
     if status == 405:
         return f"{quote(request.path)} does not take {request.method}."
     return error.description or error.name

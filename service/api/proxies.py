@@ -29,10 +29,14 @@ def client_address(asked: Request, trusted_proxies: Sequence[Network]) -> str:
 
 
 def over_tls(asked: Request, trusted_proxies: Sequence[Network]) -> bool:
-    """Whether a request was sent over HTTPS, as far as the proxy in front of us may say so."""
+    """Whether a request was sent over HTTPS, as far as the proxy in front of us may say so.
+
+    Of several proxies the first one knows.
+    """
     proxy = parse_address(asked.remote_addr or "")
     trusted = proxy is not None and any(proxy in network for network in trusted_proxies)
-    return asked.is_secure or (trusted and asked.headers.get("X-Forwarded-Proto", "").strip().lower() == "https")
+    first, _, _ = asked.headers.get("X-Forwarded-Proto", "").partition(",")
+    return asked.is_secure or (trusted and first.strip().lower() == "https")
 
 
 def parse_address(text: str) -> Address | None:

@@ -32,4 +32,5 @@ def blueprint(store: Store) -> Blueprint:
 
 
 def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
-    return Turn(speaker="user", text=exchange.message), Turn(speaker="bot", text=exchange.reply)
+    said = Turn(speaker="user", text=exchange.message, truncated_tokens=exchange.truncated_tokens)
+    return said, Turn(speaker="bot", text=exchange.reply, truncated_tokens=0)

@@ -33,6 +33,7 @@ REASONS: Mapping[int, str] = {
     404: "There is no such conversation.",
     409: "Another message of the conversation was answered first; send this one again.",
     413: "The body or the prompt is over its limit.",
+    415: "The body is compressed.",
     422: "JSON, but not a request that can be answered.",
     429: "Too many messages from this client; Retry-After says when to come again.",
     500: "The model failed; the request id finds the reason in the log.",
@@ -65,6 +66,8 @@ def specification(config: ServiceConfig, *, secured: bool) -> Json:
             f"protocol. Limits: bodies of {config.max_body_bytes:,} bytes, prompts of {config.max_prompt_chars:,} "
             f"characters, {config.deadline_s:g} seconds for a reply.",
         },
+        # Relative to the document, so that it is right behind a proxy that serves it below a path.
+        "servers": [{"url": "./"}],
         "paths": _paths(secured),
         "components": {"schemas": _schemas()},
     }
@@ -84,8 +87,8 @@ def _paths(secured: bool) -> Json:
     openai = {JSON: _ref(ErrorBody)}
     named = errors(404, 503, content=openai, reasons=OPENAI_REASONS)
     session = _parameter("session_id", "path", "Id of the conversation.", required=True)
-    chat = errors(400, 404, 409, 413, 422, 429, 500, 503, 504, content=sentence)
-    completion = errors(400, 404, 413, 429, 500, 503, 504, content=openai, reasons=OPENAI_REASONS)
+    chat = errors(400, 404, 409, 413, 415, 422, 429, 500, 503, 504, content=sentence)
+    completion = errors(400, 404, 413, 415, 429, 500, 503, 504, content=openai, reasons=OPENAI_REASONS)
     return {
         "/chatbot": {
             "post": {

@@ -111,6 +111,7 @@ class Chatbot:
             prompt_tokens=len(prompt.ids),
             completion_tokens=self._format.count(ids),
             truncated_turns=prompt.truncated_turns,
+            truncated_tokens=prompt.truncated_tokens,
             key=message.key,
         )
 

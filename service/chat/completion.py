@@ -36,6 +36,7 @@ class Completion:
     Attributes:
         prompt_tokens: tokens that the model reads.
         truncated_turns: oldest turns that did not fit its window.
+        truncated_tokens: tokens at the beginning of the newest turn that did not fit it.
         drafts: the different replies.
     """
 
@@ -62,6 +63,7 @@ class Completion:
         prompt = prompt_format.encode(task.turns)
         self.prompt_tokens = len(prompt.ids)
         self.truncated_turns = prompt.truncated_turns
+        self.truncated_tokens = prompt.truncated_tokens
         self.drafts: list[Draft] = []
         self._stop = StopStrings(task.stop)
         self._gone = gone

@@ -41,6 +41,7 @@ class Exchange:
         completion_tokens: tokens of the reply.
         truncated_turns: oldest turns that did not fit the model's window.
         key: the client's name for the request, by which a retry is known; empty for none.
+        truncated_tokens: tokens at the beginning of the message that did not fit the model's window.
     """
 
     message: str
@@ -49,6 +50,7 @@ class Exchange:
     completion_tokens: int = 0
     truncated_turns: int = 0
     key: str = ""
+    truncated_tokens: int = 0
 
 
 @dataclass(frozen=True)

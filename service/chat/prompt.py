@@ -23,10 +23,12 @@ class Prompt:
     Attributes:
         ids: token ids, at most the window, ending in the end token.
         truncated_turns: oldest turns that did not fit.
+        truncated_tokens: tokens at the beginning of the newest turn that did not fit, since it is too long by itself.
     """
 
     ids: list[int]
     truncated_turns: int
+    truncated_tokens: int = 0
 
 
 def clean(text: str) -> str:
@@ -62,8 +64,9 @@ class PromptFormat:
                 break
             kept.insert(0, text)
             room -= size
-        ids = self._encode(TURN_SEPARATOR.join(kept))[-(self._window - 1) :]
-        return Prompt([*ids, self._end], len(turns) - len(kept))
+        ids = self._encode(TURN_SEPARATOR.join(kept))
+        excess = max(0, len(ids) - (self._window - 1))
+        return Prompt([*ids[excess:], self._end], len(turns) - len(kept), excess if len(kept) == 1 else 0)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply, special tokens left out."""

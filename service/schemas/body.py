@@ -15,12 +15,14 @@ def read_json(body: bytes, *, example: str) -> Any:
     """Read a body as JSON whatever its content type says.
 
     Raises:
-        BadRequest: it is not JSON; the message shows the example.
+        BadRequest: it is not JSON, or not UTF-8; the message shows the example.
     """
     try:
         return json.loads(body)
     except RecursionError:
         raise BadRequest(f"The body is nested too deeply; send a JSON object such as {example}.") from None
+    except UnicodeDecodeError:
+        raise BadRequest(f"The body is not UTF-8; send a JSON object in UTF-8 such as {example}.") from None
     except ValueError:
         raise BadRequest(f"The body is not valid JSON; send an object such as {example}.") from None
 

@@ -14,6 +14,9 @@ class Usage(BaseModel):
     completion_tokens: int = Field(description="Tokens of the reply.")
 
 
+TRUNCATED_TOKENS = "Tokens at the beginning of the newest message that did not fit the model's window."
+
+
 class ChatReply(BaseModel):
     """A reply that has been stored."""
 
@@ -21,6 +24,7 @@ class ChatReply(BaseModel):
     session_id: str = Field(description="The conversation, to go on with.")
     usage: Usage
     truncated_turns: int = Field(description="Oldest turns that did not fit the model's window.")
+    truncated_tokens: int = Field(description=TRUNCATED_TOKENS)
 
     @staticmethod
     def of(exchange: Exchange, conversation_id: str) -> ChatReply:
@@ -31,6 +35,7 @@ class ChatReply(BaseModel):
             session_id=conversation_id,
             usage=usage,
             truncated_turns=exchange.truncated_turns,
+            truncated_tokens=exchange.truncated_tokens,
         )
 
 

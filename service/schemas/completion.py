@@ -12,6 +12,8 @@ from service.chat.draft import FinishReason
 REASON = "stop: the reply is complete or a stop string came; length: it reached its limit."
 TRUNCATED = "Oldest turns that did not fit the model's window, the first turn of system messages among them."
 
+TRUNCATED_TOKENS = "Tokens at the beginning of the newest turn that did not fit it."
+
 
 class Usage(BaseModel):
     """Tokens of one completion."""
@@ -49,6 +51,7 @@ class ChatCompletion(BaseModel):
     usage: Usage
     system_fingerprint: str = Field(description="Another one means another model, whose replies to a seed differ.")
     truncated_turns: int = Field(description=TRUNCATED)
+    truncated_tokens: int = Field(description=TRUNCATED_TOKENS)
 
 
 class Delta(TypedDict, total=False):
@@ -78,3 +81,4 @@ class ChatCompletionChunk(BaseModel):
     usage: Usage | None = Field(default=None, description="In the last chunk, if stream_options.include_usage is true.")
     system_fingerprint: str
     truncated_turns: int = Field(description=TRUNCATED)
+    truncated_tokens: int = Field(description=TRUNCATED_TOKENS)

@@ -12,6 +12,9 @@ class Turn(BaseModel):
 
     speaker: Literal["user", "bot"]
     text: str
+    truncated_tokens: int = Field(
+        description="Tokens at the beginning of a message that did not fit the model's window."
+    )
 
 
 class ConversationBody(BaseModel):

@@ -1,6 +1,6 @@
 // The page: what happens when someone writes, presses a button, or comes back.
 
-import { Log, announce } from "./log.js";
+import { Log, announce, shortened } from "./log.js";
 import { ask, history, state } from "./service.js";
 
 const POLL_MS = 2000;
@@ -63,8 +63,9 @@ async function send(text, key = newKey()) {
     if (writing !== mine) return;
     remember(done.session_id);
     exchange.finish(done.reply);
+    exchange.shorten(done.truncated_tokens);
     log.mark(done.truncated_turns);
-    announce(`Chatbot: ${done.reply}`);
+    announce([shortened(done.truncated_tokens), `Chatbot: ${done.reply}`].filter(Boolean).join(" "));
   } catch (error) {
     if (writing !== mine) return;
     problem = error;
@@ -107,7 +108,11 @@ async function restore() {
   try {
     const { turns, truncated_turns } = await history(mine);
     if (session !== mine) return;
-    for (let i = 0; i < turns.length; i += 2) log.begin(turns[i].text).finish(turns[i + 1].text);
+    for (let i = 0; i < turns.length; i += 2) {
+      const exchange = log.begin(turns[i].text);
+      exchange.shorten(turns[i].truncated_tokens);
+      exchange.finish(turns[i + 1].text);
+    }
     log.mark(truncated_turns);
   } catch (problem) {
     if (problem.code === "unknown_conversation") {

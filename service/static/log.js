@@ -5,6 +5,13 @@ const UNREAD = "The model no longer reads what is above this line";
 const END = 40;
 const CONFIRMATION_MS = 2000;
 
+// What is said of a message that is too long for the model by itself; empty of any other.
+export function shortened(tokens) {
+  if (!tokens) return "";
+  const beginning = tokens === 1 ? "token" : `${tokens} tokens`;
+  return `Too long for the model: it did not read the first ${beginning} of this message.`;
+}
+
 // Say something to those who listen to the page.
 export function announce(text) {
   document.getElementById("announcer").replaceChildren(text);
@@ -93,6 +100,11 @@ class Exchange {
     this.element = make("div", "exchange");
     this.element.append(makeTurn("user", "You", text), this.#reply);
     this.#reply.classList.add("writing");
+  }
+
+  // Mark the message as one whose beginning, of so many tokens, the model did not read.
+  shorten(tokens) {
+    if (tokens) this.element.firstChild.append(make("p", "fine shortened", shortened(tokens)));
   }
 
   write(piece) {

@@ -155,6 +155,25 @@ def test_turns_that_the_model_no_longer_reads_are_marked(served: Site, visit: Vi
     assert visit.page.locator(".turn, .divider").evaluate_all(order) == expected
 
 
+def test_a_message_that_the_model_read_only_the_end_of_is_marked(served: Site, visit: Visit) -> None:
+    visit.say_and_read("Hi", "Hello you.")
+    mark = visit.page.locator(".shortened")
+    expect(mark).to_have_count(0)
+    visit.listen()
+    visit.say_and_read("word " * 300, "Hello you.")
+    session = visit.page.evaluate("sessionStorage.getItem('session_id')")
+    turns = visit.page.request.get(f"{served.url}/sessions/{session}").json()["turns"]
+    sentence = f"it did not read the first {turns[2]['truncated_tokens']} tokens of this message."
+    expect(mark).to_have_count(1)
+    expect(visit.page.locator(".user").last).to_contain_text(sentence)
+    assert sentence in visit.heard()[-1]
+    visit.say_and_read("And now?", "Hello you.")
+    visit.page.reload()
+    expect(visit.page.locator(".user").nth(1)).to_contain_text(sentence)
+    expect(mark).to_have_count(1)
+    assert visit.barriers() == []
+
+
 def test_the_newest_text_is_followed_until_someone_scrolls_up(served: Site, visitor: Visitor) -> None:
     visit = visitor(served.url, viewport={"width": 360, "height": 400})
     reply = "word " * 80 + "end"

@@ -34,10 +34,10 @@ def read(content: Iterable[bytes]) -> Stream:
     stream = Stream()
     for block in b"".join(content).decode().split("\n\n"):
         lines = block.split("\n")
+        stream.comments += sum(line.startswith(":") for line in lines)
         name = next((line.removeprefix("event: ") for line in lines if line.startswith("event: ")), "")
         data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
         if not data:
-            stream.comments += block.startswith(":")
             continue
         value = json.loads("\n".join(data))
         if name == "done":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -26,11 +27,14 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
     ("a raw newline in a string", b'{"prompt": "Hel\nlo"}', 400, "not valid JSON"),
     ("a raw NUL in a string", b'{"prompt": "Hel\0lo"}', 400, "not valid JSON"),
     ("NULs", b"\0" * 100, 400, "not valid JSON"),
-    ("invalid UTF-8", b'{"prompt": "\xff\xfe\xfa"}', 400, "not valid JSON"),
-    ("cut UTF-8", b'{"prompt": "\xf0\x9f\x98"}', 400, "not valid JSON"),
-    ("latin-1", '{"prompt": "é"}'.encode("latin-1"), 400, "not valid JSON"),
-    ("cut UTF-16", '{"prompt": "Hello"}'.encode("utf-16")[:-1], 400, "not valid JSON"),
-    ("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00", 400, "not valid JSON"),
+    ("invalid UTF-8", b'{"prompt": "\xff\xfe\xfa"}', 400, "is not UTF-8"),
+    ("cut UTF-8", b'{"prompt": "\xf0\x9f\x98"}', 400, "is not UTF-8"),
+    ("latin-1", '{"prompt": "é"}'.encode("latin-1"), 400, "is not UTF-8"),
+    ("cut UTF-16", '{"prompt": "Hello"}'.encode("utf-16")[:-1], 400, "is not UTF-8"),
+    ("windows-1252", b'{"prompt": "Perch\x85?"}', 400, "is not UTF-8"),
+    ("Shift JIS", '{"prompt": "こんにちは"}'.encode("shift_jis"), 400, "is not UTF-8"),
+    ("GBK", '{"prompt": "你好"}'.encode("gbk"), 400, "is not UTF-8"),
+    ("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00", 400, "is not UTF-8"),
     ("deep nesting of lists", b"[" * 60_000, 400, "nested too deeply"),
     ("deep nesting of objects", b'{"prompt":' * 6_000, 400, "nested too deeply"),
     ("deep nesting over the limit", b"[" * 100_000, 413, "larger than 65536 bytes"),
@@ -123,6 +127,34 @@ def test_json_clients_read_the_same_sentence(client: FlaskClient, body: bytes, s
     content = response.get_json()
     assert content["status"] == status
     assert named in content["detail"]
+
+
+@pytest.mark.parametrize("path", ["/chatbot", "/v1/chat/completions"])
+@pytest.mark.parametrize("charset", ["", "; charset=iso-8859-1", "; charset=windows-1252", "; charset=utf-8"])
+def test_a_body_that_is_not_utf8_is_refused_whatever_its_charset(client: FlaskClient, path: str, charset: str) -> None:
+    body = '{"prompt": "Perché?"}' if path == "/chatbot" else '{"messages": [{"role": "user", "content": "Perché?"}]}'
+    headers = {"Content-Type": f"application/json{charset}"}
+    refused = client.post(path, data=body.encode("latin-1"), headers=headers)
+    assert refused.status_code == 400
+    assert "The body is not UTF-8; send a JSON object in UTF-8 such as" in refused.text
+    assert client.post(path, data=body.encode(), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/chatbot", "/v1/chat/completions"])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "x-gzip", "identity, gzip", "br", "made-up"])
+def test_a_compressed_body_is_refused_by_its_encoding(client: FlaskClient, path: str, encoding: str) -> None:
+    body = gzip.compress(b'{"prompt": "Hello", "messages": [{"role": "user", "content": "Hello"}]}')
+    response = client.post(path, data=body, headers={"Content-Encoding": encoding})
+    assert response.status_code == 415
+    assert f"the Content-Encoding {encoding}, which is not read here" in response.text.replace("\\", "").replace(
+        '"', ""
+    )
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "utf-8", ""])
+def test_an_encoding_that_changes_nothing_is_taken(client: FlaskClient, encoding: str) -> None:
+    response = client.post("/chatbot", data=b'{"prompt": "Hello"}', headers={"Content-Encoding": encoding})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(("body", "turn"), [case[1:] for case in ANSWERED], ids=[case[0] for case in ANSWERED])

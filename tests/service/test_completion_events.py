@@ -58,10 +58,34 @@ def test_a_comment_comes_in_silence(client: FlaskClient, engine: FakeEngine, mon
     response = post(client, stream=True)
     chunks = response.iter_encoded()
     assert b'"role":"assistant"' in next(chunks)
-    assert next(chunks) == b": ping\n\n"
+    assert next(chunks) == b": ping\n"
     engine.gate.set()
     assert list(chunks)[-1] == b"data: [DONE]\n\n"
     response.close()
+
+
+def test_with_comments_or_without_each_blank_line_ends_an_event_with_data(
+    client: FlaskClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(content: str) -> list[str]:
+        """Data of the events as the standard has them, each of which must have some."""
+        *events, rest = content.split("\n\n")
+        assert rest == ""
+        found = [[line for line in event.split("\n") if not line.startswith(":")] for event in events]
+        assert all(len(lines) == 1 and lines[0].startswith("data: ") for lines in found)
+        return [lines[0].removeprefix("data: ") for lines in found]
+
+    plain = read("\n\n".join(blocks(post(client, stream=True))) + "\n\n")
+    monkeypatch.setattr(events, "PING_S", 0.0)
+    engine.gate.clear()
+    response = post(client, stream=True)
+    chunks = response.iter_encoded()
+    content = b"".join(next(chunks) for _ in range(3))
+    engine.gate.set()
+    silent = (content + b"".join(chunks)).decode()
+    response.close()
+    assert silent.count(": ping\n") >= 2
+    assert [len(event) for event in read(silent)] == [len(event) for event in plain]
 
 
 def test_a_failure_ends_the_stream_with_an_error_object(

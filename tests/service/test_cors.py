@@ -25,9 +25,9 @@ def names(response: TestResponse, header: str) -> set[str]:
     return {name.strip().lower() for name in response.headers.get(header, "").split(",")}
 
 
-def preflight(client: FlaskClient, origin: str, headers: str = SENT) -> TestResponse:
+def preflight(client: FlaskClient, origin: str, headers: str = SENT, path: str = "/chatbot") -> TestResponse:
     return client.options(
-        "/chatbot",
+        path,
         headers={
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
@@ -66,9 +66,36 @@ def test_scripts_may_send_what_the_service_reads(anyone: FlaskClient, listed: Fl
         assert int(response.headers["Access-Control-Max-Age"]) > 0
 
 
-def test_scripts_may_send_nothing_else_but_what_the_openai_client_adds(anyone: FlaskClient) -> None:
-    response = preflight(anyone, PAGE, "x-stainless-os, X-Forwarded-For, openai-project, x-evil, authorization")
-    assert names(response, "Access-Control-Allow-Headers") == {"x-stainless-os", "openai-project", "authorization"}
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "authorization,content-type,user-agent",
+        "x-stainless-os,x-stainless-retry-count,openai-project,user-agent,authorization",
+        "cache-control,x-requested-with,pragma",
+        "traceparent,tracestate,baggage,x-datadog-trace-id",
+        "http-referer,x-title,api-key,anthropic-version",
+        "x-made-up",
+    ],
+)
+def test_a_page_that_may_call_may_send_whatever_headers_its_client_adds(
+    anyone: FlaskClient, listed: FlaskClient, headers: str
+) -> None:
+    for client in (anyone, listed):
+        for path in ("/chatbot", "/v1/chat/completions", "/v1/models", "/sessions/x"):
+            response = preflight(client, PAGE, headers, path=path)
+            assert response.status_code == 200
+            assert names(response, "Access-Control-Allow-Headers") == set(headers.split(","))
+
+
+def test_a_page_may_send_to_a_path_where_nothing_is_and_reads_why(anyone: FlaskClient, listed: FlaskClient) -> None:
+    for client in (anyone, listed):
+        for path in ("/chat/completions", "/v1/embeddings", "/v1/v1/chat/completions", "/nothing"):
+            allowed = preflight(client, PAGE, path=path)
+            assert allowed.status_code == 200
+            assert allowed_origin(allowed) in {"*", PAGE}
+            response = client.post(path, headers={"Origin": PAGE})
+            assert response.status_code == 404
+            assert allowed_origin(response) in {"*", PAGE}
 
 
 def test_scripts_may_read_what_the_service_says(anyone: FlaskClient, listed: FlaskClient) -> None:

@@ -52,8 +52,8 @@ def test_the_page_brings_all_it_needs(client: FlaskClient) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
     assert "//" not in page.text.replace("<!doctype html>", "")
-    for path in re.findall(r'(?:src|href)="(/[^"]*)"', page.text):
-        response = client.get(path)
+    for path in re.findall(r'(?:src|href)="([^"]*)"', page.text):
+        response = client.get(f"/{path}")
         assert response.status_code == 200, path
         assert len(response.data) > 50
         response.close()

@@ -58,6 +58,19 @@ def entries(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("path", ["/chatbot", "/v1/chat/completions"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_line_counts_the_tokens_of_a_message_that_the_model_did_not_read(
+    client: FlaskClient, log: io.StringIO, path: str, stream: bool
+) -> None:
+    text = "word " * 300
+    said = {"prompt": text} if path == "/chatbot" else {"messages": [{"role": "user", "content": text}]}
+    with client.post(path, data=json.dumps({**said, "stream": stream})) as response:
+        assert response.data
+    (entry,) = entries(log)
+    assert entry["truncated_tokens"] > 100
+
+
 def test_a_reply_is_one_line_with_its_tokens_and_times(client: FlaskClient, log: io.StringIO) -> None:
     with ask(client, headers={"X-Request-Id": "my-request"}) as response:
         session, size = response.headers["X-Session-Id"], len(response.data)
@@ -70,6 +83,7 @@ def test_a_reply_is_one_line_with_its_tokens_and_times(client: FlaskClient, log:
     assert entry["bytes"] == size
     assert entry["completion_tokens"] == 2
     assert entry["prompt_tokens"] > 0
+    assert entry["truncated_tokens"] == 0
     assert 0 < entry["decode_s"] <= entry["duration_s"] < 10
     assert {"queue_s", "encode_s"} <= set(entry)
     assert entry["time"].endswith("+00:00")

@@ -105,7 +105,7 @@ def events(body: str) -> list[Any]:
     """Data of a stream as it stands on the wire, comments left out; the last one is not JSON."""
     *blocks, end = body.split("\n\n")
     assert end == ""
-    data = [block.removeprefix("data: ") for block in blocks if not block.startswith(":")]
+    data = [block.rpartition("\n")[2].removeprefix("data: ") for block in blocks]
     return [json.loads(line) if line.startswith("{") else line for line in data]
 
 
@@ -142,7 +142,7 @@ class TestChat:
         assert usage.prompt_tokens > 0
         assert usage.completion_tokens > 0
         assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-        assert completion.model_extra == {"truncated_turns": 0}
+        assert completion.model_extra == {"truncated_turns": 0, "truncated_tokens": 0}
 
     def test_it_is_the_reply_of_the_chat(self, service: ServiceProcess, client: OpenAI) -> None:
         plain = service.curl("-d", json.dumps({"prompt": "Hello there"}))
@@ -220,7 +220,15 @@ class TestChat:
     def test_what_did_not_fit_the_window_is_told(self, client: OpenAI) -> None:
         long: list[ChatCompletionMessageParam] = [{"role": "system", "content": "word " * 300}, *HELLO]
         completion = complete(client, long)
-        assert completion.model_extra == {"truncated_turns": 1}
+        assert completion.model_extra == {"truncated_turns": 1, "truncated_tokens": 0}
+
+    def test_what_did_not_fit_of_the_newest_turn_is_told(self, client: OpenAI) -> None:
+        long: list[ChatCompletionMessageParam] = [*HELLO, {"role": "user", "content": "word " * 300}]
+        completion = complete(client, long)
+        assert completion.model_extra is not None
+        assert completion.model_extra["truncated_tokens"] > 100
+        with stream(client, long) as chunks:
+            assert {str(chunk.model_extra) for chunk in chunks} == {str(completion.model_extra)}
 
 
 class TestStream:

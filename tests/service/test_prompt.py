@@ -109,6 +109,15 @@ def test_a_single_turn_that_is_too_long_loses_its_beginning(
     prompt = prompt_format.encode(["earlier", "turns", turn])
     assert prompt.ids == reference(tokenizer, [turn])[-WINDOW:]
     assert prompt.truncated_turns == 2
+    assert prompt.truncated_tokens == len(reference(tokenizer, [turn])) - WINDOW > 0
+
+
+def test_a_turn_that_just_fits_loses_nothing_and_one_token_more_loses_one(
+    prompt_format: PromptFormat, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    for excess in (0, 1, 2):
+        prompt = prompt_format.encode([turn_of(tokenizer, WINDOW - 1 + excess)])
+        assert (len(prompt.ids), prompt.truncated_tokens) == (WINDOW, excess)
 
 
 @pytest.mark.parametrize("character", ["\n", "\r\n", "\t", "\x00", "\x0b", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"])

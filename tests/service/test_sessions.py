@@ -53,7 +53,19 @@ def test_the_cookie_stays_on_https_where_the_page_is(app: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trusted", "protocol", "secure"), [(True, "https", True), (True, "http", False), (False, "https", False)]
+    ("trusted", "protocol", "secure"),
+    [
+        (True, "https", True),
+        (True, "HTTPS ,http", True),
+        (True, "https, http", True),
+        (True, "https,http,http", True),
+        (True, "http", False),
+        (True, "http, https", False),
+        (True, "", False),
+        (True, ", https", False),
+        (False, "https", False),
+        (False, "https, http", False),
+    ],
 )
 def test_a_trusted_proxy_says_whether_it_was_https(
     application: Application, faked: ServedModel, trusted: bool, protocol: str, secure: bool
@@ -191,9 +203,34 @@ def test_a_conversation_can_be_read(app: Flask) -> None:
     assert response.headers["Cache-Control"] == "no-store"
     assert response.get_json() == {
         "session_id": session,
-        "turns": [{"speaker": "user", "text": "Hello"}, {"speaker": "bot", "text": first.text}],
+        "turns": [
+            {"speaker": "user", "text": "Hello", "truncated_tokens": 0},
+            {"speaker": "bot", "text": first.text, "truncated_tokens": 0},
+        ],
         "truncated_turns": 0,
     }
+
+
+def test_a_message_too_long_for_the_model_tells_how_much_it_did_not_read(app: Flask) -> None:
+    client = app.test_client()
+    long = " ".join(f"word{number}" for number in range(200))
+    reply = ask_json(client, long)
+    session = reply["session_id"]
+    assert reply["usage"]["prompt_tokens"] == 128
+    assert reply["truncated_turns"] == 0
+    assert reply["truncated_tokens"] > 100
+    again = ask_json(client, "And now?", session_id=session)
+    assert again["truncated_tokens"] == 0
+    found = [turn["truncated_tokens"] for turn in client.get(f"/sessions/{session}").get_json()["turns"]]
+    assert found == [reply["truncated_tokens"], 0, 0, 0]
+
+
+def test_a_retry_tells_it_as_well(app: Flask) -> None:
+    client = app.test_client()
+    key = {"Idempotency-Key": "a-key-of-the-tests-1"}
+    first = ask_json(client, "word " * 300, headers=key)
+    assert first["truncated_tokens"] > 0
+    assert ask_json(client, "word " * 300, headers=key) == first
 
 
 def test_a_conversation_can_be_forgotten(app: Flask) -> None:

@@ -50,7 +50,7 @@ def test_a_stream_is_asked_for_in_the_body_or_by_the_accept_header(client: Flask
         assert stream.done is not None
         assert stream.done["reply"] == plain
         assert stream.done["session_id"] == response.headers["X-Session-Id"]
-        assert set(stream.done) == {"reply", "session_id", "usage", "truncated_turns"}
+        assert set(stream.done) == {"reply", "session_id", "usage", "truncated_turns", "truncated_tokens"}
 
 
 def test_both_turns_are_stored_before_the_last_piece_is_sent(app: Flask, engine: FakeEngine) -> None:

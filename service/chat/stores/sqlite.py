@@ -19,7 +19,7 @@ from service.errors import ConfigurationError, ConversationChanged, StoreUnavail
 logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x63686174
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = (
     "CREATE TABLE store (secret BLOB NOT NULL, conversations INTEGER NOT NULL)",
     """CREATE TABLE conversations (
@@ -29,7 +29,8 @@ SCHEMA = (
     """CREATE TABLE exchanges (
         conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, number INTEGER NOT NULL,
         message TEXT NOT NULL, reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL, truncated_turns INTEGER NOT NULL, key TEXT NOT NULL,
+        completion_tokens INTEGER NOT NULL, truncated_turns INTEGER NOT NULL,
+        truncated_tokens INTEGER NOT NULL, key TEXT NOT NULL,
         PRIMARY KEY (conversation, number)
     ) WITHOUT ROWID""",
     """CREATE TRIGGER begun AFTER INSERT ON conversations
@@ -40,6 +41,14 @@ SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+# What makes a file one of the present format, by the format that it has; 0 is a new one.
+STEPS = {
+    0: SCHEMA,
+    1: (
+        "ALTER TABLE exchanges ADD COLUMN truncated_tokens INTEGER NOT NULL DEFAULT 0",
+        f"PRAGMA user_version = {SCHEMA_VERSION}",
+    ),
+}
 COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
 MOST_FORGOTTEN = 100
@@ -130,7 +139,7 @@ class SQLiteStore:
                 ).lastrowid
                 self._make_room(connection)
             connection.execute(
-                f"INSERT INTO exchanges (conversation, number, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO exchanges (conversation, number, {COLUMNS}) VALUES (?, ?{', ?' * len(fields(Exchange))})",
                 [number, version + 1, *astuple(exchange)],
             )
             connection.execute(
@@ -258,10 +267,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
-    if not version:
+    if version < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
         # Another process may have been faster.
-        for statement in () if value("user_version") else SCHEMA:
+        for statement in STEPS.get(value("user_version"), ()):
             connection.execute(statement)
         connection.execute("COMMIT")
 

@@ -25,7 +25,7 @@ def test_turns_come_back_in_order(store: Store) -> None:
 
 def test_everything_about_an_exchange_comes_back(store: Store) -> None:
     odd = Exchange(
-        "left\0right \u202e 🙂 '; DROP TABLE exchanges; --", '{"a": "\\n"}\r\n\uffff', 128, 60, 7, 'key "{}" \\'
+        "left\0right \u202e 🙂 '; DROP TABLE exchanges; --", '{"a": "\\n"}\r\n\uffff', 128, 60, 7, 'key "{}" \\', 9
     )
     store.append("a", odd, version=0)
     assert store.read("a") == Conversation((odd,), 1)

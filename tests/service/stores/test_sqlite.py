@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.chat.conversation import turns
+from service.chat.conversation import Exchange, turns
 from service.chat.store import open_store
 from service.chat.stores.sqlite import SCHEMA_VERSION, SQLiteStore
 from service.errors import ConfigurationError, StoreUnavailable
@@ -176,6 +176,23 @@ def test_a_file_of_a_later_release_is_refused(path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigurationError, match="later release"):
         opened(path)
+
+
+def test_a_file_of_an_earlier_release_goes_on(path: Path) -> None:
+    store = opened(path)
+    say(store, "a", "one")
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE exchanges DROP COLUMN truncated_tokens")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    stores = [opened(path), opened(path)]
+    for number, store in enumerate(stores, start=1):
+        assert len(store.read("a").exchanges) == number
+        store.append("a", Exchange("word", "reply", truncated_tokens=7), version=number)
+    assert [exchange.truncated_tokens for exchange in stores[0].read("a").exchanges] == [0, 7, 7]
+    for store in stores:
+        store.close()
 
 
 def test_a_damaged_file_is_refused(path: Path) -> None:
