@@ -60,11 +60,17 @@ def parse(arguments: list[str]) -> ExportConfig:
     if not options.model.strip():
         parser.error("--model is empty; name a Hub id or a local folder")
     quantization = Quantization(options.quantization)
+    for flag, value in {"--model": options.model, "--output-dir": options.output_dir}.items():
+        try:
+            Path(value or "").expanduser()
+        except RuntimeError:
+            parser.error(f"there is no home folder for {value}; name a path without ~ with {flag}")
+    output_dir = options.output_dir or default_output_dir(options.model, quantization)
     return ExportConfig(
         model=options.model,
         revision=options.revision,
         quantization=quantization,
-        output_dir=options.output_dir or default_output_dir(options.model, quantization),
+        output_dir=output_dir.expanduser(),
         force=options.force,
         verify=options.verify,
         check=options.check,
@@ -126,8 +132,7 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if (cores := machine.cores()).reason:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores.count))
     logging.basicConfig(level=logging.ERROR)

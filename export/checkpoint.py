@@ -1,21 +1,29 @@
-"""Finding a Blenderbot checkpoint, on the Hub or in a folder, and making sure that it is whole."""
+"""Finding a Blenderbot checkpoint, on the Hub or in a folder, and making sure that its export can be served."""
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import os
-import threading
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from export.errors import CheckpointError, HubUnreachable
+from export.errors import CheckpointError, HubUnreachable, first_line
+from export.hub import WEIGHT_PATTERNS, Repository
+from export.progress import ConsoleProgress
+from service.engine.settings import DecodingSettings
+from service.errors import UnsupportedSetting
 
 if TYPE_CHECKING:
-    from transformers import BlenderbotForConditionalGeneration, PreTrainedTokenizerBase
+    from transformers import (
+        BlenderbotConfig,
+        BlenderbotForConditionalGeneration,
+        GenerationConfig,
+        PreTrainedTokenizerBase,
+    )
 
-HUB_DEADLINE_S = 9.0
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -24,9 +32,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-CONFIG_FILES = ("config.json", "generation_config.json")
-WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
-LOCAL_FOLDER_ADVICE = "pass a local folder that holds the checkpoint instead: python -m export --model FOLDER"
+CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,33 @@ class Checkpoint:
     revision: str | None
 
 
-def locate(model: str, revision: str | None, *, weights: bool = True) -> Checkpoint:
+@dataclass(frozen=True)
+class Settings:
+    """All of a checkpoint but its weights, known to be what the service can work with."""
+
+    config: BlenderbotConfig
+    generation: GenerationConfig
+    tokenizer: PreTrainedTokenizerBase
+
+    def save(self, folder: Path) -> None:
+        """Write configuration, generation settings and tokenizer; old checkpoints keep the settings in the former."""
+        self.generation.save_pretrained(folder)
+        for name in self.config._get_non_default_generation_parameters():
+            setattr(self.config, name, None)
+        self.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def locate(
+    model: str, revision: str | None, *, weights: bool = True, progress: ConsoleProgress | None = None
+) -> Checkpoint:
     """Resolve a Hub id or a local folder to a checkpoint folder, downloading it when needed.
 
     Args:
         model: Hub id or folder.
         revision: on the Hub; None for the default branch.
         weights: whether they are wanted, too; without them, next to nothing is downloaded.
+        progress: shown the download of the weights.
 
     Raises:
         HubUnreachable: no answer from the Hub within ten seconds and no cached copy.
@@ -68,34 +94,39 @@ def locate(model: str, revision: str | None, *, weights: bool = True) -> Checkpo
     elif model.count("/") > 1 or model.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
     else:
-        checkpoint = _download(model, revision, weights=weights)
+        checkpoint = _download(model, revision, weights, progress or ConsoleProgress())
         if not weights:
             return checkpoint
     _check_files(checkpoint)
     return checkpoint
 
 
-def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, PreTrainedTokenizerBase]:
-    """Load model (fp32, on the CPU) and tokenizer, refusing a checkpoint that lacks weights.
+def read_settings(checkpoint: Checkpoint) -> Settings:
+    """Read all but the weights.
+
+    Raises:
+        CheckpointError: a file cannot be read, or asks for what the exported model or the service cannot do.
+    """
+    config = _read_config(checkpoint.path)
+    generation = _read_generation_config(checkpoint.path, config)
+    return Settings(config, generation, _read_tokenizer(checkpoint.path, config))
+
+
+def load(checkpoint: Checkpoint) -> BlenderbotForConditionalGeneration:
+    """Load the model (fp32, on the CPU), refusing a checkpoint that lacks weights.
 
     Raises:
         CheckpointError: a file cannot be read, or the weights do not fill the model.
     """
     import torch
-    from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
+    from transformers import BlenderbotForConditionalGeneration
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.path)
-    except Exception as error:
-        raise CheckpointError(
-            f"The tokenizer files in {checkpoint.path} cannot be read ({_first_line(error)})."
-        ) from error
     try:
         model, info = BlenderbotForConditionalGeneration.from_pretrained(
             checkpoint.path, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:
-        raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({_first_line(error)}).") from error
+        raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({first_line(error)}).") from error
     missing = sorted({*info["missing_keys"], *info["mismatched_keys"]})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -106,14 +137,7 @@ def load(checkpoint: Checkpoint) -> tuple[BlenderbotForConditionalGeneration, Pr
     broken = next((name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()), None)
     if broken is not None:
         raise CheckpointError(f"The weight {broken} in {checkpoint.path} holds values that are not finite.")
-    try:
-        model.generation_config.validate(strict=True)
-    except ValueError as error:
-        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), _first_line(error))
-        raise CheckpointError(
-            f"{checkpoint.path / 'generation_config.json'} contradicts itself ({reason}); correct it there."
-        ) from error
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 def parameter_count(checkpoint: Checkpoint) -> int:
@@ -126,69 +150,124 @@ def parameter_count(checkpoint: Checkpoint) -> int:
             model = BlenderbotForConditionalGeneration(BlenderbotConfig.from_pretrained(checkpoint.path))
     except Exception as error:
         raise CheckpointError(
-            f"{checkpoint.path / 'config.json'} does not describe a Blenderbot model ({_first_line(error)})."
+            f"{checkpoint.path / 'config.json'} does not describe a Blenderbot model ({first_line(error)})."
         ) from error
     return int(model.num_parameters())
 
 
-def _download(model: str, revision: str | None, *, weights: bool) -> Checkpoint:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def _read_config(path: Path) -> BlenderbotConfig:
+    from transformers import BlenderbotConfig
 
+    file = path / CONFIG
     try:
-        files = _hub_listing(model, revision)
+        config = BlenderbotConfig.from_pretrained(path)
+        heads = {config.encoder_attention_heads, config.decoder_attention_heads}
+        sizes = (config.d_model, config.vocab_size, config.max_position_embeddings, *heads)
+        layers = (config.encoder_layers, config.decoder_layers, config.encoder_ffn_dim, config.decoder_ffn_dim)
+        possible = all(size > 0 for size in (*sizes, *layers)) and not any(config.d_model % count for count in heads)
+    except Exception as error:
+        raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
+    if not possible:
+        raise CheckpointError(f"{file} does not describe a Blenderbot model (d_model, heads, layers or other sizes).")
+    if len(heads) > 1:
+        raise CheckpointError(
+            f"{file} has {config.encoder_attention_heads} encoder_attention_heads and {config.decoder_attention_heads} "
+            "decoder_attention_heads; only models with equal ones can be exported."
+        )
+    if config.activation_function != "gelu":
+        raise CheckpointError(
+            f'{file} has activation_function "{config.activation_function}"; only "gelu" can be exported.'
+        )
+    if getattr(config, "quantization_config", None) is not None:
+        raise CheckpointError(
+            f"{file} has a quantization_config; export the checkpoint it was quantised from, in full or half precision."
+        )
+    return config
+
+
+def _read_generation_config(path: Path, config: BlenderbotConfig) -> GenerationConfig:
+    from transformers import GenerationConfig
+
+    file = path / (GENERATION_CONFIG if (path / GENERATION_CONFIG).exists() else CONFIG)
+    try:
+        if file.name == CONFIG:
+            generation = GenerationConfig.from_model_config(config)
+        else:
+            generation = GenerationConfig.from_pretrained(path)
+        generation.validate(strict=True)
+    except Exception as error:
+        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), first_line(error))
+        raise CheckpointError(f"{file} contradicts itself ({reason}); correct it there.") from error
+    if generation.decoder_start_token_id is None:
+        generation.decoder_start_token_id = generation.bos_token_id
+    try:
+        settings = DecodingSettings.from_generation_config(generation.to_diff_dict())
+        settings.check_window(config.max_position_embeddings)
+    except UnsupportedSetting as error:
+        raise CheckpointError(f"{file} cannot be served: {str(error).rstrip('.')}; change it there.") from error
+    for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+        token = getattr(generation, name)
+        if name != "pad_token_id" and token is None:
+            raise CheckpointError(f"{file} names no {name}; add it there.")
+        if token is not None and not 0 <= getattr(settings, name) < config.vocab_size:
+            raise CheckpointError(f"{file} has {name} {token}, and the model has {config.vocab_size} embeddings.")
+    return generation
+
+
+def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, also where transformers 5 wrote it."""
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    with TemporaryDirectory() as folder:
+        for name in TOKENIZER_FILES:
+            if (path / name).exists():
+                shutil.copyfile(path / name, Path(folder) / name)
+        try:
+            settings: dict[str, Any] = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).exists() else {}
+            if isinstance(extra := settings.get("extra_special_tokens"), list):
+                del settings["extra_special_tokens"]
+                settings["additional_special_tokens"] = [*settings.get("additional_special_tokens", ()), *extra]
+            if tokenizer_class_from_name(settings.get("tokenizer_class", "BlenderbotTokenizer")) is None:
+                settings["tokenizer_class"] = "BlenderbotTokenizer"
+            (Path(folder) / TOKENIZER_CONFIG).write_text(json.dumps(settings), encoding="utf-8")
+            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+            ids = tokenizer("Hello").input_ids
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_line(error)}).") from error
+    special = set(tokenizer.all_special_tokens) | {
+        token.content for token in tokenizer.added_tokens_decoder.values() if token.special
+    }
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    beyond = [(number, token) for token, number in vocabulary.items() if number >= config.vocab_size]
+    beyond = [found for found in beyond if found[1] not in special or found[0] in ids]
+    if beyond:
+        number, token = min(beyond)
+        text = tokenizer.convert_tokens_to_string([token]).strip()
+        raise CheckpointError(
+            f'The tokenizer in {path} makes token {number} of "{text}" and the model has {config.vocab_size} '
+            "embeddings; take the tokenizer that the model was trained with, or resize the model's embeddings."
+        )
+    return tokenizer
+
+
+def _download(model: str, revision: str | None, weights: bool, progress: ConsoleProgress) -> Checkpoint:
+    try:
+        repository = Repository(model, revision)
     except HubUnreachable:
         cached = _cached(model, revision)
         if cached is None:
             raise
         return cached
-    pattern = next((pattern for pattern in WEIGHT_PATTERNS if fnmatch.filter(files, pattern)), None)
-    if pattern is None:
-        raise CheckpointError(f"{model} on the Hub holds no PyTorch weights (model.safetensors or pytorch_model.bin).")
-    try:
-        # By the name of the revision, not its commit: only then does the cache know the commit when the Hub is away.
-        path = Path(snapshot_download(model, revision=revision, allow_patterns=[*CONFIG_FILES, *TOKENIZER_FILES]))
-        checkpoint = Checkpoint(path, model, path.name)
-        _check_model_type(checkpoint)
-        if weights:
-            snapshot_download(model, revision=checkpoint.revision, allow_patterns=[f"{pattern}*"])
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise HubUnreachable(
-            f"The download of {model} broke off ({_first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
-        ) from error
+    path = repository.download([CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES])
+    checkpoint = Checkpoint(path, model, path.name)
+    _check_model_type(checkpoint)
+    if weights:
+        with progress.stage(f"Download {model}", repository.weight_bytes) as advance:
+            repository.download([repository.weights], advance)
     return checkpoint
-
-
-def _hub_listing(model: str, revision: str | None) -> list[str]:
-    """Files at the root of a Hub repository, decided within `HUB_DEADLINE_S` seconds whatever the network does."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    answer: list[Any] = []
-
-    def ask() -> None:
-        try:
-            answer.append(HfApi().model_info(model, revision=revision, timeout=HUB_DEADLINE_S))
-        except Exception as error:
-            answer.append(error)
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
-    if not offline:
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
-        thread.join(HUB_DEADLINE_S)
-    found = answer[0] if answer else None
-    if isinstance(found, HFValidationError):
-        raise CheckpointError(f"{model} is neither a folder nor a Hub id (owner/name).") from found
-    if isinstance(found, RevisionNotFoundError):
-        raise CheckpointError(f"{model} has no revision {revision} on the Hub.") from found
-    if isinstance(found, RepositoryNotFoundError):
-        raise CheckpointError(f"There is no model {model} on the Hub and no such folder.") from found
-    if found is None or isinstance(found, Exception):
-        status = found.response.status_code if isinstance(found, HfHubHTTPError) else None
-        reason = f"answered {status}" if status else "is switched off" if offline else "cannot be reached"
-        raise HubUnreachable(f"The Hub {reason}, so {model} cannot be downloaded; {LOCAL_FOLDER_ADVICE}") from found
-    return [sibling.rfilename for sibling in found.siblings if "/" not in sibling.rfilename]
 
 
 def _cached(model: str, revision: str | None) -> Checkpoint | None:
@@ -207,9 +286,9 @@ def _cached(model: str, revision: str | None) -> Checkpoint | None:
 def _check_files(checkpoint: Checkpoint) -> None:
     path = checkpoint.path
     _check_model_type(checkpoint)
-    for name in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in (GENERATION_CONFIG, "tokenizer.json", TOKENIZER_CONFIG):
         if (path / name).exists():
-            _read_json(path / name)
+            read_json(path / name)
     if not (path / "tokenizer.json").exists() and not (path / "vocab.json").exists():
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_PATTERNS):
@@ -217,7 +296,7 @@ def _check_files(checkpoint: Checkpoint) -> None:
 
 
 def _check_model_type(checkpoint: Checkpoint) -> None:
-    model_type = _read_json(checkpoint.path / "config.json").get("model_type")
+    model_type = read_json(checkpoint.path / CONFIG).get("model_type")
     if model_type != "blenderbot":
         raise CheckpointError(
             f"{checkpoint.source} is not a Blenderbot checkpoint: its config.json says model_type {model_type!r}, and "
@@ -225,18 +304,18 @@ def _check_model_type(checkpoint: Checkpoint) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, unreadable or no object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}.") from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON ({_first_line(error)}).") from error
+        raise CheckpointError(f"{path} is not readable JSON ({first_line(error)}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
     return content
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200].rstrip(". ") if text else type(error).__name__

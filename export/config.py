@@ -43,7 +43,7 @@ class ExportConfig:
 
 def default_output_dir(model: str, quantization: Quantization) -> Path:
     """The folder under `models/` that an export of `model` goes to when none is named."""
-    source = Path(model)
+    source = Path(model).expanduser()
     name = source.resolve().name if source.exists() else model.rsplit("/", 1)[-1]
     if name == "checkpoint":
         name = source.resolve().parent.name

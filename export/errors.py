@@ -33,3 +33,9 @@ class OutputError(ExportError):
 
 class VerificationError(ExportError):
     pass
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, short enough to stand in one of our sentences."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200].rstrip(". ") if text else type(error).__name__

@@ -10,11 +10,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from export import checkpoint as checkpoints
 from export import converter, output, quantizer, resources
@@ -24,24 +23,16 @@ from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph,
 from export.errors import VerificationError
 from export.graph_builder import FusedGraph
 from export.parity import TIE_TOLERANCE
+from export.progress import ConsoleProgress
 from export.tables import halve
 from export.weights import WeightFile
 from service.engine import manifest
 
 if TYPE_CHECKING:
     import onnx
-    from transformers import BlenderbotForConditionalGeneration, PreTrainedTokenizerBase
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
-
-
-class Progress(Protocol):
-    """Tells the user which stage runs."""
-
-    def stage(self, title: str) -> AbstractContextManager[None]: ...
-
-    def note(self, line: str) -> None: ...
 
 
 def check(config: ExportConfig) -> None:
@@ -52,10 +43,11 @@ def check(config: ExportConfig) -> None:
     """
     output.check_free(config.output_dir, force=config.force)
     checkpoint = checkpoints.locate(config.model, config.revision, weights=False)
+    checkpoints.read_settings(checkpoint)
     resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
 
 
-def run(config: ExportConfig, progress: Progress) -> Path:
+def run(config: ExportConfig, progress: ConsoleProgress) -> Path:
     """Export a checkpoint and return the folder written.
 
     Raises:
@@ -63,8 +55,9 @@ def run(config: ExportConfig, progress: Progress) -> Path:
     """
     output.check_free(config.output_dir, force=config.force)
     with progress.stage("Find the checkpoint"):
-        checkpoint = checkpoints.locate(config.model, config.revision)
+        checkpoint = checkpoints.locate(config.model, config.revision, progress=progress)
         _import_libraries()
+        settings = checkpoints.read_settings(checkpoint)
         resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
     with output.staging(config.output_dir) as folder:
         work, finished = folder / "work", folder / "finished"
@@ -72,7 +65,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
         finished.mkdir()
         with WeightFile(finished) as weights:
             with progress.stage("Load the checkpoint"):
-                model, tokenizer = checkpoints.load(checkpoint)
+                model = checkpoints.load(checkpoint)
                 scheme = quantizer.scheme_for(config.quantization, model.config.d_model)
             with progress.stage("Build the fused decoder"):
                 for name, build in FUSED_GRAPHS.items():
@@ -80,7 +73,7 @@ def run(config: ExportConfig, progress: Progress) -> Path:
                 converter.release_memory()
             with progress.stage("Convert to ONNX"):
                 converter.convert(model, work)
-                _save_settings(model, tokenizer, work)
+                settings.save(work)
                 del model
                 converter.release_memory()
             if config.quantization is not Quantization.NONE:
@@ -126,15 +119,6 @@ def _save(
 ) -> None:
     halve(model)
     weights.save(model, name, joined)
-
-
-def _save_settings(model: BlenderbotForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save configuration, generation settings and tokenizer; old checkpoints keep the settings in the configuration."""
-    model.generation_config.save_pretrained(folder)
-    for name in model.config._get_non_default_generation_parameters():
-        setattr(model.config, name, None)
-    model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _assemble(work: Path, finished: Path, weights: WeightFile) -> None:

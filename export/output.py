@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -24,6 +25,10 @@ def check_free(target: Path, *, force: bool) -> None:
         raise OutputError(f"{parent} is a file, so no folder can be made in it; name another --output-dir.")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{parent} cannot be written to; name another --output-dir.")
+    if target.is_symlink() and not target.exists():
+        raise OutputError(f"{target} is a link to nowhere; remove it, or name another --output-dir.")
+    if _is_mount_point(target):
+        raise OutputError(f"{target} is a mount point; name a folder in it, such as {target / 'model'}.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not target.is_dir():
@@ -71,13 +76,35 @@ def put_in_place(finished: Path, target: Path) -> None:
     aside = finished.parent / "replaced"
     try:
         if target.exists():
-            target.rename(aside)
+            _move_aside(target, aside)
         finished.rename(target)
     except OSError as error:
         raise OutputError(f"{target} cannot be put in place ({error.strerror}).") from error
     finally:
         if aside.exists() and not target.exists():
             aside.rename(target)
+
+
+def _move_aside(target: Path, aside: Path) -> None:
+    """Rename a folder, or copy and remove it where it cannot be renamed, as in the lower layers of an overlay."""
+    try:
+        target.rename(aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = aside.with_suffix(".copy")
+        shutil.copytree(target, copy)
+        with _uninterrupted():
+            copy.rename(aside)
+            shutil.rmtree(target)
+
+
+def _is_mount_point(folder: Path) -> bool:
+    """Whether something is mounted on a folder; one that is bound to another of the same disk looks like any other."""
+    import psutil
+
+    mounted = {partition.mountpoint for partition in psutil.disk_partitions(all=True)}
+    return folder.is_mount() or str(folder.resolve()) in mounted
 
 
 @contextmanager

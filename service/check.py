@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from service import libraries
@@ -15,7 +17,8 @@ from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import machine, manifest
 from service.engine.machine import available_memory
-from service.errors import ConfigurationError, ModelFolderError
+from service.engine.settings import DecodingSettings
+from service.errors import ConfigurationError, ServiceError
 from service.options import ENVIRONMENT_PREFIX, linked, service_link
 from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
 from service.server import listen
@@ -92,6 +95,7 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
             yield Finding(Kind.FACT, f"Serves {found.model}, once it has been exported to {found.folder} at the start.")
         else:
             checked = manifest.check(found)
+            _check_decoding(found)
             yield Finding(Kind.FACT, f"Serves {checked.name} ({checked.quantization['precision']}) from {found}.")
             needed = MEMORY_BYTES_BASE + sum(record.size for record in checked.files.values())
             if available_memory() < needed:
@@ -100,7 +104,7 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
                     f"Serving {checked.name} takes at least {needed / 1e9:.1f} GB of memory and "
                     f"{available_memory() / 1e9:.1f} GB are available; close other programs, or take a smaller model.",
                 )
-    except ModelFolderError as error:
+    except ServiceError as error:
         yield Finding(Kind.PROBLEM, str(error))
 
 
@@ -178,6 +182,18 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
     links,
     settings,
 )
+
+
+def _check_decoding(folder: Path) -> None:
+    """Refuse an export whose own generation settings the engine does not do.
+
+    Raises:
+        ServiceError: naming the setting.
+    """
+    generation, config = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("generation_config.json", "config.json")
+    )
+    DecodingSettings.from_generation_config(generation).check_window(config["max_position_embeddings"])
 
 
 def _hindrance(missing: Missing) -> str:

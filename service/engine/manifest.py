@@ -13,6 +13,7 @@ from typing import Any
 from service.errors import ModelFolderError
 
 FILE_NAME = "manifest.json"
+WEIGHTS = "weights.bin"
 FORMAT = 2
 
 
@@ -133,7 +134,18 @@ def check(folder: Path) -> Manifest:
             raise ModelFolderError(f"{path} is missing; {remedy}") from error
         except OSError as error:
             raise ModelFolderError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+        if path.suffix == ".onnx":
+            _check_link(folder, path)
     return manifest
+
+
+def _check_link(folder: Path, graph: Path) -> None:
+    """Refuse a link that ONNX Runtime does not follow: it reads in the folder, or beside where a graph is."""
+    weights = (folder / WEIGHTS).resolve()
+    if not any(weights.is_relative_to(home) for home in (folder.resolve(), graph.resolve().parent)):
+        raise ModelFolderError(
+            f"{folder / WEIGHTS} is a link to {weights}, where ONNX Runtime does not read it; copy the file there."
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -29,6 +29,23 @@ NONE_MEANS: Mapping[str, Any] = {
 NEW_TOKENS = {"max_new_tokens": "max_length", "min_new_tokens": "min_length"}
 # Content of a generation config that has no bearing on the tokens.
 IGNORED = frozenset({"bos_token_id", "transformers_version", "_from_model_config"})
+# What a model's own settings may hold besides, since it changes no token of one reply.
+WITHOUT_BEARING = frozenset(
+    {
+        "cache_config",
+        "cache_implementation",
+        "disable_compile",
+        "num_return_sequences",
+        "output_attentions",
+        "output_hidden_states",
+        "output_logits",
+        "output_scores",
+        "return_dict_in_generate",
+        "return_legacy_cache",
+        "use_cache",
+    }
+)
+END_TOKENS = ("eos_token_id", "forced_eos_token_id")
 MOST, LEAST = sys.float_info.max, sys.float_info.min
 RANGES: Mapping[str, tuple[type[Any], float, float]] = {
     "num_beams": (Integral, 1, MOST),
@@ -83,7 +100,11 @@ class DecodingSettings:
         Raises:
             UnsupportedSetting: it asks for something that this engine does not do.
         """
-        return DecodingSettings().override(config)
+        settings = {name: value for name, value in config.items() if name not in WITHOUT_BEARING}
+        for name in END_TOKENS:
+            if isinstance(tokens := settings.get(name), list) and len(tokens) == 1:
+                settings[name] = tokens[0]
+        return DecodingSettings().override(settings)
 
     def override(self, changes: Mapping[str, Any]) -> DecodingSettings:
         """These settings with some changed, under the names that `generate` of transformers gives them.
@@ -124,8 +145,9 @@ class DecodingSettings:
             )
 
     def _check(self) -> None:
-        if isinstance(self.eos_token_id, list) or isinstance(self.forced_eos_token_id, list):
-            raise UnsupportedSetting("Several end tokens (eos_token_id as a list) are not supported by this engine.")
+        for name in END_TOKENS:
+            if isinstance(getattr(self, name), list):
+                raise UnsupportedSetting(f"Several end tokens ({name} as a list) are not supported by this engine.")
         if self.do_sample and self.num_beams > 1:
             raise UnsupportedSetting("do_sample with num_beams above 1 is not supported; sample with num_beams=1.")
         for name, (kind, lowest, highest) in RANGES.items():

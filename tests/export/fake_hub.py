@@ -21,6 +21,8 @@ class FakeHub:
         downloaded: names of the files that were fetched, in order.
         broken: names of files whose download stops half way.
         status: answer to every request where it is not 200.
+        code: of the error that goes with it.
+        accepts_tokens: whether a request may bring one; 401 otherwise.
     """
 
     def __init__(self, repository: str, folder: Path) -> None:
@@ -30,6 +32,8 @@ class FakeHub:
         self.downloaded: list[str] = []
         self.broken: set[str] = set()
         self.status = 200
+        self.code = ""
+        self.accepts_tokens = True
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -72,8 +76,10 @@ class FakeHub:
             def _answer(self) -> None:
                 path = unquote(self.path.split("?")[0])
                 api, files = f"/api/models/{hub.repository}", f"/{hub.repository}/resolve/{COMMIT}/"
-                if hub.status != 200:
-                    self._send(hub.status, b"", {})
+                if not hub.accepts_tokens and "Authorization" in self.headers:
+                    self._send(401, b"", {"X-Error-Code": hub.code} if hub.code else {})
+                elif hub.status != 200:
+                    self._send(hub.status, b"", {"X-Error-Code": hub.code} if hub.code else {})
                 elif path in {api, f"{api}/revision/main", f"{api}/revision/{COMMIT}"}:
                     siblings = [{"rfilename": name} for name in hub.files]
                     listing = {"_id": "1", "id": hub.repository, "sha": COMMIT, "siblings": siblings}

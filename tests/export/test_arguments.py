@@ -48,3 +48,17 @@ def test_the_folder_is_named_after_model_and_precision(tmp_path: Path) -> None:
     assert parse(["--model", "a/b", "--quantization", "none"]).output_dir == Path("models/b-fp32")
     assert parse(["--model", str(tmp_path / "mine")]).output_dir == Path("models/mine-int8")
     assert parse(["--model", str(checkpoint)]).output_dir == Path("models/mine-int8")
+
+
+def test_a_home_folder_in_the_output_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse(["--output-dir", "~/x"]).output_dir == tmp_path / "x"
+    (tmp_path / "mine").mkdir()
+    assert parse(["--model", "~/mine"]).output_dir == Path("models/mine-int8")
+
+
+@pytest.mark.parametrize("flag", ["--model", "--output-dir"])
+def test_a_home_folder_that_does_not_exist_is_named_with_its_flag(flag: str) -> None:
+    message = refusal(run_export(flag, "~nobodyhere/x"), code=2)
+    assert "no home folder" in message
+    assert flag in message

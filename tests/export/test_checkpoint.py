@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from export.config import ExportConfig, Quantization
 from export.errors import CheckpointError
 from export.exporter import run
+from export.progress import ConsoleProgress
 from tests.export_child import exported, refusal, run_export
 
 WEIGHT = "model.decoder.layers.2.fc1.weight"
+SILENCE = ConsoleProgress(Console(quiet=True))
 
 
 def _not_blenderbot(folder: Path) -> None:
@@ -122,16 +124,6 @@ def _a_file(folder: Path) -> None:
     folder.write_text("checkpoint")
 
 
-class Silence:
-    """Progress that nobody watches."""
-
-    def stage(self, title: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def note(self, line: str) -> None:
-        pass
-
-
 def _name(value: object) -> str:
     return getattr(value, "__name__", "-").strip("_")
 
@@ -189,7 +181,7 @@ def test_whatever_is_wrong_with_a_checkpoint_is_said_in_one_sentence(
     damage(checkpoint)
     config = ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
     with pytest.raises(CheckpointError) as raised:
-        run(config, Silence())
+        run(config, SILENCE)
     message = str(raised.value)
     assert named in message
     assert str(checkpoint) in message

@@ -17,6 +17,7 @@ from tests.export.fake_hub import COMMIT, FakeHub
 from tests.export_child import refusal, run_export
 
 MODEL = "owner/tiny"
+TOKEN = "hf_expired0000"
 LOCAL_WAY = "python -m export --model FOLDER"
 DECISION_S = 10.0
 
@@ -164,7 +165,7 @@ def test_a_hub_that_drips_its_answer_is_given_up_as_well(tmp_path: Path, target:
         message = refusal(
             run_export(
                 *("--model", MODEL, "--output-dir", target),
-                planted="import export.checkpoint; export.checkpoint.HUB_DEADLINE_S = 1.0",
+                planted="import export.hub; export.hub.DEADLINE_S = 1.0",
                 environment=_environment(endpoint, tmp_path),
             )
         )
@@ -185,6 +186,37 @@ def test_a_hub_that_fails_is_reported_with_its_status(hub: FakeHub, tmp_path: Pa
     message = refusal(_export_until_conversion(hub, tmp_path, target))
     assert "answered 503" in message
     assert LOCAL_WAY in message
+
+
+@pytest.mark.parametrize("code", ["", "RepoNotFound"])
+def test_a_public_model_is_exported_although_the_hub_refuses_the_token(
+    hub: FakeHub, tmp_path: Path, target: Path, code: str
+) -> None:
+    hub.accepts_tokens, hub.code = False, code
+    environment = hub.environment(tmp_path / "home") | {"HF_TOKEN": TOKEN}
+    finished = run_export("--model", MODEL, "--output-dir", target, "--check", environment=environment)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+def test_a_token_that_the_hub_refuses_is_named_where_the_model_cannot_be_had_without(
+    hub: FakeHub, tmp_path: Path, target: Path
+) -> None:
+    hub.accepts_tokens = False
+    environment = hub.environment(tmp_path / "home") | {"HF_TOKEN": TOKEN}
+    message = refusal(run_export("--model", "owner/absent", "--output-dir", target, environment=environment))
+    assert "The Hub refuses your token (HF_TOKEN, or the one saved by hf auth login)" in message
+    assert TOKEN not in message
+
+
+@pytest.mark.parametrize("token", [{}, {"HF_TOKEN": "hf_expired0000"}])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gated_model_is_named_with_what_to_do(
+    hub: FakeHub, tmp_path: Path, target: Path, status: int, token: dict[str, str]
+) -> None:
+    hub.status, hub.code = status, "GatedRepo"
+    environment = hub.environment(tmp_path / "home") | token
+    message = refusal(run_export("--model", MODEL, "--output-dir", target, "--check", environment=environment))
+    assert f"{MODEL} is gated; ask for access" in message
 
 
 def test_a_download_that_breaks_off_is_one_sentence_and_the_next_export_completes_it(

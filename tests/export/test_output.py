@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,23 @@ from tests.export_child import refusal, run_export
 def earlier(tiny_export: Path, tmp_path: Path) -> Path:
     """A copy of an earlier export, alone in its parent."""
     return Path(shutil.copytree(tiny_export, tmp_path / "out" / "tiny"))
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[..., None]]:
+    """Mounts file systems with the arguments given."""
+    folders = []
+
+    def mount(folder: Path, *arguments: str | Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", *map(str, arguments), str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("mounting a file system is not allowed here")
+        folders.append(folder)
+
+    yield mount
+    for folder in reversed(folders):
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_an_earlier_export_is_not_replaced_without_force(tiny_checkpoint: Path, earlier: Path) -> None:
@@ -145,6 +165,48 @@ def test_the_earlier_export_comes_back_when_the_new_one_cannot_be_put_in_place(
         work()
     assert _contents(earlier) == before
     assert list(earlier.parent.iterdir()) == [earlier]
+
+
+@pytest.mark.parametrize("kind", ["another disk", "another folder of the same disk"])
+def test_a_mount_point_is_refused_before_the_checkpoint_is_looked_at(
+    tmp_path: Path, mounted: Callable[..., None], kind: str
+) -> None:
+    target = tmp_path / "out"
+    (tmp_path / "bound").mkdir()
+    mounted(target, *(["-t", "tmpfs", "none"] if kind == "another disk" else ["--bind", tmp_path / "bound"]))
+    for arguments in ([], ["--check"]):
+        message = refusal(run_export("--model", tmp_path / "absent", "--output-dir", target, *arguments))
+        assert message == f"{target} is a mount point; name a folder in it, such as {target / 'model'}."
+    assert list(target.iterdir()) == []
+    output.check_free(target / "model", force=False)
+
+
+def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "absent")
+    with pytest.raises(OutputError, match="is a link to nowhere"):
+        output.check_free(tmp_path / "out", force=True)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_earlier_export_in_a_lower_layer_of_an_overlay_is_replaced_or_left_whole(
+    tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    mounted(tmp_path / "disk", "-t", "tmpfs", "none")
+    lower, upper, work = (tmp_path / "disk" / name for name in ("lower", "upper", "work"))
+    for folder in (lower / "tiny", upper, work):
+        folder.mkdir(parents=True)
+    (lower / "tiny" / "manifest.json").write_text("earlier")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off"
+    mounted(tmp_path / "merged", "-t", "overlay", "overlay", "-o", options)
+    target = tmp_path / "merged" / "tiny"
+    with suppress(KeyboardInterrupt), output.staging(target) as folder:
+        (folder / "finished").mkdir()
+        (folder / "finished" / "manifest.json").write_text("new")
+        if interrupted:
+            _fail_to_rename(monkeypatch, folder / "finished", KeyboardInterrupt())
+        output.put_in_place(folder / "finished", target)
+    assert _contents(target) == {"manifest.json": b"earlier" if interrupted else b"new"}
+    assert list(target.parent.iterdir()) == [target]
 
 
 def _fail_to_rename(monkeypatch: pytest.MonkeyPatch, source: Path, error: BaseException) -> None:

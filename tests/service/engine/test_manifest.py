@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.engine import manifest
+from service.engine.chat_model import load
 from service.errors import ModelFolderError
 
 
@@ -26,3 +27,29 @@ def test_a_folder_of_another_format_is_refused_with_the_command_that_exports_it_
         f"{folder} was written by another version of the exporter; export the model again: "
         f"python -m export --model {content['source']} --output-dir {folder} --force"
     )
+
+
+def test_weights_behind_a_link_that_onnx_runtime_does_not_follow_are_refused(tiny_export: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_export, tmp_path / "tiny"))
+    elsewhere = tmp_path / "big" / "weights.bin"
+    elsewhere.parent.mkdir()
+    (folder / "weights.bin").rename(elsewhere)
+    (folder / "weights.bin").symlink_to(elsewhere)
+    with pytest.raises(
+        ModelFolderError, match=r"weights\.bin is a link to .*big/weights\.bin, .*; copy the file there"
+    ):
+        manifest.check(folder)
+
+
+def test_a_folder_of_links_into_one_folder_is_served_and_so_is_a_linked_folder(
+    tiny_export: Path, tmp_path: Path
+) -> None:
+    blobs, folder = tmp_path / "blobs", tmp_path / "snapshot"
+    folder.mkdir()
+    shutil.copytree(tiny_export, blobs)
+    for path in blobs.iterdir():
+        (folder / path.name).symlink_to(path)
+    (tmp_path / "linked").symlink_to(tiny_export)
+    for served in (folder, tmp_path / "linked"):
+        manifest.check(served)
+        load(served)

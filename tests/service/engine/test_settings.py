@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 from service.engine.model import ORTBlenderbotForConditionalGeneration
-from service.engine.settings import IGNORED, NEW_TOKENS, DecodingSettings
+from service.engine.settings import IGNORED, NEW_TOKENS, WITHOUT_BEARING, DecodingSettings
 from service.errors import UnsupportedSetting
 from tests.service.engine.comparison import until_end
 from tests.service.engine.parity_cases import END, Pair
@@ -49,6 +49,23 @@ def test_the_400m_model_brings_its_own_settings() -> None:
         encoder_no_repeat_ngram_size=3,
         forced_eos_token_id=2,
     )
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_BEARING))
+def test_what_changes_no_token_of_one_reply_may_stand_in_a_models_own_settings_but_not_be_asked_for(name: str) -> None:
+    value = not GenerationConfig().to_dict()[name]
+    settings = DecodingSettings.from_generation_config({**BLENDERBOT_400M, name: value})
+    assert settings == DecodingSettings.from_generation_config(BLENDERBOT_400M)
+    with pytest.raises(UnsupportedSetting, match=rf"\b{name}="):
+        DecodingSettings().override({name: value})
+
+
+def test_one_end_token_in_a_list_is_that_token() -> None:
+    listed = DecodingSettings.from_generation_config({"eos_token_id": [7], "forced_eos_token_id": [8]})
+    assert (listed.eos_token_id, listed.forced_eos_token_id) == (7, 8)
+    for name in ("eos_token_id", "forced_eos_token_id"):
+        with pytest.raises(UnsupportedSetting, match=name):
+            DecodingSettings.from_generation_config({name: [7, 8]})
 
 
 def test_the_defaults_of_transformers_change_nothing() -> None:

@@ -1,0 +1,199 @@
+"""What `--check` passes is exported, and what is exported is served; the rest is refused before the work begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from export.config import ExportConfig, Quantization
+from export.errors import ExportError
+from export.exporter import check, run
+from export.progress import ConsoleProgress
+from service.app import create_app
+from service.check import Kind, findings
+from service.config import ServiceConfig
+from service.runtime import Runtime
+
+SILENCE = ConsoleProgress(Console(quiet=True))
+PROMPT = "Hello, how are you today?"
+# Settings that leave the reply of the tiny model what it is.
+WITHOUT_BEARING: list[dict[str, Any]] = [
+    {},
+    {"use_cache": False},
+    {"eos_token_id": [2], "forced_eos_token_id": [2]},
+    {"return_dict_in_generate": True, "output_scores": True, "output_attentions": True},
+    {"num_return_sequences": 3, "cache_implementation": "static"},
+]
+
+Change = Callable[[Path], None]
+
+
+def edited(name: str, **values: object) -> Change:
+    """Changes values of a JSON file of the checkpoint."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def generation(**values: object) -> Change:
+    return edited("generation_config.json", **values)
+
+
+def settings_in_the_config(folder: Path) -> None:
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").unlink()
+    edited("config.json", **settings, use_cache=False)(folder)
+
+
+def only_tokenizer_json(folder: Path) -> None:
+    for name in ("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"):
+        (folder / name).unlink(missing_ok=True)
+    edited("tokenizer_config.json", tokenizer_class="TokenizersBackend", backend="tokenizers", is_local=True)(folder)
+
+
+def with_tokens(*tokens: str, special: bool = False, resized: bool = False) -> Change:
+    """Adds tokens to the tokenizer, and to the model if it is resized."""
+
+    def change(folder: Path) -> None:
+        from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_tokens(list(tokens), special_tokens=special)
+        tokenizer.save_pretrained(folder)
+        if resized:
+            model = BlenderbotForConditionalGeneration.from_pretrained(folder)
+            model.resize_token_embeddings(max(tokenizer.get_vocab().values()) + 1)
+            model.save_pretrained(folder)
+
+    return change
+
+
+def tokenizer_of_another_model(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"] |= {f"word{number}": number for number in range(300, 400)}
+    path.write_text(json.dumps(content))
+
+
+def several(*changes: Change) -> Change:
+    def change(folder: Path) -> None:
+        for part in changes:
+            part(folder)
+
+    return change
+
+
+EXPORTED: dict[str, Change] = {
+    **{f"generation settings {settings}": generation(**settings) for settings in WITHOUT_BEARING},
+    "settings in config.json": settings_in_the_config,
+    "replies as long as the positions": generation(max_length=128),
+    "a least length above the greatest": generation(min_length=70),
+    "no start token but bos": generation(decoder_start_token_id=None),
+    "special tokens as transformers 5 writes them": edited(
+        "tokenizer_config.json", extra_special_tokens=["<persona>"], tokenizer_class="TokenizersBackend"
+    ),
+    "a tokenizer of transformers 5 in one file": only_tokenizer_json,
+    "a special token past the embeddings": with_tokens("<persona>", special=True),
+    "tokens that the model was resized for": with_tokens("brb", "lol", resized=True),
+    "embeddings that are not scaled": edited("config.json", scale_embedding=False),
+}
+SAME_REPLY = {
+    *(f"generation settings {settings}" for settings in WITHOUT_BEARING),
+    "settings in config.json",
+    "special tokens as transformers 5 writes them",
+    "a tokenizer of transformers 5 in one file",
+    "no start token but bos",
+}
+REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "replies longer than the positions": (
+        generation(max_length=129),
+        ("generation_config.json", "max_length is 129, and this model has 128 positions"),
+    ),
+    "new tokens beyond the positions": (generation(max_new_tokens=128), ("generation_config.json", "128 positions")),
+    "sampling with beams": (generation(do_sample=True), ("generation_config.json", "do_sample")),
+    "several end tokens": (generation(eos_token_id=[2, 0]), ("generation_config.json", "eos_token_id")),
+    "banned words": (generation(bad_words_ids=[[5]]), ("generation_config.json", "bad_words_ids")),
+    "suppressed tokens": (generation(suppress_tokens=[5]), ("generation_config.json", "suppress_tokens")),
+    "a time limit": (generation(max_time=1.5), ("generation_config.json", "max_time")),
+    "an unknown setting": (generation(politeness=3), ("generation_config.json", "politeness")),
+    "no end token": (generation(eos_token_id=None), ("generation_config.json", "eos_token_id")),
+    "an end token past the embeddings": (generation(eos_token_id=300), ("generation_config.json", "300 embeddings")),
+    "tokens that the model was not resized for": (with_tokens("brb", "lol"), ('token 301 of "brb"', "300 embeddings")),
+    "another model's tokenizer": (tokenizer_of_another_model, ("token 300", "300 embeddings")),
+    "another activation": (
+        edited("config.json", activation_function="relu"),
+        ("config.json", "activation_function", '"relu"'),
+    ),
+    "a tanh activation": (
+        edited("config.json", activation_function="gelu_new"),
+        ("config.json", "activation_function", '"gelu_new"'),
+    ),
+    "other heads in the encoder": (
+        edited("config.json", encoder_attention_heads=2),
+        ("config.json", "encoder_attention_heads", "decoder_attention_heads"),
+    ),
+    "no layers": (edited("config.json", decoder_layers=0), ("config.json",)),
+    "weights quantised before": (
+        edited("config.json", quantization_config={"load_in_8bit": True, "quant_method": "bitsandbytes"}),
+        ("config.json", "quantization_config"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_check_passes_is_exported_and_served(checkpoint: Path, target: Path, tiny_reply: str, name: str) -> None:
+    EXPORTED[name](checkpoint)
+    config = to_export(checkpoint, target)
+    check(config)
+    run(config, SILENCE)
+    found = findings(ServiceConfig(model=str(target), port=0, store="memory"))
+    assert [finding.sentence for finding in found if finding.kind is Kind.PROBLEM] == []
+    reply = answer(target)
+    assert reply
+    assert name not in SAME_REPLY or reply == tiny_reply
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_served_is_refused_by_check_and_before_the_first_stage_in_the_same_words(
+    checkpoint: Path, target: Path, name: str
+) -> None:
+    change, named = REFUSED[name]
+    change(checkpoint)
+    config = to_export(checkpoint, target)
+    with pytest.raises(ExportError) as checked:
+        check(config)
+    message = str(checked.value)
+    assert all(word in message for word in named), message
+    assert "\n" not in message
+    assert message.endswith(".")
+    with pytest.raises(ExportError) as ran:
+        run(config, SILENCE)
+    assert str(ran.value) == message
+    assert not target.parent.exists()
+
+
+def to_export(checkpoint: Path, target: Path) -> ExportConfig:
+    return ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_reply(tiny_export: Path) -> str:
+    """What the tiny model says to `PROMPT`."""
+    return answer(tiny_export)
+
+
+def answer(folder: Path) -> str:
+    """Serve an export and send it one message."""
+    runtime = Runtime(ServiceConfig(store="memory"))
+    runtime.serve(folder, "")
+    response = create_app(runtime).test_client().post("/chatbot", json={"prompt": PROMPT})
+    assert response.status_code == 200, response.text
+    return response.text
