@@ -20,14 +20,15 @@ START_TIMEOUT_S = 20.0
 class RedisServer:
     """`redis-server` on a free port of this machine, with its data in a folder; ended when the `with` block ends.
 
-    What it acknowledges is on the disk.
+    What it acknowledges is on the disk. Further settings follow the folder, as on its command line.
 
     Attributes:
         port: where it listens, also after `stop` and `start`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
         self._folder = folder
+        self._settings = settings
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,10 +59,10 @@ class RedisServer:
         settings = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
         durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
         self._process = subprocess.Popen(
-            ["redis-server", *settings, *durable], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["redis-server", *settings, *durable, *self._settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         end = time.monotonic() + START_TIMEOUT_S
-        with Redis(port=self.port) as client:
+        with Redis(port=self.port, protocol=2) as client:
             while True:
                 try:
                     client.ping()

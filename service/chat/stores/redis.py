@@ -1,7 +1,7 @@
 """Conversations in Redis, shared by any number of services.
 
 A conversation is a list of exchanges, each numbered, so that its version is the number of the last one. A sorted set
-holds when each conversation was last answered.
+holds when each conversation was last answered. In cluster mode all keys have one hash tag, and so are in one slot.
 """
 
 from __future__ import annotations
@@ -11,25 +11,43 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterCrossSlotError,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.retry import Retry
 
 from service.chat.conversation import Conversation, Exchange
 from service.chat.store import KEPT_EXCHANGES
+from service.chat.stores import redis_url
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 PREFIX = "chatbot:"
-TURNS = PREFIX + "turns:"
-TOUCHED = PREFIX + "touched"
-SECRET = PREFIX + "secret"
+CLUSTER_PREFIX = PREFIX + "{chatbot}:"
+# What a user of the server needs, beside the keys that begin with the prefix.
+RIGHTS = (
+    *("get", "set", "del", "exists", "expire", "lindex", "lrange", "ltrim", "rpush"),
+    *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zscore"),
+    *("multi", "exec", "evalsha", "script|load"),
+)
+# Old releases do not say within scripts that it is a matter of permissions.
+DENIED = ("permission", "user executing the script")
+TRIAL_S = 10
+UNBOUNDED = 10**12
 TIMEOUT_S = 1.0
 RETRIES = 2
 # More than threads that could ask at once.
@@ -43,7 +61,8 @@ NEEDS = {
     "maxmemory-policy": ("noeviction", "conversations disappear when the memory of Redis is full"),
 }
 
-# KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live.
+# KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live, and what the
+# keys of conversations begin with.
 # An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
 APPEND = """
 local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
@@ -66,11 +85,11 @@ if excess > 0 then
     for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, math.min(excess, 100) - 1)) do table.insert(stale, id) end
 end
 for _, id in ipairs(stale) do
-    redis.call('DEL', '%s' .. id)
+    redis.call('DEL', ARGV[9] .. id)
     redis.call('ZREM', KEYS[2], id)
 end
 return 'stored'
-""".replace("%s", TURNS)
+"""
 
 DELETE = """
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -100,8 +119,10 @@ class RedisStore:
         self._ttl_s = ttl_s
         self._clock = clock
         try:
+            redis_url.check(url)
             self._redis = Redis.from_url(
                 url,
+                protocol=2,
                 decode_responses=True,
                 max_connections=MOST_CONNECTIONS,
                 socket_timeout=TIMEOUT_S,
@@ -110,15 +131,15 @@ class RedisStore:
             )
             self._append = self._redis.register_script(APPEND)
             self._delete = self._redis.register_script(DELETE)
-            self._redis.set(SECRET, secrets.token_hex(32), nx=True)
-            self.secret = str(self._redis.get(SECRET)).encode()
+            self._prefix = self._find_prefix()
+            self._redis.set(self._prefix + "secret", secrets.token_hex(32), nx=True)
+            self.secret = str(self._redis.get(self._prefix + "secret")).encode()
+            self._try_out()
             self.concerns: Sequence[str] = tuple(self._concerns())
-        except (RedisError, ValueError) as error:
-            reason = str(error) if isinstance(error, RedisError) else "its URL is none"
-            raise ConfigurationError(
-                f"The conversations cannot be kept in Redis ({reason}); start the server, or mend --store, which takes "
-                "a URL such as redis://127.0.0.1:6379/0."
-            ) from error
+        except (RedisError, ValueError, OSError) as error:
+            if hasattr(self, "_redis"):
+                self._redis.close()
+            raise ConfigurationError(f"The conversations cannot be kept in Redis ({_reason(error)}.") from error
 
     @property
     def place(self) -> str:
@@ -127,23 +148,27 @@ class RedisStore:
         return f"Redis at {where}, database {arguments.get('db', 0)}"
 
     def __len__(self) -> int:
-        with self._usable():
-            return int(self._redis.zcount(TOUCHED, self._oldest, "+inf"))
+        return self._ask(lambda: int(self._redis.zcount(self._touched, self._oldest, "+inf")))
 
     def __contains__(self, conversation_id: str) -> bool:
-        with self._usable():
+        def ask() -> bool:
             both = self._redis.pipeline()
-            both.zscore(TOUCHED, conversation_id)
-            both.exists(TURNS + conversation_id)
+            both.zscore(self._touched, conversation_id)
+            both.exists(self._turns(conversation_id))
             touched, stored = both.execute()
-        return self._lives(touched) and bool(stored)
+            return self._lives(touched) and bool(stored)
+
+        return self._ask(ask)
 
     def read(self, conversation_id: str) -> Conversation:
-        with self._usable():
+        def ask() -> tuple[Any, list[str]]:
             both = self._redis.pipeline()
-            both.zscore(TOUCHED, conversation_id)
-            both.lrange(TURNS + conversation_id, 0, -1)
+            both.zscore(self._touched, conversation_id)
+            both.lrange(self._turns(conversation_id), 0, -1)
             touched, stored = both.execute()
+            return touched, stored
+
+        touched, stored = self._ask(ask)
         if not self._lives(touched) or not stored:
             raise UnknownConversation
         records = [json.loads(record) for record in stored]
@@ -152,34 +177,106 @@ class RedisStore:
     def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
         # The mark tells this exchange from the same words stored by someone else.
         record = {"number": version + 1, "mark": secrets.token_hex(8), "exchange": asdict(exchange)}
-        with self._usable():
-            outcome = self._append(
-                keys=[TURNS + conversation_id, TOUCHED],
-                args=[
-                    conversation_id,
-                    version,
-                    json.dumps(record, ensure_ascii=False),
-                    self._clock(),
-                    self._oldest,
-                    self._capacity,
-                    KEPT_EXCHANGES,
-                    int(self._ttl_s) + 1,
-                ],
-            )
+        outcome = self._ask(lambda: self._store(conversation_id, version, record, self._clock(), self._capacity))
         if outcome == "gone":
             raise UnknownConversation
         if outcome == "changed":
             raise ConversationChanged
 
     def delete(self, conversation_id: str) -> None:
-        with self._usable():
-            lives = self._lives(self._redis.zscore(TOUCHED, conversation_id))
-            self._delete(keys=[TURNS + conversation_id, TOUCHED], args=[conversation_id])
-        if not lives:
+        def ask() -> bool:
+            lives = self._lives(self._redis.zscore(self._touched, conversation_id))
+            self._delete(keys=[self._turns(conversation_id), self._touched], args=[conversation_id])
+            return lives
+
+        if not self._ask(ask):
             raise UnknownConversation
 
     def close(self) -> None:
         self._redis.close()
+
+    def _turns(self, conversation_id: str) -> str:
+        return f"{self._prefix}turns:{conversation_id}"
+
+    @property
+    def _touched(self) -> str:
+        return f"{self._prefix}touched"
+
+    def _store(
+        self, conversation_id: str, version: int, record: Any, now: float, capacity: int, ttl_s: float = 0
+    ) -> str:
+        """Run the script that appends; a conversation lives for as long as the store says, if not for `ttl_s`."""
+        return str(
+            self._append(
+                keys=[self._turns(conversation_id), self._touched],
+                args=[
+                    conversation_id,
+                    version,
+                    json.dumps(record, ensure_ascii=False),
+                    now,
+                    self._oldest,
+                    capacity,
+                    KEPT_EXCHANGES,
+                    int(ttl_s or self._ttl_s) + 1,
+                    self._turns(""),
+                ],
+            )
+        )
+
+    def _find_prefix(self) -> str:
+        """What our keys begin with on this server.
+
+        Raises:
+            ValueError: it is a cluster of several shards.
+        """
+        try:
+            self._redis.exists(PREFIX + "touched", PREFIX + "secret")
+        except (ClusterCrossSlotError, MovedError):
+            try:
+                shards = int(self._redis.execute_command("CLUSTER INFO")["cluster_size"])  # type: ignore[no-untyped-call]
+            except (ResponseError, KeyError, TypeError):
+                shards = 1
+            if shards > 1:
+                raise ValueError(
+                    f"it is a cluster of {shards} shards, and conversations need all their keys in one; name another "
+                    "server, or a cluster of one shard"
+                ) from None
+            return CLUSTER_PREFIX
+        return PREFIX
+
+    def _try_out(self) -> None:
+        """Do what messages need, each command by itself, with a conversation that is gone a moment later.
+
+        Raises:
+            RedisError: the server does not do one of them; it says which.
+        """
+        trial = secrets.token_hex(16)
+        turns, touched = self._turns(trial), self._touched
+        # It is the first to make room for others, and takes nobody's place.
+        now = self._oldest + TRIAL_S
+        commands: Sequence[tuple[str | float, ...]] = (
+            ("RPUSH", turns, "trial"),
+            ("EXPIRE", turns, TRIAL_S),
+            *(("LINDEX", turns, -1), ("LRANGE", turns, 0, -1), ("LTRIM", turns, -1, -1), ("EXISTS", turns)),
+            ("ZADD", touched, now, trial),
+            *(("ZSCORE", touched, trial), ("ZCARD", touched), ("ZCOUNT", touched, 0, 0)),
+            *(("ZRANGE", touched, 0, 0), ("ZRANGEBYSCORE", touched, 0, 0), ("ZREM", touched, trial)),
+            ("DEL", turns),
+            *(("MULTI",), ("EXEC",)),
+        )
+        try:
+            with self._redis.client() as connection:  # type: ignore[no-untyped-call]
+                for command in commands:
+                    connection.execute_command(*command)
+                for script in (APPEND, DELETE):
+                    connection.script_load(script)
+            for version in (0, 1):
+                self._store(trial, version, {"number": version + 1, "mark": trial}, now, UNBOUNDED, TRIAL_S)
+            self._delete(keys=[turns, touched], args=[trial])
+        except RedisError:
+            with suppress(RedisError):
+                self._redis.delete(turns)
+            raise
 
     def _concerns(self) -> Iterator[str]:
         """Settings of the server under which conversations may be lost."""
@@ -203,13 +300,44 @@ class RedisStore:
     def _lives(self, touched: Any) -> bool:
         return touched is not None and float(touched) >= self._oldest
 
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _ask(self, use: Callable[[], Answer]) -> Answer:
+        """What `use` gets from the server, from the one that is there now if another one has taken over.
+
+        Raises:
+            StoreUnavailable: it does not answer as it should.
+        """
         try:
-            yield
+            try:
+                return use()
+            except ResponseError as error:
+                if not _replaced(error):
+                    raise
+                self._redis.connection_pool.disconnect(inuse_connections=False)
+                return use()
         except RedisError as error:
             logger.error("the conversations in Redis cannot be used: %s", error)
             raise StoreUnavailable(
                 "Conversations cannot be read or kept right now (Redis does not answer as it should); "
                 "try again in a moment."
             ) from error
+
+
+def _replaced(error: Exception) -> bool:
+    """Whether a server says that it is not the one to write to; old releases say so within another error."""
+    return isinstance(error, ReadOnlyError | MovedError) or "READONLY" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, a bracket, and what would be right."""
+    if isinstance(error, ValueError):
+        return f"{error}); mend --store"
+    words = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    if _replaced(error):
+        return f"{words}); this server is a replica: name its primary with --store"
+    if isinstance(error, ResponseError) and any(told in words for told in DENIED):
+        return f"{words}); its user needs the keys ~{PREFIX}* and the commands +{' +'.join(RIGHTS)}"
+    if "unknown command" in words.lower():
+        return f"{words}); conversations need the commands {' '.join(RIGHTS)}"
+    if isinstance(error, AuthenticationError):
+        return f"{words}); put the right user and password into --store, in which {redis_url.IN_PASSWORDS}"
+    return f"{words}); start the server, or mend --store, which takes a URL such as {redis_url.EXAMPLE}"
