@@ -7,8 +7,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -53,6 +53,14 @@ COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
 MOST_FORGOTTEN = 100
 BUSY_TIMEOUT_S = 1.0
+# What fails where processes cannot map one file together, or lock it, as with many network file systems.
+UNSHARED = frozenset(
+    {
+        *(sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMLOCK),
+        *(sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK),
+        *(sqlite3.SQLITE_IOERR_UNLOCK, sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK, sqlite3.SQLITE_PROTOCOL),
+    }
+)
 
 
 class SQLiteStore:
@@ -90,9 +98,13 @@ class SQLiteStore:
             (self.secret,) = connection.execute("SELECT secret FROM store").fetchone()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
+            remedy = (
+                "choose a local file or Redis with --store"
+                if _unshared(error)
+                else "mend or move that file, or choose another with --store, or --store memory"
+            )
             raise ConfigurationError(
-                f"The conversations cannot be kept in {self.path} ({_reason(error)}); "
-                "mend or move that file, or choose another with --store, or --store memory."
+                f"The conversations cannot be kept in {self.path} ({_reason(error)}); {remedy}."
             ) from error
 
     @property
@@ -242,16 +254,27 @@ def check_whole(connection: sqlite3.Connection) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    if _identity(path) is None:
+    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
+    made = [new for new in (*files, *path.parents) if not new.exists()]
+    if path in made:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection)
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if _unshared(error):
+            _remove(made)
         raise
     return connection
+
+
+def _remove(made: Iterable[Path]) -> None:
+    """Take away files and empty folders, each before the folder that it is in."""
+    for path in made:
+        with suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -298,5 +321,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _unshared(error: BaseException) -> bool:
+    """Whether a failure is the file system's, which cannot share a file between processes."""
+    return getattr(error, "sqlite_errorcode", None) in UNSHARED
+
+
 def _reason(error: Exception) -> str:
+    if _unshared(error):
+        return "this file system cannot share it between processes; is it a network folder?"
     return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
