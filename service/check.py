@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from service import libraries
 from service.api import keys
+from service.chat.never_say import read as read_phrases
 from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import machine, manifest
@@ -134,6 +135,20 @@ def api_keys(config: ServiceConfig) -> Iterator[Finding]:
         yield Finding(Kind.FACT, f"Asks for one of {count} API keys." if count > 1 else "Asks for the API key.")
 
 
+def never_say(config: ServiceConfig) -> Iterator[Finding]:
+    """Whether the list of what must not be said can be read."""
+    if config.never_say is None:
+        return
+    try:
+        count = len(read_phrases(config.never_say))
+    except ConfigurationError as error:
+        yield Finding(Kind.PROBLEM, str(error))
+        return
+    yield Finding(
+        Kind.FACT, f"Never says {'the phrase' if count == 1 else f'one of the {count} phrases'} in {config.never_say}."
+    )
+
+
 def threads(config: ServiceConfig) -> Iterator[Finding]:
     """Whether there are as many cores as threads, and how many there are when a quota says so."""
     cores = machine.cores()
@@ -178,6 +193,7 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
     model,
     conversations,
     api_keys,
+    never_say,
     threads,
     links,
     settings,

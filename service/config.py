@@ -42,6 +42,7 @@ class ServiceConfig:
         rows: hypotheses that are computed together, beams times requests; further requests wait.
         queue: requests that may wait; further ones are refused.
         reply_cache: replies kept for who asks the same again; with 0, equal requests are computed one by one.
+        never_say: file of words and phrases that no reply may hold.
         client_limit: messages a minute from one address; 0 for no limit.
         trusted_proxies: whose X-Forwarded-For header says where a message came from.
         deadline_s: seconds after which a request is given up.
@@ -68,6 +69,7 @@ class ServiceConfig:
     rows: int = MOST_ROWS
     queue: int = 32
     reply_cache: int = 1000
+    never_say: Path | None = None
     client_limit: int = 0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     deadline_s: float = 60.0
@@ -161,6 +163,13 @@ OPTIONS: Mapping[str, Option] = {
         "SECONDS",
     ),
     "queue": Option(LIMITS, "--queue", "requests that may wait; further ones are refused", integer(1, 10_000), "N"),
+    "never_say": Option(
+        MODEL,
+        "--never-say",
+        "file of words and phrases that no reply may hold, one a line; read once, at the start",
+        path,
+        "FILE",
+    ),
     "reply_cache": Option(
         LIMITS,
         "--reply-cache",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from service import hub
 from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
@@ -301,13 +300,8 @@ def path(value: str) -> Path:
 
 
 def model(value: str) -> str:
-    """A word, a Hub id or an address that stands for one, or a folder."""
-    if value.startswith("~"):
-        return str(path(value))
-    try:
-        return hub.read_name(text(value))
-    except hub.NoModel as error:
-        raise Unusable(f"is {value!r}, {error}") from error
+    """A word, a Hub id, or a folder."""
+    return str(path(value)) if value.startswith("~") else text(value)
 
 
 def switch(value: str) -> bool:

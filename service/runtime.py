@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service import logs
+from service.chat import never_say
 from service.chat.chatbot import Chatbot
 from service.chat.conversation import SHARED, opened_by
+from service.chat.phrases import Phrases
 from service.chat.store import Store, open_store
 from service.config import ServiceConfig
 from service.engine import manifest
@@ -64,9 +66,10 @@ class Runtime:
             model: one that is loaded already; without it, `load` finds and loads the configured one.
 
         Raises:
-            ConfigurationError: the store of conversations cannot be opened.
+            ConfigurationError: the store of conversations cannot be opened, or the list of what must not be said.
         """
         self.config = config
+        self._never_say = Phrases(never_say.read(config.never_say)) if config.never_say else None
         self.store: Store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
         self.shared_conversation = opened_by(SHARED, self.store.secret)
         self._model = model
@@ -141,6 +144,7 @@ class Runtime:
         from transformers import AutoTokenizer
 
         from service.chat.prompt import PromptFormat
+        from service.chat.vocabulary import ForbiddenPhrases, pieces
         from service.engine.chat_model import load
         from service.engine.engine import Engine
 
@@ -150,15 +154,24 @@ class Runtime:
         model = load(folder, threads=self.config.threads)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         prompt_format = PromptFormat(tokenizer, window=model.window)
+        forbidden = None
+        if self._never_say is not None:
+            forbidden = ForbiddenPhrases(
+                self._never_say, pieces(tokenizer, model.vocabulary), end=model.settings.eos_token_id
+            )
         engine = Engine(
             model,
             queue_size=self.config.queue,
             most_rows=self.config.rows,
             reply_cache=self.config.reply_cache,
+            forbidden=forbidden,
             on_death=lambda why: self.on_failure(why),
         )
         self._model = ServedModel(
-            folder, checked, reason, Chatbot(engine, prompt_format, longest_line=self.config.queue)
+            folder,
+            checked,
+            reason,
+            Chatbot(engine, prompt_format, longest_line=self.config.queue, never_say=self._never_say),
         )
         self.metrics.serves(checked)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")

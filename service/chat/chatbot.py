@@ -11,6 +11,7 @@ from service.chat.answer import GLANCE_S, Answer, Reply, Writing
 from service.chat.completion import Completion
 from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
+from service.chat.phrases import Phrases
 from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import Store
 from service.chat.task import Task
@@ -38,15 +39,24 @@ class Message:
 class Chatbot:
     """Answers messages of conversations."""
 
-    def __init__(self, engine: Engine, prompt_format: PromptFormat, *, longest_line: int = 32) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        prompt_format: PromptFormat,
+        *,
+        longest_line: int = 32,
+        never_say: Phrases | None = None,
+    ) -> None:
         """
         Args:
             engine: writes the replies.
             prompt_format: of its model.
             longest_line: messages of one conversation that may wait for an earlier one.
+            never_say: what the engine does not write, and what no stop string may make of what it wrote.
         """
         self.engine = engine
         self._format = prompt_format
+        self._clean = never_say.clean if never_say else lambda text: text
         self._lines = Lines(longest_line)
 
     def answer(
@@ -102,7 +112,7 @@ class Chatbot:
         Raises:
             ServiceError: no reply can be given.
         """
-        return Completion(self.engine, self._format, task, timeout_s=timeout_s, gone=gone)
+        return Completion(self.engine, self._format, task, timeout_s=timeout_s, gone=gone, clean=self._clean)
 
     def _exchange(self, message: Message, prompt: Prompt, ids: list[int]) -> Exchange:
         return Exchange(

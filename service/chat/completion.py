@@ -48,6 +48,7 @@ class Completion:
         *,
         timeout_s: float,
         gone: Callable[[], bool] = lambda: False,
+        clean: Callable[[str], str] = lambda text: text,
     ) -> None:
         """
         Args:
@@ -56,6 +57,7 @@ class Completion:
             task: what is to be written.
             timeout_s: seconds for waiting and work together.
             gone: whether the client has gone away, which ends the work.
+            clean: takes from the end of a reply that a stop string cuts within a word what must not be said.
 
         Raises:
             ServiceError: the engine takes no more.
@@ -65,7 +67,7 @@ class Completion:
         self.truncated_turns = prompt.truncated_turns
         self.truncated_tokens = prompt.truncated_tokens
         self.drafts: list[Draft] = []
-        self._stop = StopStrings(task.stop)
+        self._stop = StopStrings(task.stop, clean=clean)
         self._gone = gone
         with ExitStack() as stack:
             for settings in decodings(engine.settings, task):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class StopStrings:
     """The reply ends before the one that is complete first, wherever it is looked at."""
 
-    def __init__(self, strings: Sequence[str]) -> None:
+    def __init__(self, strings: Sequence[str], *, clean: Callable[[str], str] = lambda text: text) -> None:
         """
         Args:
             strings: none of them empty.
+            clean: takes from the end of a text, which may be cut within a word, what must not be shown.
         """
         self._strings = strings
+        self._clean = clean
 
     def __bool__(self) -> bool:
         return bool(self._strings)
@@ -21,7 +23,7 @@ class StopStrings:
     def cut(self, text: str) -> str | None:
         """What stands before the stop string; None where there is none."""
         found = [(start + len(stop), start) for stop in self._strings if (start := text.find(stop)) >= 0]
-        return text[: min(found)[1]] if found else None
+        return self._clean(text[: min(found)[1]]) if found else None
 
     def held_back(self, text: str) -> str:
         """A text that goes on, without an ending that a stop string may begin with."""
@@ -31,4 +33,5 @@ class StopStrings:
             for size in range(1, min(len(stop), len(text) + 1))
             if text.endswith(stop[:size])
         )
-        return text[: len(text) - max(beginnings, default=0)]
+        held = max(beginnings, default=0)
+        return self._clean(text[:-held]) if held else text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from service.engine.forbidden import FORBIDDEN, Forbidden, last_banned, presentable
 from service.engine.logits import forced_token, restrict
 from service.engine.settings import DecodingSettings
 
@@ -23,9 +24,13 @@ class BeamSearch:
 
     scores_name = "log_probabilities"
 
-    def __init__(self, source: NDArray[np.int64], settings: DecodingSettings) -> None:
+    def __init__(
+        self, source: NDArray[np.int64], settings: DecodingSettings, forbidden: Forbidden | None = None
+    ) -> None:
         self._source = source
         self._settings = settings
+        self._forbidden = forbidden
+        self._states = [] if forbidden is None else [forbidden.start]
         beams = settings.num_beams
         self._tokens = np.array([[settings.decoder_start_token_id]], np.int64)
         self._scores = np.zeros(1, np.float32)
@@ -71,6 +76,7 @@ class BeamSearch:
         settings, beams = self._settings, self._settings.num_beams
         length = self._tokens.shape[1]
         restrict(scores, self._tokens, self._source, settings)
+        self._forbid(scores)
         scores += self._scores[:, None]
         flat = scores.reshape(-1)
         kept = _largest(flat, min(2 * beams, flat.size))
@@ -81,13 +87,81 @@ class BeamSearch:
         running_totals = totals + ended * NEVER
         order = np.argsort(-running_totals, kind="stable")[:beams]
         self._collect(parents, tokens, totals, ended, length)
-        self._tokens = np.concatenate([self._tokens[parents[order]], tokens[order, None]], axis=1)
-        self._scores = running_totals[order]
+        parents, tokens, running_totals = self._sure(flat, parents[order], tokens[order], running_totals[order])
+        best = self._tokens[0]
+        self._tokens = np.concatenate([self._tokens[parents], tokens[:, None]], axis=1)
+        self._scores = running_totals
         full = settings.early_stopping is True and bool(self._done_flags.all())
         self.finished = bool(ended.all()) or full or not self._can_improve(length + 1)
+        if self.finished and not self._done[0]:
+            self._give_up(best)
         if not self.finished:
             self._end_if_forced()
-        return parents[order]
+        return parents
+
+    def _forbid(self, scores: NDArray[np.float32]) -> None:
+        """Let no hypothesis complete what it must not hold, nor end where that would."""
+        if self._forbidden is None:
+            return
+        length, settings = self._tokens.shape[1], self._settings
+        if forced_token(length, settings) is not None:
+            return
+        forced = forced_token(length + 1, settings)
+        last = forced is not None or length + 1 >= settings.max_length
+        for row, state in enumerate(self._states):
+            if state == FORBIDDEN:
+                continue
+            moves = self._forbidden.moves(state)
+            if last:
+                scores[row, last_banned(self._forbidden, moves, forced, settings.eos_token_id)] = -np.inf
+            elif len(moves.banned):
+                scores[row, moves.banned] = -np.inf
+
+    def _sure(
+        self,
+        flat: NDArray[np.float32],
+        parents: NDArray[np.intp],
+        tokens: NDArray[np.intp],
+        totals: NDArray[np.float32],
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+        """Exchange some of the hypotheses that go on if too many may come to nothing, and note the states of all.
+
+        One that may have completed what it must not hold is lost unless the next token makes it something else. At most
+        half of the hypotheses are such; if all were, the search would have to go on with words that it hardly wants.
+
+        Args:
+            flat: scores of all candidates [row * vocabulary].
+            parents: rows that the best candidates continue.
+            tokens: their last tokens.
+            totals: their scores.
+        """
+        if self._forbidden is None:
+            return parents, tokens, totals
+        size = flat.size // len(self._tokens)
+        forced = forced_token(self._tokens.shape[1], self._settings) is not None
+        moves = [self._forbidden.moves(state) for state in self._states]
+        unsafe = np.array([moves[row].unsafe[token] for row, token in zip(parents, tokens, strict=True)])
+        most = len(parents) // 2
+        if not forced and np.count_nonzero(unsafe & (totals > NEVER)) > most:
+            unsure = (parents * size + tokens)[unsafe][:most]
+            kept = totals[unsafe][:most]
+            for row, move in enumerate(moves):
+                flat[row * size : (row + 1) * size][move.unsafe] = -np.inf
+            flat[self._settings.eos_token_id :: size] = -np.inf
+            others = _largest(flat, len(parents) - len(unsure))
+            chosen = np.concatenate([unsure, others])
+            scores = np.concatenate([kept, flat[others]])
+            order = np.argsort(-scores, kind="stable")
+            totals = scores[order]
+            parents, tokens = np.divmod(chosen[order], size)
+        self._states = [int(moves[row].after[token]) for row, token in zip(parents, tokens, strict=True)]
+        return parents, tokens, totals
+
+    def _give_up(self, best: NDArray[np.int64]) -> None:
+        """End the reply with what there is, where no token may come next."""
+        ids = best.tolist()
+        shown = ids if self._forbidden is None else presentable(self._forbidden, ids)
+        self._done[0] = [*shown, self._settings.eos_token_id]
 
     def _end_if_forced(self) -> None:
         """Append a token that needs no model: what it would say has no bearing on it."""

@@ -19,11 +19,13 @@ class ChatModel:
         network: what computes a step.
         settings: how the model decodes by itself.
         window: positions of encoder and decoder, in tokens.
+        vocabulary: tokens among which the model chooses.
     """
 
     network: Network
     settings: DecodingSettings
     window: int
+    vocabulary: int
 
     def batch(self) -> Batch:
         """An empty running batch."""
@@ -45,4 +47,5 @@ def load(folder: Path, *, threads: int = 0) -> ChatModel:
     window = int(config.max_position_embeddings)
     settings = DecodingSettings.from_generation_config(generation_config.to_diff_dict())
     settings.check_window(window)
-    return ChatModel(Network(folder, config.to_dict(), session_options(threads)), settings, window)
+    network = Network(folder, config.to_dict(), session_options(threads))
+    return ChatModel(network, settings, window, int(config.vocab_size))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Ids
 from typing import Protocol
 
+from service.engine.forbidden import Forbidden
 from service.engine.generation import Generation, ReplyStream
 from service.engine.reply_cache import Key, ReplyCache
 from service.engine.scheduler import Scheduler, Steps
@@ -43,6 +44,7 @@ class Engine:
         queue_size: int,
         most_rows: int,
         reply_cache: int = 0,
+        forbidden: Forbidden | None = None,
         on_death: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
@@ -52,11 +54,13 @@ class Engine:
             most_rows: rows (beams times requests) of one step.
             reply_cache: finished replies that are kept for who asks the same again; with 0, equal requests are
                 computed one by one.
+            forbidden: what no reply may hold; None for nothing.
             on_death: called with one sentence, from the dying thread.
         """
         self._settings = model.settings
         self._scheduler = Scheduler(model.batch, most_rows=most_rows, most_waiting=queue_size)
         self._cache = ReplyCache(reply_cache)
+        self._forbidden = forbidden
         self._on_death = on_death
         self._closed = False
         self._dead = False
@@ -124,7 +128,7 @@ class Engine:
                 raise NotReady("The service is shutting down; try again in a moment.")
             key = self._cache.key(source, settings)
             found = None if key is None else self._cache.find(key, deadline=deadline)
-            return found or self._begin(Sequence(list(source), settings), key, deadline)
+            return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline)
 
     def _begin(self, sequence: Sequence, key: Key | None, deadline: float) -> ReplyStream:
         """Let a reply be computed, and found meanwhile by its key."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.engine.beam_search import BeamSearch
+from service.engine.forbidden import Forbidden, presentable
 from service.engine.sampler import Sampler
 from service.engine.settings import DecodingSettings
 
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
 class Sequence:
     """The source of a reply, its settings, and the search that writes it."""
 
-    def __init__(self, source: list[int] | NDArray[np.int64], settings: DecodingSettings) -> None:
+    def __init__(
+        self, source: list[int] | NDArray[np.int64], settings: DecodingSettings, forbidden: Forbidden | None = None
+    ) -> None:
         """
         Args:
             source: token ids of the history, end token included.
             settings: how the reply is decoded.
+            forbidden: what it must not hold; None for nothing.
         """
         self.source = np.asarray(source, np.int64)
         self.settings = settings
         kind = BeamSearch if settings.num_beams > 1 else Sampler
-        self.search: BeamSearch | Sampler = kind(self.source, settings)
+        self.search: BeamSearch | Sampler = kind(self.source, settings, forbidden)
+        self._forbidden = forbidden
 
     @property
     def finished(self) -> bool:
@@ -35,8 +40,9 @@ class Sequence:
 
     @property
     def settled(self) -> list[int]:
-        """Token ids that the finished reply is certain to begin with, start token first."""
-        return self.search.settled
+        """Token ids that the finished reply is certain to begin with, start token first, and that may be shown."""
+        settled = self.search.settled
+        return settled if self._forbidden is None else presentable(self._forbidden, settled)
 
     @property
     def result(self) -> list[int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence as Ids
 from itertools import groupby
 from types import ModuleType
 
-from tests.service.fakes import FakeModel
+from tests.service.fakes import VOCABULARY, FakeModel
 
 # Letters in the vocabularies of the tests' models and of the demo model.
 FIRST_LETTER, LETTERS = 69, 24
@@ -30,6 +30,7 @@ class EchoModel(FakeModel):
     """A model that replies with the digest of what it read."""
 
     window = 128
+    vocabulary = VOCABULARY
 
     def __init__(self) -> None:
         super().__init__(reply=[0] * (DIGITS + 2))
