@@ -8,25 +8,27 @@ import signal
 import sys
 from types import FrameType
 
-from benchmarks.commands import (
-    export_cost,
-    latency,
-    load,
-    profile,
-    quality,
-    report,
-    scaling,
-    start,
-    store,
-    suite,
-    synthetic,
-    tuning,
-)
 from benchmarks.errors import BenchmarkError
+from service.engine import machine
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    from benchmarks.commands import (
+        export_cost,
+        latency,
+        load,
+        profile,
+        quality,
+        report,
+        scaling,
+        start,
+        store,
+        suite,
+        synthetic,
+        tuning,
+    )
+
     top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure an exported Blenderbot model.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
@@ -49,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 2 for wrong arguments, 130 when interrupted, 1 for any other failure."""
+    if complaint := machine.unsupported():
+        print(f"error: {complaint}", file=sys.stderr)
+        return 1
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

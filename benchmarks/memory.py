@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 
@@ -24,5 +23,7 @@ def peak_bytes(pid: int | None = None) -> int:
         import psutil
 
         return int(psutil.Process(pid).memory_info().rss)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         logs.complain(str(error))
         return 2
+    if complaint := machine.unsupported():
+        logs.complain(complaint, config.service.log_format)
+        return 1
     if config.service.check:
         return report([*findings(config.each), *concerns(config)])
     logs.configure(config.service.log_format)

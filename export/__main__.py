@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import resource
 import signal
 import sys
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import NoReturn
 
 from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
+from service import hub
 from service.engine import machine
 
-# The last one is our own, for what had to wait a moment.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 MOMENT_S = 0.01
 
 
@@ -59,15 +57,19 @@ def parse(arguments: list[str]) -> ExportConfig:
     options = parser.parse_args(arguments)
     if not options.model.strip():
         parser.error("--model is empty; name a Hub id or a local folder")
+    try:
+        model = hub.read_name(options.model)
+    except hub.NoModel as error:
+        parser.error(f"--model is {options.model!r}, {error}")
     quantization = Quantization(options.quantization)
     for flag, value in {"--model": options.model, "--output-dir": options.output_dir}.items():
         try:
             Path(value or "").expanduser()
         except RuntimeError:
             parser.error(f"there is no home folder for {value}; name a path without ~ with {flag}")
-    output_dir = options.output_dir or default_output_dir(options.model, quantization)
+    output_dir = options.output_dir or default_output_dir(model, quantization)
     return ExportConfig(
-        model=options.model,
+        model=model,
         revision=options.revision,
         quantization=quantization,
         output_dir=output_dir.expanduser(),
@@ -79,7 +81,12 @@ def parse(arguments: list[str]) -> ExportConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     config = parse(sys.argv[1:] if arguments is None else arguments)
-    for number in SIGNALS:
+    if complaint := machine.unsupported():
+        print(f"error: {complaint}", file=sys.stderr)
+        return 1
+    # The last one is our own, for what had to wait a moment.
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    for number in signals:
         signal.signal(number, _interrupt)
     _quieten_libraries()
     try:
@@ -104,11 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: The export ran out of memory; close other programs or use a larger machine.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        for number in SIGNALS:
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
         print("error: The export was interrupted; nothing was written.", file=sys.stderr)
         return 130
     size = sum(path.stat().st_size for path in folder.iterdir())
+    import resource
+
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     peak_bytes = peak if sys.platform == "darwin" else peak * 1024
     progress.note(f"{folder}: {size / 1e6:.0f} MB, peak memory {peak_bytes / 1e9:.1f} GB")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from export.config import DEFAULT_MODEL
 from export.errors import CheckpointError, HubUnreachable, first_line
 from export.hub import WEIGHT_PATTERNS, Repository
 from export.progress import ConsoleProgress
@@ -93,6 +94,8 @@ def locate(
         )
     elif model.count("/") > 1 or model.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
+    elif "/" not in model:
+        raise CheckpointError(f"There is no folder {model}, and Hub ids are owner/name, such as {DEFAULT_MODEL}.")
     else:
         checkpoint = _download(model, revision, weights, progress or ConsoleProgress())
         if not weights:
@@ -313,7 +316,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}.") from error
+        inner = path.parent / "checkpoint"
+        hint = f"; {inner} is one" if (inner / path.name).exists() else ""
+        raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}{hint}.") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({first_line(error)}).") from error
     if not isinstance(content, dict):

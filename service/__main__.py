@@ -8,6 +8,7 @@ import sys
 
 from service import libraries, logs
 from service.config import ServiceConfig, parse
+from service.engine import machine
 from service.errors import ConfigurationError
 
 logger = logging.getLogger("service")
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         logs.complain(str(error))
         return 2
+    if complaint := machine.unsupported():
+        logs.complain(complaint, config.log_format)
+        return 1
     libraries.configure()
     if config.check:
         from service.check import findings, report

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
+from service import hub
 from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
@@ -300,8 +301,13 @@ def path(value: str) -> Path:
 
 
 def model(value: str) -> str:
-    """A word, a Hub id, or a folder."""
-    return str(path(value)) if value.startswith("~") else text(value)
+    """A word, a Hub id or an address that stands for one, or a folder."""
+    if value.startswith("~"):
+        return str(path(value))
+    try:
+        return hub.read_name(text(value))
+    except hub.NoModel as error:
+        raise Unusable(f"is {value!r}, {error}") from error
 
 
 def switch(value: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -204,6 +203,11 @@ def find(model: str, models: Path) -> Path | Missing:
         return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
     named = Path(model)
     if named.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        if "/" not in model and not named.exists():
+            raise ModelFolderError(
+                f"There is no folder {model}; --model takes auto, demo, an exported folder, or a Hub id, which is "
+                f"owner/name, such as {DEFAULT_MODEL}."
+            )
         manifest.read(named)
         return named
     exported = _exported(model, models)
@@ -223,6 +227,8 @@ def _locked(folder: int) -> bool:
 
     Some network file systems lock no folders; there everyone has it.
     """
+    import fcntl
+
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -100,10 +100,13 @@ def read(folder: Path) -> Manifest:
             raise KeyError("precision")
         return manifest
     except FileNotFoundError as error:
-        raise ModelFolderError(
-            f"{folder} holds no {FILE_NAME}, so it is not an exported model; make one with: python -m export "
-            f"--model {folder} and serve the folder that it names."
-        ) from error
+        checkpoint = next(filter(_is_checkpoint, (folder, folder / "checkpoint")), None)
+        remedy = (
+            "name one, or make one with python -m export"
+            if checkpoint is None
+            else f"make one with: python -m export --model {checkpoint} and serve the folder that it names"
+        )
+        raise ModelFolderError(f"{folder} holds no {FILE_NAME}, so it is not an exported model; {remedy}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(
             f"{path} is damaged; export the model again: "
@@ -146,6 +149,11 @@ def _check_link(folder: Path, graph: Path) -> None:
         raise ModelFolderError(
             f"{folder / WEIGHTS} is a link to {weights}, where ONNX Runtime does not read it; copy the file there."
         )
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    weights = (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin"))
+    return bool(weights) and (folder / "config.json").exists()
 
 
 def _sha256(path: Path) -> str:
