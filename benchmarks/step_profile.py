@@ -169,13 +169,14 @@ def operators(folder: Path, config: Mapping[str, Any], *, threads: int) -> list[
         config: content of its `config.json`.
         threads: processor threads.
     """
+    from service.engine.kernels import library
     from service.engine.network import Network, session_options
 
     with tempfile.TemporaryDirectory() as scratch:
         options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(scratch) / "profile")
-        network = Network(folder, config, options)
+        network = Network(folder, config, options, library.choose())
         step_time(network, config, beams=BEAMS, requests=1)
         return _summary(json.loads(Path(network.end_profiling()).read_text(encoding="utf-8")))
 

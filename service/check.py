@@ -17,6 +17,7 @@ from service.chat.never_say import read as read_phrases
 from service.chat.store import open_store
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import machine, manifest
+from service.engine.kernels import library as kernels
 from service.engine.machine import available_memory
 from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
@@ -166,6 +167,13 @@ def threads(config: ServiceConfig) -> Iterator[Finding]:
         )
 
 
+def products(config: ServiceConfig) -> Iterator[Finding]:
+    """Which kernels would multiply."""
+    chosen = kernels.choose(config.kernels)
+    slower = chosen.name == kernels.STOCK != config.kernels
+    yield Finding(Kind.WARNING if slower else Kind.FACT, f"Kernels: {chosen.title}.")
+
+
 def links(_: ServiceConfig) -> Iterator[Finding]:
     """Which variables are named like a setting and are none, since they tell where a service of that name is."""
     for sentence in linked(os.environ, OPTIONS):
@@ -195,6 +203,7 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
     api_keys,
     never_say,
     threads,
+    products,
     links,
     settings,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from service.engine.kernels.library import AUTO, STOCK
 from service.engine.settings import MOST_ROWS
 from service.options import (
     ANY_ORIGIN,
@@ -39,6 +40,7 @@ class ServiceConfig:
         host: address to listen on.
         port: TCP port; 0 lets the system choose.
         threads: processor threads of the model; 0 means one for each core this process may use.
+        kernels: `auto` for our own where they are built and the processor has them, `stock` for ONNX Runtime's.
         rows: hypotheses that are computed together, beams times requests; further requests wait.
         queue: requests that may wait; further ones are refused.
         reply_cache: replies kept for who asks the same again; with 0, equal requests are computed one by one.
@@ -66,6 +68,7 @@ class ServiceConfig:
     host: str = "127.0.0.1"
     port: int = 5000
     threads: int = 0
+    kernels: str = AUTO
     rows: int = MOST_ROWS
     queue: int = 32
     reply_cache: int = 1000
@@ -138,6 +141,13 @@ OPTIONS: Mapping[str, Option] = {
         "processor threads of the model, 0 for one a core",
         integer(0, 1024),
         "N",
+    ),
+    "kernels": Option(
+        MODEL,
+        "--kernels",
+        "auto (the fastest that this processor has), or stock (ONNX Runtime's own, without those of this project)",
+        one_of(AUTO, STOCK),
+        f"{AUTO}|{STOCK}",
     ),
     "rows": Option(
         MODEL,

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from service import logs
 from service.chat.answer import Reply
 from service.engine.generation import Origin, Timing
+from service.engine.kernels.library import Kernels
 from service.engine.manifest import Manifest
 from service.errors import Cancelled, ContextLengthExceeded, EngineStopped, ServiceError, StoreUnavailable
 
@@ -48,15 +49,15 @@ class Metrics:
             "failed", "Requests that failed here, streams that had begun among them.", "reason"
         )
         self._cancelled = self._counter("cancelled", "Requests whose client went away.")
-        self._model = self._gauge("model_info", "The model served.", "name", "precision", "source")
+        self._model = self._gauge("model_info", "The model served.", "name", "precision", "source", "kernels")
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read when it is asked for."""
         self._gauge(name, description).set_function(value)
 
-    def serves(self, manifest: Manifest) -> None:
-        """Name the model."""
-        self._model.labels(manifest.name, manifest.quantization["precision"], manifest.source).set(1)
+    def serves(self, manifest: Manifest, kernels: Kernels) -> None:
+        """Name the model, and the instruction set of its products."""
+        self._model.labels(manifest.name, manifest.quantization["precision"], manifest.source, kernels.name).set(1)
 
     def replied(self, reply: Reply) -> None:
         """Count a reply, for the log too; one that was stored before cost nothing."""

@@ -16,6 +16,7 @@ from service.chat.phrases import Phrases
 from service.chat.store import Store, open_store
 from service.config import ServiceConfig
 from service.engine import manifest
+from service.engine.kernels.library import Kernels
 from service.engine.manifest import Manifest
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
@@ -39,12 +40,14 @@ class ServedModel:
         folder: where it was loaded from.
         manifest: what it was made from.
         reason: why this model is served and not the one asked for; empty when it is that one.
+        kernels: what multiplies.
         chatbot: answers messages with it.
     """
 
     folder: Path
     manifest: Manifest
     reason: str
+    kernels: Kernels
     chatbot: Chatbot
 
 
@@ -87,7 +90,7 @@ class Runtime:
             "reply_cache_entries", "Replies kept for who asks the same.", lambda: self._engine_gauge("cached")
         )
         if model is not None:
-            self.metrics.serves(model.manifest)
+            self.metrics.serves(model.manifest, model.kernels)
 
     @property
     def model(self) -> ServedModel:
@@ -151,7 +154,7 @@ class Runtime:
         logs.adopt_libraries()
         self._tell(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)
-        model = load(folder, threads=self.config.threads)
+        model = load(folder, threads=self.config.threads, kernels=self.config.kernels)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         prompt_format = PromptFormat(tokenizer, window=model.window)
         forbidden = None
@@ -171,10 +174,12 @@ class Runtime:
             folder,
             checked,
             reason,
+            model.kernels,
             Chatbot(engine, prompt_format, longest_line=self.config.queue, never_say=self._never_say),
         )
-        self.metrics.serves(checked)
+        self.metrics.serves(checked, model.kernels)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
+        logger.info(f"Kernels: {model.kernels.title}.")
         for line in filter(None, (reason, checked.notice)):
             logger.warning(line)
 

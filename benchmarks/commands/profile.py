@@ -42,13 +42,14 @@ def run(options: argparse.Namespace) -> None:
     date = datetime.now(UTC).isoformat(timespec="seconds")
     machine = environment.machine()
 
+    from service.engine.kernels import library
     from service.engine.network import Network, session_options
     from service.errors import ServiceError
 
     try:
         arguments.progress("profiling the operators")
         table = operators(folder, config, threads=threads)
-        network = Network(folder, config, session_options(threads))
+        network = Network(folder, config, session_options(threads), library.choose())
         steps = []
         for beams, requests in kinds:
             arguments.progress(f"timing {beams * requests} rows: {requests} x " + _kind(beams))

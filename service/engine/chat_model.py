@@ -7,6 +7,8 @@ from pathlib import Path
 
 from service.engine import configuration
 from service.engine.batch import Batch
+from service.engine.kernels import library
+from service.engine.kernels.library import AUTO, Kernels
 from service.engine.network import Network, session_options
 from service.engine.settings import DecodingSettings
 
@@ -27,17 +29,23 @@ class ChatModel:
     window: int
     vocabulary: int
 
+    @property
+    def kernels(self) -> Kernels:
+        """What multiplies."""
+        return self.network.kernels
+
     def batch(self) -> Batch:
         """An empty running batch."""
         return Batch(self.network)
 
 
-def load(folder: Path, *, threads: int = 0) -> ChatModel:
+def load(folder: Path, *, threads: int = 0, kernels: str = AUTO) -> ChatModel:
     """Load an exported folder.
 
     Args:
         folder: written by `python -m export`.
         threads: processor threads; 0 means one for each core this process may use.
+        kernels: `auto` or `stock`.
 
     Raises:
         ModelFolderError: the folder is incomplete.
@@ -47,5 +55,5 @@ def load(folder: Path, *, threads: int = 0) -> ChatModel:
     window = int(config.max_position_embeddings)
     settings = DecodingSettings.from_generation_config(generation_config.to_diff_dict())
     settings.check_window(window)
-    network = Network(folder, config.to_dict(), session_options(threads))
+    network = Network(folder, config.to_dict(), session_options(threads), library.choose(kernels))
     return ChatModel(network, settings, window, int(config.vocab_size))

@@ -12,6 +12,7 @@ from transformers import GenerationConfig, PretrainedConfig
 
 from service.engine import configuration
 from service.engine.batch import Batch
+from service.engine.kernels import library
 from service.engine.network import Network, session_options
 from service.engine.sequence import Sequence
 from service.engine.settings import MOST_ROWS, DecodingSettings
@@ -33,19 +34,24 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
         self._idle_batch: Batch | None = None
 
     @classmethod
-    def from_pretrained(cls, model_id: str | Path, *, threads: int = 0) -> ORTBlenderbotForConditionalGeneration:
+    def from_pretrained(
+        cls, model_id: str | Path, *, threads: int = 0, kernels: str = library.AUTO
+    ) -> ORTBlenderbotForConditionalGeneration:
         """Load a folder written by `python -m export`.
 
         Args:
             model_id: the folder.
             threads: processor threads; 0 means one for each core this process may use.
+            kernels: `auto` for our own where they are built and the processor has them, `stock` for ONNX Runtime's, or
+                the name of an instruction set (see `service.engine.kernels.library.instruction_sets`).
 
         Raises:
+            ValueError: there are no kernels of that name.
             ModelFolderError: the folder is incomplete, or this ONNX Runtime lacks an operator.
         """
         folder = Path(model_id)
         config, generation_config = configuration.read(folder)
-        network = Network(folder, config.to_dict(), session_options(threads))
+        network = Network(folder, config.to_dict(), session_options(threads), library.choose(kernels))
         return cls(network, config, generation_config)
 
     @property

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from service.engine.kernels.library import Kernels
+from service.engine.kernels.rewrite import rewritten
 from service.engine.kv_cache import CacheShape, KVCache
 from service.engine.machine import available_cores
 from service.errors import ModelFolderError
@@ -58,13 +60,14 @@ class CrossStates:
 class Network:
     """Encoder, cross-attention states and decoder step of one model. One thread at a time may use it."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], options: SessionOptions) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], options: SessionOptions, kernels: Kernels) -> None:
         """Create the sessions.
 
         Args:
             folder: written by `python -m export`.
             config: content of its `config.json`.
-            options: of every session.
+            options: of every session; our operators are added to them.
+            kernels: what multiplies.
 
         Raises:
             ModelFolderError: a graph is missing, was written by another version of the exporter, or holds an operator
@@ -72,12 +75,18 @@ class Network:
         """
         from onnxruntime import InferenceSession
 
+        if kernels.library:
+            options.register_custom_ops_library(str(kernels.library))
+            # A graph that is not read from a file has to be told where the weights are.
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+
         def session(name: str) -> InferenceSession:
             path = folder / name
             if not path.exists():
                 raise ModelFolderError(f"{path} is missing; export the model again with this version of the exporter.")
             try:
-                return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+                graph = rewritten(path, kernels.name) if kernels.library else path
+                return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
             except Exception as error:
                 reason = str(error).splitlines()[0].replace(str(path), name)[:200]
                 raise ModelFolderError(
@@ -85,6 +94,7 @@ class Network:
                     "install the versions in requirements.txt and export the model again."
                 ) from error
 
+        self.kernels = kernels
         self._encoder = session(ENCODER)
         self._cross = session(CROSS_STATES)
         self._step = session(DECODER_STEP)

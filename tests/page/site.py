@@ -18,6 +18,7 @@ from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.config import ServiceConfig
+from service.engine.kernels.library import ONNX_RUNTIME
 from service.engine.manifest import Manifest
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
@@ -107,7 +108,7 @@ def site(checkpoint: Path, **settings: Any) -> Iterator[Site]:
     script = Script(tokenizer)
     engine = FakeEngine(script)
     manifest = Manifest(NAME, "made up", None, NOTICE, {"precision": "int8"}, {}, "2026-01-01T00:00:00+00:00", {}, {})
-    served = ServedModel(checkpoint, manifest, "", Chatbot(engine, PromptFormat(tokenizer, window=128)))
+    served = ServedModel(checkpoint, manifest, "", ONNX_RUNTIME, Chatbot(engine, PromptFormat(tokenizer, window=128)))
     app = create_app(Runtime(ServiceConfig(store="memory", **settings), served))
     listener = socket.create_server(("127.0.0.1", 0))
     server = create_server(app, sockets=[listener], threads=8, channel_request_lookahead=1, asyncore_use_poll=True)

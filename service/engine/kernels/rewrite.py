@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.engine.kernels.graph import Graph, Node
@@ -25,11 +26,25 @@ X, WEIGHT, SCALES, BIAS, NORM_SCALE, NORM_SHIFT, RESIDUAL = range(7)
 FLOAT_BITS = 32
 
 
+def rewritten(path: Path, kernels: str) -> bytes:
+    """The graph of an ONNX file with its nodes exchanged; where it finds its weights stays as it is.
+
+    Args:
+        path: encoder, cross states or decoder step of an exported folder.
+        kernels: name of the instruction set that the operators use.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    exchange(model, kernels)
+    return bytes(model.SerializeToString())
+
+
 def exchange(model: ModelProto, kernels: str) -> None:
     """Rewrite a graph in place.
 
     Args:
-        model: encoder, cross states or decoder step of an exported folder; its weights may be external.
+        model: its weights may be external.
         kernels: name of the instruction set that the operators use.
     """
     import onnx
@@ -125,7 +140,9 @@ def _attention(graph: Graph, node: Node) -> None:
         heads = [graph.maker(scatter.inputs[2]) for scatter in scatters]
         sources = [to_grid.inputs[0], *(reshaped.inputs[0] for reshaped in heads if reshaped is not None)]
         parts = [_part(graph, value) for value in sources]
-        offsets = dict(zip(("query_offset", "key_offset", "value_offset"), (offset for _, offset in parts), strict=True))
+        offsets = dict(
+            zip(("query_offset", "key_offset", "value_offset"), (offset for _, offset in parts), strict=True)
+        )
         pasts = [scatter.inputs[0] for scatter in scatters]
         inputs = [*(value for value, _ in parts), *pasts, scatters[0].inputs[1], bias, to_rows.inputs[1]]
         outputs = [to_rows.outputs[0], *states]

@@ -38,6 +38,3 @@ EXPORTED const char* instruction_sets() {
     }();
     return list.c_str();
 }
-
-// The version of the sources that this library was built from.
-EXPORTED const char* source_digest() { return SOURCE_DIGEST; }
