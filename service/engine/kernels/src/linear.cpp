@@ -14,30 +14,38 @@ enum Input { X, WEIGHT, SCALES, BIAS, NORM_SCALE, NORM_SHIFT, RESIDUAL };
 constexpr size_t ALONE = 1 << 15;
 constexpr size_t CHUNKS = 16;
 
-// One column's bytes of a block into a tile.
-void pack_bytes(const Weights& weights, const uint8_t* from, size_t lane, uint8_t* tile) {
-    for (size_t k = 0; k < weights.padded_depth(); k += 4) std::memcpy(tile + (k / 4 * TILE_COLUMNS + lane) * 4, from + k, 4);
+// Four bytes of a column as they stand in a tile.
+uint32_t four_bytes(const uint8_t* from) {
+    uint32_t four;
+    std::memcpy(&four, from, sizeof four);
+    return four;
 }
 
-void pack_nibbles(const Weights& weights, const uint8_t* from, size_t lane, uint8_t* tile) {
-    const auto nibble = [&](size_t k) { return from[k / 2] >> (k % 2 * 4) & 15; };
-    for (size_t k = 0; k < weights.padded_depth(); k += 8)
-        for (size_t i = 0; i < 4; ++i)
-            tile[(k / 8 * TILE_COLUMNS + lane) * 4 + i] = static_cast<uint8_t>(nibble(k + i) | nibble(k + 4 + i) << 4);
+// Eight nibbles of a column: the first four in the low halves of four bytes, the next four in the high ones.
+uint32_t eight_nibbles(const uint8_t* from) {
+    const uint32_t a = from[0], b = from[1], c = from[2], d = from[3];
+    return ((a & 15) | (c & 15) << 4) | (a >> 4 | (c & 240)) << 8 | ((b & 15) | (d & 15) << 4) << 16 | (b >> 4 | (d & 240)) << 24;
 }
 
-void pack(const Weights& weights, const uint8_t* values, const float* scales, uint8_t* packed, float* packed_scales) {
+template <uint32_t (*TAKE)(const uint8_t*)>
+void pack_values(const Weights& weights, const uint8_t* values, uint8_t* packed) {
     const size_t column_bytes = weights.padded_depth() * weights.bits / 8;
-    for (size_t column = 0; column < weights.tiles() * TILE_COLUMNS; ++column) {
-        const size_t tile = column / TILE_COLUMNS, lane = column % TILE_COLUMNS;
-        const bool held = column < weights.columns;
-        if (held) {
-            const auto pack_column = weights.bits == 8 ? pack_bytes : pack_nibbles;
-            pack_column(weights, values + column * column_bytes, lane, packed + tile * weights.tile_bytes());
-        }
-        for (size_t b = 0; b < weights.blocks; ++b)
-            packed_scales[(tile * weights.blocks + b) * TILE_COLUMNS + lane] = held ? scales[column * weights.blocks + b] : 0.0f;
+    for (size_t tile = 0; tile < weights.tiles(); ++tile) {
+        const uint8_t* const from = values + tile * TILE_COLUMNS * column_bytes;
+        const size_t count = std::min<size_t>(TILE_COLUMNS, weights.columns - tile * TILE_COLUMNS);
+        uint8_t* to = packed + tile * weights.tile_bytes();
+        for (size_t k = 0; k < column_bytes; k += 4, to += 4 * TILE_COLUMNS)
+            for (size_t lane = 0; lane < count; ++lane) {
+                const uint32_t taken = TAKE(from + lane * column_bytes + k);
+                std::memcpy(to + 4 * lane, &taken, sizeof taken);
+            }
     }
+}
+
+void pack_scales(const Weights& weights, const float* scales, float* packed) {
+    for (size_t column = 0; column < weights.columns; ++column)
+        for (size_t b = 0; b < weights.blocks; ++b)
+            packed[(column / TILE_COLUMNS * weights.blocks + b) * TILE_COLUMNS + column % TILE_COLUMNS] = scales[column * weights.blocks + b];
 }
 
 void pack_floats(const Weights& weights, const float* values, float* packed) {
@@ -85,8 +93,11 @@ Linear::Linear(const NodeInfo& info) : kernels_(kernels(info.text("kernels"))), 
         packed_ = weight_memory(weights_.tiles() * weights_.tile_bytes());
         packed_scales_ = weight_memory(weights_.tiles() * weights_.blocks * TILE_COLUMNS * sizeof(float));
         weights_.scales = reinterpret_cast<float*>(packed_scales_.get());
-        pack(weights_, static_cast<const uint8_t*>(values.data), scales.floats(), packed_.get(), reinterpret_cast<float*>(packed_scales_.get()));
+        const auto pack = weights_.bits == 8 ? pack_values<four_bytes> : pack_values<eight_nibbles>;
+        pack(weights_, static_cast<const uint8_t*>(values.data), packed_.get());
+        pack_scales(weights_, scales.floats(), reinterpret_cast<float*>(packed_scales_.get()));
     }
+    give_back(values.data, weights_.columns * weights_.padded_depth() * weights_.bits / 8);
     weights_.values = packed_.get();
 }
 

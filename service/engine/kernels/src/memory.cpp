@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <cstdio>
 #include <mutex>
 #include <new>
 
@@ -10,8 +11,23 @@ namespace {
 constexpr size_t HUGE_PAGE = size_t{2} << 20;
 constexpr size_t CHUNK = 16 * HUGE_PAGE;
 constexpr size_t LINE = 64;
+constexpr size_t PAGE = 4096;
 
 size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+#if defined(__linux__)
+// Whether a range lies within one mapping of a file.
+bool is_of_file(uintptr_t begin, uintptr_t end) {
+    std::unique_ptr<FILE, int (*)(FILE*)> maps(std::fopen("/proc/self/maps", "re"), std::fclose);
+    char line[4352];
+    while (maps && std::fgets(line, sizeof line, maps.get())) {
+        unsigned long first, last, inode;
+        if (std::sscanf(line, "%lx-%lx %*s %*x %*s %lu", &first, &last, &inode) == 3 && first <= begin && begin < last)
+            return end <= last && inode != 0;
+    }
+    return false;
+}
+#endif
 
 // A range of the address space whose pages come into being as they are written.
 class Chunk {
@@ -53,6 +69,16 @@ std::shared_ptr<uint8_t> weight_memory(size_t bytes) {
     uint8_t* const given = next;
     next += bytes;
     return {chunk, given};
+}
+
+void give_back(const void* data, size_t bytes) {
+#if defined(__linux__)
+    const uintptr_t begin = rounded(reinterpret_cast<uintptr_t>(data), PAGE);
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / PAGE * PAGE;
+    if (begin < end && is_of_file(begin, end)) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+#else
+    (void)data, (void)bytes;
+#endif
 }
 
 uint8_t* scratch_memory(size_t bytes) {
