@@ -5,6 +5,12 @@ RUN python -m venv --without-pip /venv \
     && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --torch-backend cpu \
         -r requirements.txt -r requirements-redis.txt
 
+FROM python:3.11-slim AS kernels
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
+WORKDIR /app
+COPY service service
+RUN python -m service.engine.kernels
+
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin chatbot \
     && mkdir /models /data \
@@ -15,6 +21,7 @@ COPY LICENSE ./
 COPY models/demo/checkpoint models/demo/checkpoint
 COPY export export
 COPY service service
+COPY --from=kernels /app/service/engine/kernels/build service/engine/kernels/build
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/models/.huggingface \

@@ -8,11 +8,12 @@ STORE =
 REPLICAS =
 CHECK = all
 ARGS  =
+COMPILER =
 
 VENV := .venv
 BIN  := $(VENV)/bin
 
-.PHONY: help setup serve serve-ray export bench bench-all test lint accept clean
+.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
@@ -23,10 +24,10 @@ help:
 	@echo "make test     run the tests, on all cores    (ARGS=tests/one_file.py, or any of pytest's)"
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
-	@echo "make setup    only make the virtual environment"
+	@echo "make setup    only make the virtual environment and build the kernels (COMPILER=ziglang brings a compiler)"
 	@echo "make clean    remove it and what was exported"
 
-setup: $(VENV)/.serve
+setup: kernels
 
 # torch first and by itself: uv knows where its CPU builds are; where only the package index can be reached, pip takes
 # the build that the index has.
@@ -42,6 +43,11 @@ $(VENV)/.serve: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+# Built anew when their sources change. Without a compiler everything works, and takes longer.
+kernels: $(VENV)/.serve
+	@$(if $(COMPILER),$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang==0.17.1)
+	@$(BIN)/python -m service.engine.kernels
+
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
@@ -54,10 +60,10 @@ $(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-redis.txt r
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-serve: $(VENV)/.serve
+serve: kernels
 	exec $(BIN)/python -m service $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-serve-ray: $(VENV)/.ray
+serve-ray: $(VENV)/.ray kernels
 	exec $(BIN)/python -m deploy $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
 	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
@@ -65,13 +71,13 @@ export: $(VENV)/.serve
 	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))
 
 # Both go on where they stopped when they are interrupted.
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench kernels
 	$(BIN)/python -m benchmarks suite --short
 
-bench-all: $(VENV)/.bench
+bench-all: $(VENV)/.bench kernels
 	$(BIN)/python -m benchmarks suite
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev kernels
 	tests/install-system-packages
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
@@ -80,10 +86,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-accept: $(VENV)/.dev
+accept: $(VENV)/.dev kernels
 	tests/install-system-packages
 	$(BIN)/python -m tests.accept $(CHECK)
 
 clean:
-	rm -rf $(VENV) benchmarks/.cache .accept
+	rm -rf $(VENV) benchmarks/.cache .accept service/engine/kernels/build
 	find models -mindepth 1 -maxdepth 1 -type d ! -name demo -exec rm -rf {} +

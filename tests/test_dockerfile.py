@@ -34,14 +34,20 @@ def instructions() -> list[Instruction]:
     return [Instruction(*line.split(" ", 1)) for line in joined.splitlines() if line]
 
 
+def last_stage() -> list[Instruction]:
+    """What the image itself is made by."""
+    begins = [place for place, found in enumerate(instructions()) if found.name == "FROM"]
+    return instructions()[begins[-1] :]
+
+
 def last(name: str) -> str:
     return [found.arguments for found in instructions() if found.name == name][-1]
 
 
-def copied() -> list[tuple[Path, Path]]:
+def copied(stage: list[Instruction]) -> list[tuple[Path, Path]]:
     """Source and target of each COPY from the build context, relative to the root and the working directory."""
     pairs = []
-    for found in instructions():
+    for found in stage:
         if found.name == "COPY" and not IMAGE_ONLY.match(found.arguments):
             *sources, target = found.arguments.split()
             for source in sources:
@@ -58,7 +64,7 @@ def environment() -> dict[str, str]:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what the image's working directory holds."""
     root = tmp_path_factory.mktemp("image") / "app"
-    for source, target in copied():
+    for source, target in copied(last_stage()):
         place = root / target
         place.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
@@ -81,7 +87,7 @@ def health(port: int) -> int:
 
 def test_what_is_copied_is_there_is_committed_and_is_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert {str(source) for source, _ in copied()} == kept
+    assert {str(source) for source, _ in copied(instructions())} == kept
     for source in kept:
         tracked = subprocess.run(["git", "ls-files", source], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (ROOT / source).exists()

@@ -45,6 +45,7 @@ class Graph:
         self._proto = proto
         self.nodes = [Node.of(node) for node in proto.node]
         self.initializers: dict[str, TensorProto] = {tensor.name: tensor for tensor in proto.initializer}
+        self.inputs = {value.name for value in proto.input}
         self._outputs = {value.name for value in proto.output}
         self._makers: dict[str, Node] = {}
         self._readers: defaultdict[str, list[Node]] = defaultdict(list)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DOMAIN = "chatbot"
 X, WEIGHT, SCALES, BIAS, NORM_SCALE, NORM_SHIFT, RESIDUAL = range(7)
 FLOAT_BITS = 32
+# The input of the decoder step that says which request each row belongs to.
+PLACES = "places"
 
 
 def rewritten(path: Path, kernels: str) -> bytes:
@@ -132,8 +134,8 @@ def _attention(graph: Graph, node: Node) -> None:
     attributes = {name: node.attributes[name] for name in ("num_heads", "scale")}
     states, (mask, bias) = node.inputs[1:3], (node.inputs + [""] * 3)[4:6]
     written = [graph.maker(state) for state in states]
-    if mask and not bias and written == [None, None]:
-        inputs = [to_grid.inputs[0], *states, mask, "places"]
+    if mask and not bias and written == [None, None] and PLACES in graph.inputs:
+        inputs = [to_grid.inputs[0], *states, mask, PLACES]
         graph.replace([node, to_rows], Node("CrossAttention", inputs, to_rows.outputs, attributes, DOMAIN))
     elif bias and not mask and all(maker is not None and maker.operator == "ScatterND" for maker in written):
         scatters = [maker for maker in written if maker is not None]

@@ -11,18 +11,21 @@ from tests.service.engine.comparison import Comparison, Difference, until_end
 from tests.service.engine.trace import padded, parting_gap, trace_engine, trace_transformers
 
 
-def compare_with_stock(folder: Path, sources: Sequence[Sequence[int]], **arguments: Any) -> Comparison:
+def compare_with_stock(
+    folder: Path, sources: Sequence[Sequence[int]], *, kernels: str = "auto", **arguments: Any
+) -> Comparison:
     """Answer each source by itself with both classes.
 
     Args:
         folder: an exported model.
         sources: token ids, end token included.
+        kernels: of our class.
         arguments: of `generate`; what is left out is the model's own.
     """
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
     stock = ORTModelForSeq2SeqLM.from_pretrained(folder)
-    engine = ORTBlenderbotForConditionalGeneration.from_pretrained(folder)
+    engine = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, kernels=kernels)
     settings = engine.settings.override(arguments)
     comparison = Comparison()
     for source in sources:
