@@ -14,6 +14,7 @@ import pytest
 from service import check
 from service.check import Kind
 from service.config import ServiceConfig
+from service.engine.kernels import library
 from tests.export.fake_hub import FakeHub
 from tests.service.process import ROOT, RUN_MAIN
 
@@ -38,15 +39,26 @@ def sentences(findings: list[check.Finding], kind: Kind) -> list[str]:
 
 
 def test_a_right_configuration_is_summed_up_with_exit_code_0(short_export: Path) -> None:
-    ended = run("--model", short_export, "--port", "0", "--rows", "20", CHATBOT_API_KEYS=f"{SECRET},{SECRET}2")
+    flags = ("--model", short_export, "--port", "0", "--rows", "20", "--kernels", "stock")
+    ended = run(*flags, CHATBOT_API_KEYS=f"{SECRET},{SECRET}2")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         "Listens on http://127.0.0.1, on any free port.",
         f"Serves tiny (int8) from {short_export}.",
         "Keeps conversations in memory, and gone when the service stops.",
         "Asks for one of 2 API keys.",
-        f"Settings: --model {short_export}, --rows 20, --port 0, --store memory, --api-keys 2 keys; else the defaults.",
+        "Kernels: stock.",
+        f"Settings: --model {short_export}, --kernels stock, --rows 20, --port 0, --store memory, --api-keys 2 keys; "
+        "else the defaults.",
     ]
+
+
+def test_the_kernels_that_would_serve_are_named(short_export: Path) -> None:
+    ended = run("--model", short_export, "--port", "0")
+    assert ended.returncode == 0
+    chosen = library.choose()
+    told = ended.stdout if chosen.library else ended.stderr
+    assert f"Kernels: {chosen.title}." in told
 
 
 def test_all_that_is_wrong_is_told_at_once_a_line_each(short_export: Path, tmp_path: Path) -> None:
