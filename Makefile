@@ -79,7 +79,7 @@ bench-all: $(VENV)/.bench kernels
 
 test: $(VENV)/.dev kernels
 	tests/install-system-packages
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
