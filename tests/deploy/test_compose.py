@@ -73,16 +73,30 @@ class Deployment(NamedTuple):
     services: list[ServiceProcess]
 
 
+@pytest.fixture(scope="module")
+def deployment(short_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One that tests share and leave as it is."""
+    with deployed(short_export, tmp_path_factory.mktemp("deployment")) as shared:
+        yield shared
+
+
 @pytest.fixture
-def deployment(short_export: Path, tmp_path: Path) -> Iterator[Deployment]:
-    with RedisServer(tmp_path) as redis:
-        flags = ("--model", short_export, "--store", redis.url())
+def doomed(short_export: Path, tmp_path: Path) -> Iterator[Deployment]:
+    """One that loses a service."""
+    with deployed(short_export, tmp_path) as own:
+        yield own
+
+
+@contextmanager
+def deployed(model: Path, folder: Path) -> Iterator[Deployment]:
+    with RedisServer(folder) as redis:
+        flags = ("--model", model, "--store", redis.url())
         with (
             ServiceProcess(*flags, planted=echo.PLANTED) as first,
             ServiceProcess(*flags, planted=echo.PLANTED) as second,
         ):
             both = [first.wait_ready(), second.wait_ready()]
-            with proxy([service.port for service in both], tmp_path) as port:
+            with proxy([service.port for service in both], folder) as port:
                 yield Deployment(port, both)
 
 
@@ -139,14 +153,14 @@ def test_conversations_go_on_at_whichever_service(deployment: Deployment, prompt
     assert all(service.metric("chatbot_prompt_tokens_total") > 0 for service in deployment.services)
 
 
-def test_a_service_killed_under_load_loses_nobodys_words(deployment: Deployment, prompt_format: PromptFormat) -> None:
+def test_a_service_killed_under_load_loses_nobodys_words(doomed: Deployment, prompt_format: PromptFormat) -> None:
     outcome = insist_while(
-        deployment.port,
+        doomed.port,
         prompt_format,
         clients=16,
         seconds=1.0,
         within_s=30.0,
-        disturb=lambda: deployment.services[0].signal(signal.SIGKILL),
+        disturb=lambda: doomed.services[0].signal(signal.SIGKILL),
     )
     assert outcome.mistakes == []
     assert outcome.acknowledged > 100
@@ -154,20 +168,18 @@ def test_a_service_killed_under_load_loses_nobodys_words(deployment: Deployment,
 
 
 def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(
-    deployment: Deployment, prompt_format: PromptFormat
+    doomed: Deployment, prompt_format: PromptFormat
 ) -> None:
-    first = deployment.services[0]
+    first = doomed.services[0]
 
     def drain() -> None:
         first.signal(signal.SIGTERM)
         assert first.wait() == 0
         time.sleep(3.0)
 
-    outcome = insist_while(deployment.port, prompt_format, clients=8, seconds=0.5, within_s=30.0, disturb=drain)
+    outcome = insist_while(doomed.port, prompt_format, clients=8, seconds=0.5, within_s=30.0, disturb=drain)
     assert outcome.mistakes == []
-    afterwards = insist_while(
-        deployment.port, prompt_format, clients=8, seconds=0.5, within_s=0.0, disturb=lambda: None
-    )
+    afterwards = insist_while(doomed.port, prompt_format, clients=8, seconds=0.5, within_s=0.0, disturb=lambda: None)
     assert (afterwards.interrupted, afterwards.mistakes) == (0, [])
 
 

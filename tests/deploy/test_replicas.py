@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
-from tests.deploy.replicas import Replicas
+from tests.deploy.replicas import HEAL_TIMEOUT_S, Replicas
 from tests.service import echo
 from tests.service.process import ROOT, free_port
 from tests.service.soak import converse, insist_while, speak_at_once
@@ -28,15 +29,13 @@ CLIENTS = 16
 RETRY_S = 30.0
 
 
-def stays(pid: int) -> bool:
-    """Whether a process goes on for some seconds."""
-    try:
-        psutil.Process(pid).wait(4.0)
-    except psutil.TimeoutExpired:
-        return True
-    except psutil.NoSuchProcess:
-        return False
-    return False
+def first_to_end(pids: list[int]) -> int:
+    """The process that ends first."""
+    end = time.monotonic() + HEAL_TIMEOUT_S
+    while not (gone := [pid for pid in pids if not psutil.pid_exists(pid)]):
+        assert time.monotonic() < end, "all go on"
+        time.sleep(0.05)
+    return gone[0]
 
 
 def metric(port: int, name: str) -> float:
@@ -91,10 +90,11 @@ def test_a_replica_killed_under_load_loses_nobodys_words(replicas: Replicas, pro
 
 def test_a_replica_whose_engine_dies_is_replaced(replicas: Replicas) -> None:
     replicas.wait_replicas(COUNT)
-    before = set(replicas.pids())
+    before = replicas.pids()
     assert replicas.curl("-d", json.dumps({"prompt": echo.DEADLY_MESSAGE})).status in {500, 503}
-    (dead,) = (pid for pid in before if not stays(pid))
+    dead = first_to_end(before)
     replicas.wait_replicas(COUNT, without=dead)
+    assert len({*before} & {*replicas.pids()}) == COUNT - 1
     for _ in range(2 * COUNT):
         assert replicas.curl("-d", '{"prompt": "Hello"}').status == 200
 
