@@ -249,14 +249,15 @@ def _export_from(endpoint: str, tmp_path: Path, target: Path) -> CompletedProces
 
 
 def _export_until_conversion(hub: FakeHub, tmp_path: Path, target: Path, *arguments: str) -> CompletedProcess[str]:
-    """Run an export that ends as soon as the checkpoint is there."""
+    """Run an export that ends as soon as the checkpoint is there, without the libraries of a conversion."""
     planted = (
         "import export.exporter\n"
         "from export.errors import ExportError\n"
         "def stop(checkpoint):\n"
         "    print('checkpoint of', checkpoint.source, 'at', checkpoint.revision)\n"
         "    raise ExportError('stopped before the conversion')\n"
-        "export.exporter.checkpoints.parameter_count = stop"
+        "export.exporter.checkpoints.parameter_count = stop\n"
+        "export.exporter._import_libraries = lambda: None"
     )
     return run_export(
         "--model",
@@ -265,7 +266,7 @@ def _export_until_conversion(hub: FakeHub, tmp_path: Path, target: Path, *argume
         target,
         *arguments,
         planted=planted,
-        environment=hub.environment(tmp_path / "home"),
+        environment=hub.environment(tmp_path / "home") | {"USE_TORCH": "0"},
     )
 
 
