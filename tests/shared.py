@@ -29,16 +29,20 @@ class SharedFolders:
         return cls((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared")
 
     def folder(self, name: str, make: Callable[[Path], object]) -> Path:
-        """The folder `name` (slashes allowed), which `make` creates at the path it is given."""
-        folder = self._root / name
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._root / f"{name.replace('/', '-')}.lock"):
-            if not folder.exists():
-                with tempfile.TemporaryDirectory(dir=self._root) as scratch:
-                    made = Path(scratch) / folder.name
-                    make(made)
-                    made.rename(folder)
-        return folder
+        """The folder that `make` creates at the path it is given, which ends in `name` and has a parent of its own.
+
+        Args:
+            name: of the folder; what stands before a slash tells folders of the same name apart.
+            make: called once in a test run.
+        """
+        parent = self._root / name.replace("/", "-")
+        parent.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(parent.with_suffix(".lock")):
+            if not parent.exists():
+                scratch = Path(tempfile.mkdtemp(dir=self._root))
+                make(scratch / Path(name).name)
+                scratch.rename(parent)
+        return parent / Path(name).name
 
     def export(self, checkpoint: Path, name: str, quantization: str) -> Path:
         """`checkpoint` exported without verification."""
