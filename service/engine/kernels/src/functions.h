@@ -17,8 +17,8 @@ ALWAYS_INLINE Floats<Isa> exponential(const Floats<Isa>& x) {
     rest = whole.times_plus(F::all(-1.42860677e-6f), rest);
     F sum = F::all(1.0f / 720);
     for (float coefficient : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) sum = sum.times_plus(rest, F::all(coefficient));
-    const F result = (sum.as_int() + (power << 23)).as_float();
-    return x.where_below(lowest, F::all(0.0f), result);
+    const F two_to_power = ((power + Ints<Isa>::all(127)) << 23).as_float();
+    return x.where_below(lowest, F::all(0.0f), sum * two_to_power);
 }
 
 // Error function within 2e-7. Polynomials fitted to erf(x) / x in x^2 up to 1, and to -log(1 - erf(x)) beyond.

@@ -17,7 +17,7 @@ constexpr size_t MAX_NORM_DEPTH = 16384;
 struct Weights {
     int bits;
     size_t columns, depth;       // as the model has them
-    size_t block;                // of the depth, that shares one scale
+    size_t block;                // of the depth, that shares one scale; a power of two from 16 to 65,536
     size_t blocks;               // blocks * block >= depth; the rest is padding
     const uint8_t* values;
     const float* scales;         // [tile][blocks][16]; null with 32 bits

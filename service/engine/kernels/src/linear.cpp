@@ -1,10 +1,10 @@
 #include "linear.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "instruction_sets.h"
 #include "memory.h"
+#include "packing.h"
 
 namespace {
 
@@ -13,48 +13,6 @@ enum Input { X, WEIGHT, SCALES, BIAS, NORM_SCALE, NORM_SHIFT, RESIDUAL };
 // Work that is not worth a second thread.
 constexpr size_t ALONE = 1 << 15;
 constexpr size_t CHUNKS = 16;
-
-// Four bytes of a column as they stand in a tile.
-uint32_t four_bytes(const uint8_t* from) {
-    uint32_t four;
-    std::memcpy(&four, from, sizeof four);
-    return four;
-}
-
-// Eight nibbles of a column: the first four in the low halves of four bytes, the next four in the high ones.
-uint32_t eight_nibbles(const uint8_t* from) {
-    const uint32_t a = from[0], b = from[1], c = from[2], d = from[3];
-    return ((a & 15) | (c & 15) << 4) | (a >> 4 | (c & 240)) << 8 | ((b & 15) | (d & 15) << 4) << 16 | (b >> 4 | (d & 240)) << 24;
-}
-
-template <uint32_t (*TAKE)(const uint8_t*)>
-void pack_values(const Weights& weights, const uint8_t* values, uint8_t* packed) {
-    const size_t column_bytes = weights.padded_depth() * weights.bits / 8;
-    for (size_t tile = 0; tile < weights.tiles(); ++tile) {
-        const uint8_t* const from = values + tile * TILE_COLUMNS * column_bytes;
-        const size_t count = std::min<size_t>(TILE_COLUMNS, weights.columns - tile * TILE_COLUMNS);
-        uint8_t* to = packed + tile * weights.tile_bytes();
-        for (size_t k = 0; k < column_bytes; k += 4, to += 4 * TILE_COLUMNS)
-            for (size_t lane = 0; lane < count; ++lane) {
-                const uint32_t taken = TAKE(from + lane * column_bytes + k);
-                std::memcpy(to + 4 * lane, &taken, sizeof taken);
-            }
-    }
-}
-
-void pack_scales(const Weights& weights, const float* scales, float* packed) {
-    for (size_t column = 0; column < weights.columns; ++column)
-        for (size_t b = 0; b < weights.blocks; ++b)
-            packed[(column / TILE_COLUMNS * weights.blocks + b) * TILE_COLUMNS + column % TILE_COLUMNS] = scales[column * weights.blocks + b];
-}
-
-void pack_floats(const Weights& weights, const float* values, float* packed) {
-    for (size_t tile = 0; tile < weights.tiles(); ++tile) {
-        const size_t count = std::min<size_t>(TILE_COLUMNS, weights.columns - tile * TILE_COLUMNS);
-        for (size_t k = 0; k < weights.depth; ++k)
-            std::memcpy(packed + (tile * weights.depth + k) * TILE_COLUMNS, values + k * weights.columns + tile * TILE_COLUMNS, count * sizeof(float));
-    }
-}
 
 size_t positive(int64_t value, const char* words) {
     require(value > 0 && value < (int64_t{1} << 31), words);
@@ -84,7 +42,7 @@ Linear::Linear(const NodeInfo& info) : kernels_(kernels(info.text("kernels"))), 
     } else {
         require(weights_.bits == 4 || weights_.bits == 8, "bits must be 4, 8 or 32");
         weights_.block = positive(info.integer("block_size"), "block_size must be positive");
-        require(weights_.block % 16 == 0 && weights_.block <= 65536, "block_size must be a multiple of 16, and 65,536 at most");
+        require(weights_.block >= 16 && weights_.block <= 65536 && !(weights_.block & (weights_.block - 1)), "block_size must be a power of two from 16 to 65,536");
         weights_.blocks = (weights_.depth + weights_.block - 1) / weights_.block;
         const Tensor scales = info.constant(SCALES);
         require(values.type == UINT8 && values.size() == weights_.columns * weights_.padded_depth() * weights_.bits / 8,
@@ -93,9 +51,7 @@ Linear::Linear(const NodeInfo& info) : kernels_(kernels(info.text("kernels"))), 
         packed_ = weight_memory(weights_.tiles() * weights_.tile_bytes());
         packed_scales_ = weight_memory(weights_.tiles() * weights_.blocks * TILE_COLUMNS * sizeof(float));
         weights_.scales = reinterpret_cast<float*>(packed_scales_.get());
-        const auto pack = weights_.bits == 8 ? pack_values<four_bytes> : pack_values<eight_nibbles>;
-        pack(weights_, static_cast<const uint8_t*>(values.data), packed_.get());
-        pack_scales(weights_, scales.floats(), reinterpret_cast<float*>(packed_scales_.get()));
+        pack(weights_, static_cast<const uint8_t*>(values.data), scales.floats(), packed_.get(), reinterpret_cast<float*>(packed_scales_.get()));
     }
     give_back(values.data, weights_.columns * weights_.padded_depth() * weights_.bits / 8);
     weights_.values = packed_.get();
