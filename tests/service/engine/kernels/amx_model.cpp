@@ -1,4 +1,5 @@
 // The AMX kernels over the model of its tiles. What surrounds the tiles needs AVX-512 with VNNI.
+#if defined(__x86_64__)
 #include <immintrin.h>
 
 #include <cmath>
@@ -23,3 +24,4 @@ extern const Kernels AMX_MODEL = {
 };
 
 END_TARGET
+#endif

@@ -63,9 +63,7 @@ void check_norm_before_bytes(const AllKernels& kernels, int bits, Random& random
 void check_gelu(const AllKernels& kernels, size_t values, Random& random, Report& report) {
     const size_t depth = 16;
     const Matrix matrix = identity(depth);
-    std::vector<float> x = {0.0f, -0.0f, 1e-40f, 1e30f, -1e30f, 3e38f, INFINITY, -10.0f, -5.0f, 5.0f, 1.41421356f, -1.41421356f, 5.656854f, -5.656854f, 6.0f, NAN};
-    // A NaN or an infinity reaches only its own row.
-    x.erase(std::remove_if(x.begin(), x.end(), [](float value) { return !std::isfinite(value); }), x.end());
+    std::vector<float> x = {0.0f, -0.0f, 1e-40f, 1e30f, -1e30f, 3e38f, -10.0f, 10.0f, -5.0f, 5.0f, 1.41421356f, -1.41421356f, 5.656854f, -5.656854f, 6.0f, -6.0f};
     while (x.size() < values * depth) x.push_back(random.normal() * random.of({0.1f, 1.0f, 3.0f}));
     const Epilogue epilogue{nullptr, nullptr, true};
     const auto first = matrix.multiply(*kernels[0], x, {}, epilogue);
