@@ -17,6 +17,9 @@ constexpr size_t TILE_ROWS = 16;
 
 bool by_tiles(int bits, size_t rows) { return bits != 32 && rows > FEW_ROWS; }
 
+// Steps of the depth that one tile holds.
+size_t tile_depth(const Weights& weights) { return weights.block < TILE_DEPTH ? weights.block : TILE_DEPTH; }
+
 size_t amx_pass_rows(int bits, size_t rows) { return by_tiles(bits, rows) ? TILE_ROWS : Avx512Vnni::MAX_PASS_ROWS; }
 
 void prepare_for_tiles(const Weights& weights, const Norm& norm, const float* rows, size_t begin, size_t end, const Activations& to) {
@@ -40,57 +43,51 @@ void prepare_for_tiles(const Weights& weights, const Norm& norm, const float* ro
     }
 }
 
-// The weights of a tile's next 64 steps: as they stand, or unpacked from nibbles into `unpacked`.
-ALWAYS_INLINE const uint8_t* tile_bytes(const Weights& weights, const uint8_t* from, size_t depth, uint8_t* unpacked) {
-    if (weights.bits == 8) return from;
-    for (size_t k = 0; k < depth; k += 8) {
-        _mm512_store_si512(unpacked, Avx512Vnni::load_nibbles(from, 0));
-        _mm512_store_si512(unpacked + 64, Avx512Vnni::load_nibbles(from, 4));
-        from += 64;
-        unpacked += 128;
+// `depth` steps of a tile of weights, from nibbles to bytes.
+ALWAYS_INLINE void unpack_nibbles(const uint8_t* from, size_t depth, uint8_t* to) {
+    for (size_t k = 0; k < depth; k += 8, from += 64, to += 128) {
+        _mm512_store_si512(to, Avx512Vnni::load_nibbles(from, 0));
+        _mm512_store_si512(to + 64, Avx512Vnni::load_nibbles(from, 4));
     }
-    return unpacked - depth * TILE_COLUMNS;
 }
 
 // Up to two passes of rows by up to two tiles of columns, so that each tile that is loaded is used twice.
-template <class Tiles, int PASSES, int COLUMN_TILES>
+//
+// Nothing waits for what was begun just before: nibbles are unpacked one step ahead of the tiles that load them, and the
+// sums of a block become floats while the tiles multiply the next block.
+template <class Tiles, int BITS, int PASSES, int COLUMN_TILES>
 void multiply_tiles(const Weights& weights, const Activations& rows, const Epilogue& epilogue, size_t pass, size_t tile, float* output) {
     using F = Floats<Avx512Vnni>;
     alignas(64) int32_t block_sums[PASSES][COLUMN_TILES][TILE_ROWS][TILE_COLUMNS];
     alignas(64) float sums[PASSES][COLUMN_TILES][TILE_ROWS][TILE_COLUMNS] = {};
-    alignas(64) uint8_t unpacked[2][TILE_DEPTH * TILE_COLUMNS];
-    const size_t depth = weights.padded_depth(), step = weights.block < TILE_DEPTH ? weights.block : TILE_DEPTH;
-    const uint8_t* const first_values = rows.pass_values(weights, pass);
-    const uint8_t* const second_values = rows.pass_values(weights, pass + PASSES - 1);
-    const uint8_t* first_tile = weights.values + tile * weights.tile_bytes();
-    const uint8_t* second_tile = first_tile + (COLUMN_TILES - 1) * weights.tile_bytes();
-    const size_t step_bytes = step * TILE_COLUMNS * weights.bits / 8;
-    for (size_t b = 0; b < weights.blocks; ++b) {
-        Tiles::template zero<0>();
-        if constexpr (COLUMN_TILES == 2) Tiles::template zero<1>();
-        if constexpr (PASSES == 2) Tiles::template zero<2>();
-        if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template zero<3>();
-        for (size_t k = b * weights.block; k < (b + 1) * weights.block; k += step) {
-            Tiles::template load<4>(first_values + k, depth);
-            Tiles::template load<6>(tile_bytes(weights, first_tile, step, unpacked[0]), 4 * TILE_COLUMNS);
-            Tiles::template multiply<0, 4, 6>();
-            if constexpr (COLUMN_TILES == 2) {
-                Tiles::template load<7>(tile_bytes(weights, second_tile, step, unpacked[1]), 4 * TILE_COLUMNS);
-                Tiles::template multiply<1, 4, 7>();
-            }
-            if constexpr (PASSES == 2) {
-                Tiles::template load<5>(second_values + k, depth);
-                Tiles::template multiply<2, 5, 6>();
-            }
-            if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template multiply<3, 5, 7>();
-            first_tile += step_bytes;
-            second_tile += step_bytes;
+    alignas(64) uint8_t unpacked[2][COLUMN_TILES][TILE_DEPTH * TILE_COLUMNS];
+    const size_t depth = weights.padded_depth(), step = tile_depth(weights);
+    const size_t steps = depth / step, block_steps = weights.block / step, step_bytes = step * TILE_COLUMNS * BITS / 8;
+    const uint8_t* const activations[] = {rows.pass_values(weights, pass), rows.pass_values(weights, pass + PASSES - 1)};
+
+    const auto packed = [&](size_t s, int t) { return weights.values + (tile + t) * weights.tile_bytes() + s * step_bytes; };
+    const auto make_ready = [&](size_t s) {
+        for (int t = 0; t < COLUMN_TILES; ++t) {
+            if (BITS == 4 && s < steps) unpack_nibbles(packed(s, t), step, unpacked[s % 2][t]);
+            for (size_t line = 0; line < step_bytes; line += 64) Avx512Vnni::prefetch(packed(s, t) + Avx512Vnni::PREFETCH + line);
         }
-        constexpr size_t STRIDE = TILE_COLUMNS * sizeof(int32_t);
-        Tiles::template store<0>(block_sums[0][0], STRIDE);
-        if constexpr (COLUMN_TILES == 2) Tiles::template store<1>(block_sums[0][1], STRIDE);
-        if constexpr (PASSES == 2) Tiles::template store<2>(block_sums[1][0], STRIDE);
-        if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template store<3>(block_sums[1][1], STRIDE);
+    };
+    const auto bytes = [&](size_t s, int t) { return BITS == 4 ? unpacked[s % 2][t] : packed(s, t); };
+    const auto multiply_step = [&](size_t s) {
+        Tiles::template load<4>(activations[0] + s * step, depth);
+        Tiles::template load<6>(bytes(s, 0), 4 * TILE_COLUMNS);
+        Tiles::template multiply<0, 4, 6>();
+        if constexpr (COLUMN_TILES == 2) {
+            Tiles::template load<7>(bytes(s, 1), 4 * TILE_COLUMNS);
+            Tiles::template multiply<1, 4, 7>();
+        }
+        if constexpr (PASSES == 2) {
+            Tiles::template load<5>(activations[1] + s * step, depth);
+            Tiles::template multiply<2, 5, 6>();
+        }
+        if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template multiply<3, 5, 7>();
+    };
+    const auto add_block = [&](size_t b) {
         for (int p = 0; p < PASSES; ++p) {
             const size_t size = rows.passes.size(pass + p);
             const float* const row_scales = rows.pass_scales(weights, pass + p) + b * size;
@@ -104,22 +101,46 @@ void multiply_tiles(const Weights& weights, const Activations& rows, const Epilo
                 }
             }
         }
+    };
+
+    make_ready(0);
+    for (size_t b = 0; b < weights.blocks; ++b) {
+        Tiles::template zero<0>();
+        if constexpr (COLUMN_TILES == 2) Tiles::template zero<1>();
+        if constexpr (PASSES == 2) Tiles::template zero<2>();
+        if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template zero<3>();
+        for (size_t s = b * block_steps; s < (b + 1) * block_steps; ++s) {
+            make_ready(s + 1);
+            multiply_step(s);
+        }
+        if (b > 0) add_block(b - 1);
+        constexpr size_t STRIDE = TILE_COLUMNS * sizeof(int32_t);
+        Tiles::template store<0>(block_sums[0][0], STRIDE);
+        if constexpr (COLUMN_TILES == 2) Tiles::template store<1>(block_sums[0][1], STRIDE);
+        if constexpr (PASSES == 2) Tiles::template store<2>(block_sums[1][0], STRIDE);
+        if constexpr (PASSES == 2 && COLUMN_TILES == 2) Tiles::template store<3>(block_sums[1][1], STRIDE);
     }
+    add_block(weights.blocks - 1);
     for (int p = 0; p < PASSES; ++p)
         for (int t = 0; t < COLUMN_TILES; ++t)
             for (size_t r = 0; r < rows.passes.size(pass + p); ++r)
                 finish<Avx512Vnni>(weights, epilogue, rows.passes.first(pass + p) + r, tile + t, F::load(sums[p][t][r]), output);
 }
 
+template <class Tiles, int BITS>
+MultiplyTile tiles_kernel(bool two_passes, bool two_tiles) {
+    if (two_passes) return two_tiles ? multiply_tiles<Tiles, BITS, 2, 2> : multiply_tiles<Tiles, BITS, 2, 1>;
+    return two_tiles ? multiply_tiles<Tiles, BITS, 1, 2> : multiply_tiles<Tiles, BITS, 1, 1>;
+}
+
 template <class Tiles>
 void multiply_by_tiles(const Weights& weights, const Activations& rows, const Epilogue& epilogue, size_t begin, size_t end, float* output) {
     if (!by_tiles(weights.bits, rows.passes.rows)) return multiply_rows<Avx512Vnni>(weights, rows, epilogue, begin, end, output);
-    Tiles::configure(weights.block < TILE_DEPTH ? weights.block : TILE_DEPTH);
+    Tiles::configure(tile_depth(weights));
     for (size_t tile = begin; tile < end; tile += 2) {
         for (size_t pass = 0; pass < rows.passes.count; pass += 2) {
             const bool two_passes = pass + 1 < rows.passes.count, two_tiles = tile + 1 < end;
-            const auto kernel = two_passes ? (two_tiles ? multiply_tiles<Tiles, 2, 2> : multiply_tiles<Tiles, 2, 1>)
-                                           : (two_tiles ? multiply_tiles<Tiles, 1, 2> : multiply_tiles<Tiles, 1, 1>);
+            const auto kernel = weights.bits == 8 ? tiles_kernel<Tiles, 8>(two_passes, two_tiles) : tiles_kernel<Tiles, 4>(two_passes, two_tiles);
             kernel(weights, rows, epilogue, pass, tile, output);
         }
     }

@@ -93,7 +93,7 @@ struct Floats {
 
     static ALWAYS_INLINE Floats all(float value) {
         Floats result;
-        for (int i = 0; i < PARTS; ++i) result.part[i] = typename Isa::Float{} + value;
+        for (int i = 0; i < PARTS; ++i) result.part[i] = value - typename Isa::Float{};  // -0.0f stays what it is
         return result;
     }
     static ALWAYS_INLINE Floats load(const float* from) {

@@ -37,7 +37,7 @@ std::vector<float> activations(const Case& c, Random& random) {
         if (c.values == Values::EXTREME)
             for (float* at = begin; at < end; ++at) *at = row % 2 ? 3.0f : random.of({-2.5f, 2.5f});
         if (c.values != Values::MIXED) continue;
-        const float scale = random.of({1.0f, 0.0f, 1e-30f, 1e-37f, 1e-41f, 1e20f, 3e37f});
+        const float scale = random.of({1.0f, 0.0f, 1e-30f, 1e-36f, 1e-37f, 1e-41f, 1e20f, 3e37f});
         for (float* at = begin; at < end; ++at) *at *= scale;
         float& one = begin[random.below(c.shape.depth)];
         one = random.of({one, one, 0.0f, NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-45f});

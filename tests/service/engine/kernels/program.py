@@ -11,7 +11,8 @@ from service.engine.kernels import sources
 
 FOLDER = Path(__file__).parent
 # Those of the library that know nothing of ONNX Runtime.
-LIBRARY_UNITS = ("avx2", "avx_vnni", "avx512_vnni", "amx", "neon_dot", "neon_i8mm", "instruction_sets", "cpu", "packing")
+INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512_vnni", "amx", "neon_dot", "neon_i8mm")
+LIBRARY_UNITS = (*INSTRUCTION_SETS, "instruction_sets", "cpu", "packing")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # Without optimisation, since the checks that are woven in make optimising take minutes.
 SANITIZED = ("-O0", "-g1", *SANITIZERS, "-fno-sanitize=null,alignment,vptr")
