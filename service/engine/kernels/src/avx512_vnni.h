@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "dot_products.h"
 #include "lanes.h"
 
 namespace {
@@ -12,6 +13,7 @@ struct Avx512Vnni {
     typedef int32_t Int __attribute__((vector_size(64)));
 
     static constexpr int ZERO_POINT_8 = 128, ZERO_POINT_4 = 8;
+    static constexpr bool WIDE_ACTIVATIONS = false;
     // Sums, weights and a broadcast of this many rows fit into the 32 registers.
     static constexpr int MAX_PASS_ROWS = 14;
     static constexpr int PREFETCH = 2048;
@@ -29,12 +31,13 @@ struct Avx512Vnni {
     static ALWAYS_INLINE __m512i load_nibbles(const uint8_t* from, int shift) {
         return _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(from), shift), _mm512_set1_epi8(15));
     }
-    static ALWAYS_INLINE Ints<Avx512Vnni> dot_bytes(Ints<Avx512Vnni> sums, __m512i weights, int32_t activations) {
+    static ALWAYS_INLINE Ints<Avx512Vnni> dot(Ints<Avx512Vnni> sums, __m512i weights, int32_t activations) {
         sums.part[0] = (Int)_mm512_dpbusd_epi32((__m512i)sums.part[0], weights, _mm512_set1_epi32(activations));
         return sums;
     }
-    static ALWAYS_INLINE Ints<Avx512Vnni> dot_nibbles(Ints<Avx512Vnni> sums, __m512i weights, int32_t activations) {
-        return dot_bytes(sums, weights, activations);
+    template <int BITS, int ROWS>
+    static ALWAYS_INLINE void add_block(size_t loads, const uint8_t*& values, const int32_t*& activations, Ints<Avx512Vnni> (&sums)[ROWS]) {
+        add_dot_products<Avx512Vnni, BITS>(loads, values, activations, sums);
     }
 };
 

@@ -14,6 +14,7 @@ TARGET("avx2,fma,avxvnni")
 
 #include "avx2.h"
 #include "attention.h"
+#include "dot_products.h"
 #include "product.h"
 #include "rows.h"
 
@@ -21,6 +22,7 @@ namespace {
 
 struct AvxVnni : Avx2Lanes {
     static constexpr int ZERO_POINT_8 = 128, ZERO_POINT_4 = 8;
+    static constexpr bool WIDE_ACTIVATIONS = false;
     static constexpr int MAX_PASS_ROWS = 6;
 
     struct Bytes {
@@ -31,13 +33,14 @@ struct AvxVnni : Avx2Lanes {
     static ALWAYS_INLINE Bytes load_nibbles(const uint8_t* from, int shift) {
         return {{nibbles(from, shift), nibbles(from + 32, shift)}};
     }
-    static ALWAYS_INLINE Ints<AvxVnni> dot_bytes(Ints<AvxVnni> sums, const Bytes& bytes, int32_t activations) {
+    static ALWAYS_INLINE Ints<AvxVnni> dot(Ints<AvxVnni> sums, const Bytes& bytes, int32_t activations) {
         for (int i = 0; i < 2; ++i)
             sums.part[i] = (Int)_mm256_dpbusd_avx_epi32((__m256i)sums.part[i], bytes.weight[i], _mm256_set1_epi32(activations));
         return sums;
     }
-    static ALWAYS_INLINE Ints<AvxVnni> dot_nibbles(Ints<AvxVnni> sums, const Bytes& bytes, int32_t activations) {
-        return dot_bytes(sums, bytes, activations);
+    template <int BITS, int ROWS>
+    static ALWAYS_INLINE void add_block(size_t loads, const uint8_t*& values, const int32_t*& activations, Ints<AvxVnni> (&sums)[ROWS]) {
+        add_dot_products<AvxVnni, BITS>(loads, values, activations, sums);
     }
 };
 

@@ -21,21 +21,7 @@ ALWAYS_INLINE void add_blocks(const Weights& weights, size_t tile, const int32_t
     for (size_t b = 0; b < weights.blocks; ++b) {
         Ints<Isa> block[ROWS];
         for (int r = 0; r < ROWS; ++r) block[r] = Ints<Isa>::all(offsets[r]);
-        for (size_t i = 0; i < loads; ++i) {
-            Isa::prefetch(values + Isa::PREFETCH);
-            if constexpr (BITS == 8) {
-                const auto four = Isa::load_bytes(values);
-                for (int r = 0; r < ROWS; ++r) block[r] = Isa::dot_bytes(block[r], four, activations[r]);
-                activations += ROWS;
-            } else {
-                const auto low = Isa::load_nibbles(values, 0);
-                for (int r = 0; r < ROWS; ++r) block[r] = Isa::dot_nibbles(block[r], low, activations[r]);
-                const auto high = Isa::load_nibbles(values, 4);
-                for (int r = 0; r < ROWS; ++r) block[r] = Isa::dot_nibbles(block[r], high, activations[ROWS + r]);
-                activations += 2 * ROWS;
-            }
-            values += 4 * TILE_COLUMNS;
-        }
+        Isa::template add_block<BITS, ROWS>(loads, values, activations, block);
         const Floats<Isa> column_scales = Floats<Isa>::load(scales);
         for (int r = 0; r < ROWS; ++r)
             sums[r] = block[r].to_float().times_plus(column_scales * Floats<Isa>::all(row_scales[r]), sums[r]);

@@ -91,9 +91,18 @@ void prepare_rows(const Weights& weights, const Norm& norm, const float* rows, s
                 for (size_t k = 0; k < depth; ++k) values[k * size + row - first] = from[k];
             } else {
                 auto* const values = reinterpret_cast<int8_t*>(to.pass_values(weights, pass)) + (row - first) * 4;
+                const bool wide = Isa::WIDE_ACTIVATIONS && weights.bits == 8;
                 quantize_row<Isa>(weights, from, row - first, size, to.pass_scales(weights, pass), to.pass_offsets(weights, pass),
                                   [&](size_t k, const int8_t (&lane)[LANES]) {
-                                      for (int i = 0; i < LANES; i += 4) std::memcpy(values + (k + i) * size, lane + i, 4);
+                                      for (int i = 0; i < LANES; i += 4) {
+                                          if (wide) {
+                                              const int16_t even[] = {lane[i], lane[i + 2]}, odd[] = {lane[i + 1], lane[i + 3]};
+                                              std::memcpy(values + (k + i) * 2 * size, even, 4);
+                                              std::memcpy(values + ((k + i) * 2 + 4) * size, odd, 4);
+                                          } else {
+                                              std::memcpy(values + (k + i) * size, lane + i, 4);
+                                          }
+                                      }
                                   });
             }
         }
