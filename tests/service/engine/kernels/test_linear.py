@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused_in_words(built: Path, instruction_sets: li
         linear(built, kernels, x, matrix, bias=np.zeros(9, np.float32))
     with pytest.raises(Exception, match="bias or residual has another size"):
         linear(built, kernels, x, matrix, residual=np.zeros((3, 8), np.float32))
-    with pytest.raises(Exception, match="block_size must be a multiple of 16"):
+    with pytest.raises(Exception, match="block_size must be a power of two"):
         linear(built, kernels, x, Matrix(matrix.packed, matrix.scales, 8, 100, 256))
     with pytest.raises(Exception, match="bits must be 4, 8 or 32"):
         linear(built, kernels, x, Matrix(matrix.packed, matrix.scales, 2, 128, 256))
