@@ -1,9 +1,11 @@
 FROM python:3.11-slim AS build
-RUN pip install --no-cache-dir uv==0.13.9
-COPY requirements.txt requirements-redis.txt ./
+COPY requirements.txt requirements.lock requirements-redis.lock requirements-setup.lock ./
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-setup.lock
 RUN python -m venv --without-pip /venv \
-    && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --torch-backend cpu \
-        -r requirements.txt -r requirements-redis.txt
+    && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --no-deps --require-hashes \
+        -r requirements.lock -r requirements-redis.lock \
+    && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --no-deps --torch-backend cpu \
+        "$(grep '^torch==' requirements.txt)"
 
 FROM python:3.11-slim AS kernels
 RUN apt-get update && apt-get install --yes --no-install-recommends g++

@@ -12,8 +12,9 @@ COMPILER =
 
 VENV := .venv
 BIN  := $(VENV)/bin
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept clean
+.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept lock clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
@@ -25,39 +26,40 @@ help:
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
 	@echo "make setup    only make the virtual environment and build the kernels (COMPILER=ziglang brings a compiler)"
+	@echo "make lock     renew the lock files of requirements*.txt"
 	@echo "make clean    remove it and what was exported"
 
 setup: kernels
 
-# torch first and by itself: uv knows where its CPU builds are; where only the package index can be reached, pip takes
-# the build that the index has.
-$(VENV)/.serve: requirements.txt
+# Everything comes as the lock files have it, with hashes, but torch: uv knows where its CPU builds are; where only the
+# package index can be reached, pip takes the build that the index has.
+$(VENV)/.serve: requirements.txt requirements.lock requirements-setup.lock requirements-torch.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(LOCKED) -r requirements-setup.lock
+	$(LOCKED) -r requirements.lock
 	@torch="$$(grep '^torch==' requirements.txt)"; \
 	    $(BIN)/python -c "import importlib.metadata as m, sys; sys.exit('torch==' + m.version('torch').split('+')[0] != '$$torch')" 2>/dev/null || \
-	    UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "$$torch" 2>/dev/null || \
-	    $(BIN)/python -m pip install --disable-pip-version-check "$$torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	    UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --torch-backend cpu "$$torch" 2>/dev/null || \
+	    $(BIN)/python -m pip install --disable-pip-version-check --constraint requirements-torch.txt "$$torch"
 	@touch $@
 
 # Built anew when their sources change. Without a compiler everything works, and takes longer.
 kernels: $(VENV)/.serve
-	@$(if $(COMPILER),$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang==0.17.1)
+	@$(if $(COMPILER),$(LOCKED) -r requirements-compiler.lock)
 	@$(BIN)/python -m service.engine.kernels
 
-$(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.serve
+	$(LOCKED) -r requirements-bench.lock
 	@touch $@
 
-$(VENV)/.ray: requirements-ray.txt requirements-redis.txt $(VENV)/.serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+$(VENV)/.ray: requirements-ray.lock $(VENV)/.serve
+	$(LOCKED) -r requirements-ray.lock
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-redis.txt requirements-bench.txt $(VENV)/.serve
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.serve
+	$(LOCKED) -r requirements-dev.lock
 	@touch $@
 
 serve: kernels
@@ -89,6 +91,10 @@ lint: $(VENV)/.dev
 accept: $(VENV)/.dev kernels
 	tests/install-system-packages
 	$(BIN)/python -m tests.accept $(CHECK)
+
+# What people read says which packages are wanted; the lock files say what is installed for that, as of now.
+lock: $(VENV)/.serve
+	BIN=$(BIN) ./lock
 
 clean:
 	rm -rf $(VENV) benchmarks/.cache .accept service/engine/kernels/build

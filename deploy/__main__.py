@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from deploy.config import OWN_OPTIONS, ReplicaConfig, parse
+from deploy.config import OPTIONS, OWN_OPTIONS, ReplicaConfig, parse
 from service import logs
 from service.chat.store import open_store
 from service.check import Finding, Kind, findings, links, report
 from service.engine import machine, manifest
 from service.errors import ConfigurationError, ServiceError
-from service.options import linked
+from service.options import linked, misspelt
 from service.provision import MODELS, Provider, Provision
 from service.server import listen
 
@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         logs.complain(complaint, config.service.log_format)
         return 1
     if config.service.check:
-        return report([*findings(config.each), *concerns(config)])
+        own = tuple(option.variable for option in OWN_OPTIONS.values())
+        found = [finding for finding in findings(config.each) if not finding.sentence.startswith(own)]
+        return report([*found, *concerns(config)])
     logs.configure(config.service.log_format)
     try:
         return _serve(config)
@@ -83,8 +85,9 @@ def _serve(config: ReplicaConfig) -> int:
     store = open_store(service.store, capacity=service.max_conversations, ttl_s=service.conversation_ttl_s)
     store.close()
     logger.info("Conversations are kept in %s.", store.place)
-    for finding in (*concerns(config), *links(service)):
-        logger.warning(finding.sentence)
+    told = [finding.sentence for finding in (*concerns(config), *links(service))]
+    for sentence in (*told, *misspelt(os.environ, OPTIONS)):
+        logger.warning(sentence)
     provision = provider.provide(service.model)
     manifest.check(provision.folder)
     try:

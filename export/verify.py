@@ -29,7 +29,7 @@ def compare(checkpoint: Path, exported: Path) -> dict[str, Any]:
     from export.parity import strip_padding, tie_gap
     from service.engine.model import ORTBlenderbotForConditionalGeneration
 
-    tokenizer = AutoTokenizer.from_pretrained(exported)
+    tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=False)
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
     candidates = {
         "stock": _generate(ORTModelForSeq2SeqLM.from_pretrained(exported), sources),

@@ -51,7 +51,7 @@ def _serve(config: ServiceConfig) -> int:
     logger.info("Conversations are kept in %s.", runtime.store.place)
     for concern in (*keys.concerns(config, host), *runtime.store.concerns):
         logger.warning(concern)
-    for finding in (*check.threads(config), *check.links(config)):
+    for finding in (*check.threads(config), *check.links(config), *check.variables(config)):
         logger.log(logging.WARNING if finding.kind is check.Kind.WARNING else logging.INFO, finding.sentence)
     runtime.load_in_background(server.fail)
     code = server.run()

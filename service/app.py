@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 
 from flask import Flask, Response, g, request
 
-from service.api import access, chatbot, completions, cors, docs, keys, limits, models, ops, paths, problems, sessions
+from service.api import (
+    access,
+    body,
+    chatbot,
+    completions,
+    cors,
+    docs,
+    hosts,
+    keys,
+    limits,
+    models,
+    ops,
+    paths,
+    problems,
+    sessions,
+)
+from service.api.proxies import client_address, client_network
 from service.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -37,11 +54,14 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(models.blueprint(runtime))
     app.register_blueprint(completions.blueprint(runtime))
 
+    lines = access.Lines()
+
     @app.before_request
     def identify() -> None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         access.begin(runtime.metrics, g.request_id)
+        g.client = client_network(client_address(request, config.trusted_proxies))
 
     @app.after_request
     def describe(response: Response) -> Response:
@@ -52,10 +72,17 @@ def create_app(runtime: Runtime) -> Flask:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
             response.headers.setdefault("Cache-Control", "no-store")
-        access.end(runtime.metrics, response, config.trusted_proxies)
+        access.end(runtime.metrics, response, config.trusted_proxies, lines)
         return response
 
+    def wanted(method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether the body of a request will be read."""
+        known_client = not known or not known.refusal(headers.get("AUTHORIZATION", ""))
+        return method == "POST" and path in body.MESSAGES and known_client
+
+    app.extensions[body.WANTED] = wanted
+    hosts.register(app, host=config.host, origins=config.cors_origins, trusted_proxies=config.trusted_proxies)
     cors.register(app, config.cors_origins)
     keys.register(app, known)
-    limits.register(app, per_minute=config.client_limit, trusted_proxies=config.trusted_proxies)
+    limits.register(app, per_minute=config.client_limit)
     return app

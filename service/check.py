@@ -21,7 +21,7 @@ from service.engine.kernels import library as kernels
 from service.engine.machine import available_memory
 from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
-from service.options import ENVIRONMENT_PREFIX, linked, service_link
+from service.options import linked, misspelt
 from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
 from service.server import listen
 
@@ -180,12 +180,14 @@ def links(_: ServiceConfig) -> Iterator[Finding]:
         yield Finding(Kind.WARNING, sentence)
 
 
+def variables(_: ServiceConfig) -> Iterator[Finding]:
+    """Which variables are no settings, and look as if they were meant as one."""
+    for sentence in misspelt(os.environ, OPTIONS):
+        yield Finding(Kind.WARNING, sentence)
+
+
 def settings(config: ServiceConfig) -> Iterator[Finding]:
-    """Which settings are not the defaults, and which variables are none."""
-    known = {option.variable for option in OPTIONS.values()}
-    for variable, value in sorted(os.environ.items()):
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and not service_link(variable, value):
-            yield Finding(Kind.WARNING, f"{variable} is no setting and has no effect; --help lists those that are.")
+    """Which settings are not the defaults."""
     changed = [
         f"{option.flag} {option.shown(getattr(config, name))}"
         for name, option in OPTIONS.items()
@@ -205,6 +207,7 @@ CHECKS: tuple[Callable[[ServiceConfig], Iterator[Finding]], ...] = (
     threads,
     products,
     links,
+    variables,
     settings,
 )
 

@@ -1,67 +1,185 @@
-"""Connections that cannot be held by those who send slowly, and requests that say one thing only."""
+"""Connections that cannot be held by those who send slowly, or who do not read what they asked for."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
 import time
+from enum import Enum
+from fcntl import ioctl
+from functools import partial
+from io import BytesIO
+from termios import TIOCOUTQ
 from typing import Any
 
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 
-# Seconds for sending a request, and connections after which newcomers take the place of silent ones.
+from service.parser import Parser
+
+# Seconds for sending a request; for reading the next `LEAST_READ` bytes of an answer; between requests.
 SENDING_TIMEOUT_S = 30.0
-CROWD = 900
+READING_TIMEOUT_S = 25.0
+IDLE_TIMEOUT_S = 120.0
+LEAST_READ = 16 * 1024
+# Of what is sent while an answer is on its way so much is taken in; of what will not be read, so much is let pass.
+MOST_AHEAD = 64 * 1024
+MOST_DISCARDED = 4 * 1024 * 1024
+# Bytes that may be on their way to the client when the next request is looked at.
+MOST_UNREAD = 4 * 1024
+UNACKNOWLEDGED = struct.Struct("i")
+# Answers above this size are sent from where they are, without a copy for each connection.
+LARGE = 32 * 1024
 
 
-class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses a request that tells its length in two ways: a proxy might see another end of it than we do."""
+class Phase(Enum):
+    """What a connection waits for."""
 
-    def parse_header(self, header_plus: bytes) -> None:
-        try:
-            super().parse_header(header_plus)
-        except ValueError as error:
-            raise ParsingError("The address that is asked for is none") from error
-        if self.chunked and "CONTENT_LENGTH" in self.headers:
-            raise ParsingError("Content-Length and Transfer-Encoding in one request")
-        if "TRANSFER_ENCODING" in self.headers:
-            raise ParsingError("Transfer-Encoding needs HTTP/1.1")
+    SENDING = "its first request, or the rest of one"
+    WORK = "an answer"
+    READING = "its client to read the answer"
+    IDLE = "another request"
+    ENDING = "its client to end a request that has been answered already"
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]
-    """A connection that is closed when a request is not complete in time, or when newcomers need the place of the one
-    that has been silent for longest.
+    """A connection on which one request is answered at a time, and that is closed when its client is too slow.
 
-    Bytes that trickle in do not prolong the time. Silence after a reply is another thing, for which waitress has a
-    longer limit.
+    The next request is looked at once the last answer has left, so that no thread waits for a client, and so that what
+    is held for one that does not read is one answer. Bytes that trickle in do not prolong the time for a request; an
+    answer must be read at a least rate. When the service has answered before a request was sent to its end, the rest
+    is let pass, since an answer would be lost if the connection were closed at once.
+
+    Attributes:
+        gives_way: whether it closes before the next wait for news.
     """
 
-    parser_class = Parser
+    request: Any
+    close_when_flushed: bool
 
     def __init__(self, server: Any, *arguments: Any, **named: Any) -> None:
+        self.parser_class = partial(Parser, most_body=server.most_body, wanted=server.wanted)
+        self._phase = Phase.SENDING
+        self._since = time.monotonic()
+        self._sent = 0
+        self._taken = 0
+        self._ahead = b""
         self._answered = False
-        self._silent_since = time.monotonic()
+        self._cut_off = False
+        self._discarded = 0
+        self.gives_way = False
         super().__init__(server, *arguments, **named)
-        if len(server.active_channels) > CROWD:
-            others = [channel for channel in server.active_channels.values() if channel.silent and channel is not self]
-            if others:
-                min(others, key=lambda channel: channel._silent_since).will_close = True
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing is being answered on it."""
-        return not self.requests and not self.total_outbufs_len
-
-    @property
-    def sending(self) -> bool:
-        """Whether a request, the first one or one that has begun, is waited for and none is being answered."""
-        return not self.requests and (self.request is not None or not self._answered)
+    def waiting_s(self) -> float:
+        """Seconds for which its client has let us wait; 0 while the client waits for us, and once it gives way."""
+        return 0.0 if self._phase is Phase.WORK or self.gives_way else time.monotonic() - self._since
 
     def readable(self) -> bool:
-        """Asked by waitress before each wait for news, once a second at least."""
-        self._answered = self._answered or bool(self.requests)
-        if self.sending:
-            if time.monotonic() - self._silent_since > SENDING_TIMEOUT_S:
-                self.will_close = True
-        elif not self.silent:
-            self._silent_since = time.monotonic()
-        return bool(super().readable())
+        """Asked before each wait for news, once a second at least."""
+        self._proceed()
+        self._observe()
+        if self.gives_way or self._overdue():
+            self.handle_close()
+            return False
+        if self._phase is Phase.ENDING:
+            return True
+        return not (
+            self.will_close
+            or self.close_when_flushed
+            or self.total_outbufs_len
+            or self._cut_off
+            or len(self._ahead) > MOST_AHEAD
+        )
+
+    def received(self, data: bytes) -> bool:
+        if self._cut_off:
+            self._discarded += len(data)
+            if self._discarded > MOST_DISCARDED:
+                self.gives_way = True
+            return False
+        self._ahead += data
+        self._proceed()
+        return True
+
+    def handle_write(self) -> None:
+        if not (self._cut_off and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if self.will_close:
+            self.handle_close()
+        elif not self.total_outbufs_len:
+            self.close_when_flushed = False
+            self._phase, self._since = Phase.ENDING, time.monotonic()
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        sent = int(super().send(data, do_close=do_close))
+        self._sent += sent
+        return sent
+
+    def write_soon(self, data: Any) -> int:
+        if isinstance(data, bytes) and len(data) > LARGE:
+            whole = ReadOnlyFileBasedBuffer(BytesIO(data))
+            whole.prepare()
+            data = whole
+        return int(super().write_soon(data))
+
+    def _in_kernel(self) -> int:
+        """Bytes that were sent and that the client's machine has not taken yet."""
+        try:
+            (waiting,) = UNACKNOWLEDGED.unpack(ioctl(self.socket.fileno(), TIOCOUTQ, bytes(UNACKNOWLEDGED.size)))
+        except OSError:
+            return 0
+        return int(waiting)
+
+    def _proceed(self) -> None:
+        """Look at what has come, up to the end of one request, once nothing is left of the last answer."""
+        with self.requests_lock:
+            while self._ahead and not self._busy():
+                self.request = self.request or self.parser_class(self.adj)
+                self._ahead = self._ahead[self.request.received(self._ahead) :]
+                request = self.request
+                if request.completed:
+                    self.request = None
+                    self.sent_continue = False
+                    if not request.empty:
+                        self._answered = True
+                        self._cut_off = request.cut_off or request.error is not None
+                        self.requests.append(request)
+                        self.server.add_task(self)
+                elif request.expect_continue and request.headers_finished and not self.sent_continue:
+                    self.send_continue()
+
+    def _busy(self) -> bool:
+        """Whether the next request is not looked at yet, if ever."""
+        over = self.will_close or self.close_when_flushed or self._cut_off
+        return bool(over or self.requests or self.total_outbufs_len or self._in_kernel() > MOST_UNREAD)
+
+    def _observe(self) -> None:
+        if self._phase is Phase.ENDING:
+            return
+        in_kernel = 0 if self.requests and not self.total_outbufs_len else self._in_kernel()
+        if self.total_outbufs_len or in_kernel:
+            phase = Phase.READING
+        elif self.requests or self.close_when_flushed:
+            phase = Phase.WORK
+        elif self.request is not None or not self._answered:
+            phase = Phase.SENDING
+        else:
+            phase = Phase.IDLE
+        taken = self._sent - in_kernel
+        if phase is not self._phase or (phase is Phase.READING and taken - self._taken >= LEAST_READ):
+            self._phase, self._since, self._taken = phase, time.monotonic(), taken
+
+    def _overdue(self) -> bool:
+        limits = {
+            Phase.SENDING: SENDING_TIMEOUT_S,
+            Phase.READING: READING_TIMEOUT_S,
+            Phase.IDLE: IDLE_TIMEOUT_S,
+            Phase.ENDING: SENDING_TIMEOUT_S,
+        }
+        return self._phase in limits and self.waiting_s > limits[self._phase]

@@ -11,6 +11,7 @@ ServiceError
 ├── ConversationChanged     409  another message of the conversation was answered first
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── UnsupportedEncoding     415  a compressed body
+├── ForeignHost             421  a name in `Host` that is not ours
 ├── InvalidPrompt           422  JSON, but not a request that can be answered
 ├── KeyReused               422  an Idempotency-Key that came with another message before
 ├── TooManyRequests         429  a client over its limit
@@ -73,6 +74,11 @@ class ContextLengthExceeded(InvalidField):
 class InvalidKey(ServiceError):
     status = 401
     code = "invalid_api_key"
+
+
+class ForeignHost(ServiceError):
+    status = 421
+    code = "misdirected_request"
 
 
 class UnknownConversation(ServiceError):

@@ -57,7 +57,7 @@ class Metrics:
 
     def serves(self, manifest: Manifest, kernels: Kernels) -> None:
         """Name the model, and the instruction set of its products."""
-        self._model.labels(manifest.name, manifest.quantization["precision"], manifest.source, kernels.name).set(1)
+        self._model.labels(manifest.name, manifest.quantization["precision"], manifest.origin, kernels.name).set(1)
 
     def replied(self, reply: Reply) -> None:
         """Count a reply, for the log too; one that was stored before cost nothing."""

@@ -6,12 +6,13 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from service import hub
+from service import echo, hub
 from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
@@ -19,6 +20,9 @@ Number = TypeVar("Number", int, float)
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
 WIDEST_HELP = 100
+# How alike a variable is to a setting that it is taken for, and how much of its name is shown.
+LIKENESS = 0.85
+LONGEST_NAME = 40
 ANY_ORIGIN = ("*",)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -73,7 +77,7 @@ class Option:
             return f"{value:.15g}"
         if isinstance(value, tuple):
             return "any" if value == ANY_ORIGIN else ",".join(map(str, value)) or "none"
-        return "none" if value is None else _public(str(value))
+        return "none" if value is None else echo.public(str(value))
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,9 @@ def read_mapping(
     """
     names = {option.flag.removeprefix("--"): name for name, option in options.items()}
     unknown = sorted(str(setting) for setting in settings if setting not in names)
-    problems = [f"There is no setting {setting}; {program.command} --help lists them." for setting in unknown]
+    problems = [
+        f"There is no setting {echo.name(setting)}; {program.command} --help lists them." for setting in unknown
+    ]
     given: dict[str, tuple[str, str | None]] = {}
     for setting, name in names.items():
         try:
@@ -164,6 +170,18 @@ def linked(environ: Mapping[str, str], options: Mapping[str, Option]) -> Iterato
             )
 
 
+def misspelt(environ: Mapping[str, str], options: Mapping[str, Option]) -> Iterator[str]:
+    """One sentence for each variable that is no setting and looks as if it was meant as one."""
+    known = [option.variable for option in options.values()]
+    for variable, value in sorted(environ.items()):
+        if variable in known or service_link(variable, value):
+            continue
+        near = get_close_matches(variable.upper().replace("-", "_"), known, 1, LIKENESS)
+        if near or variable.upper().startswith(ENVIRONMENT_PREFIX):
+            meant = f"did you mean {near[0]}?" if near else "--help lists those that are."
+            yield f"{variable[:LONGEST_NAME]} is no setting and has no effect; {meant}"
+
+
 def _values(
     given: Mapping[str, tuple[str, str | None]], environ: Mapping[str, str], options: Mapping[str, Option]
 ) -> dict[str, object]:
@@ -179,7 +197,7 @@ def _values(
             except Unusable as error:
                 problems.append(f"{origin} {error}.")
             except ValueError as error:
-                said = "not right (it is not shown)" if option.secret else repr(value)
+                said = "not right (it is not shown)" if option.secret else echo.value(value)
                 problems.append(f"{origin} is {said}; it takes {error}.")
             break
     if problems:
@@ -216,19 +234,9 @@ def _read_arguments(
     given, unknown = _parser(program, options, defaults).parse_known_args(list(arguments))
     if unknown:
         raise ConfigurationError(
-            f"There is no flag {_without_secrets(unknown, arguments, options)}; "
-            f"{program.command} --help lists the flags."
+            f"There is no flag {' '.join(map(echo.flag, unknown))}; {program.command} --help lists the flags."
         )
     return vars(given)
-
-
-def _without_secrets(unknown: Sequence[str], arguments: Sequence[str], options: Mapping[str, Option]) -> str:
-    """Words that were not understood; where a key may be among them, only what looks like a flag."""
-    secret = any(
-        argument.startswith(option.flag) for option in options.values() if option.secret for argument in arguments
-    )
-    words = [word.split("=")[0] for word in unknown]
-    return " ".join(word if word.startswith("--") or not secret else "..." for word in words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -359,7 +367,7 @@ def origins(value: str) -> tuple[str, ...]:
         return ANY_ORIGIN
     if value.strip().lower() == "none":
         return ()
-    found = tuple(dict.fromkeys(map(_origin, _parts(value))))
+    found = tuple(dict.fromkeys(map(origin, _parts(value))))
     if not found or None in found:
         raise ValueError(
             "any, none, or origins such as https://page.example,http://localhost:3000 "
@@ -368,7 +376,8 @@ def origins(value: str) -> tuple[str, ...]:
     return tuple(filter(None, found))
 
 
-def _origin(value: str) -> str | None:
+def origin(value: str) -> str | None:
+    """An origin as browsers name it; None for what is none."""
     try:
         parts = urlsplit(value.lower())
         port = parts.port
@@ -399,9 +408,3 @@ def _between(read: Callable[[str], Number], low: Number, high: Number, expected:
         return number
 
     return convert
-
-
-def _public(text: str) -> str:
-    """A URL without what may hold a password: the user's part and the query."""
-    scheme, separator, rest = text.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}" if separator else text

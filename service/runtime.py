@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,11 @@ DEAD = "The engine has stopped; the service must be started again."
 def most_at_work(config: ServiceConfig) -> int:
     """Messages that can be at work at once: those that run, those that wait, and as many behind one of their own."""
     return config.rows + 2 * config.queue
+
+
+def places_for_others(config: ServiceConfig) -> int:
+    """How many of those messages one client leaves to others at least."""
+    return max(1, config.queue // 2)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Runtime:
         self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
         self.on_failure: Callable[[str], None] = lambda _: None
         self._draining = False
-        self._running = 0
+        self._running = Counter[str]()
         self._idle = threading.Condition()
         self.metrics = Metrics()
         self.metrics.watch("sessions", "Conversations kept.", self._conversations)
@@ -155,7 +162,7 @@ class Runtime:
         self._tell(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)
         model = load(folder, threads=self.config.threads, kernels=self.config.kernels)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         prompt_format = PromptFormat(tokenizer, window=model.window)
         forbidden = None
         if self._never_say is not None:
@@ -183,32 +190,39 @@ class Runtime:
         for line in filter(None, (reason, checked.notice)):
             logger.warning(line)
 
-    def __enter__(self) -> Runtime:
+    @contextmanager
+    def at_work(self, client: str) -> Iterator[None]:
         """Count a request as running.
+
+        Args:
+            client: whose it is; places are kept free for others.
 
         Raises:
             Overloaded: more would take the threads that answer everything else.
         """
         with self._idle:
-            if self._running >= most_at_work(self.config):
+            most = most_at_work(self.config)
+            free = most - self._running.total()
+            if not free or self._running[client] >= most - places_for_others(self.config):
                 seconds = 1 if self._model is None else self._model.chatbot.engine.retry_after_s
                 raise Overloaded(
                     f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds
                 )
-            self._running += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._idle:
-            self._running -= 1
-            self._idle.notify_all()
+            self._running[client] += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running[client] -= 1
+                self._running += Counter()
+                self._idle.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
         """Refuse new requests and wait for the running ones; False when some still run after `timeout_s`."""
         self._draining = True
         self._provider.cancel()
         with self._idle:
-            return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+            return self._idle.wait_for(lambda: not self._running, timeout_s)
 
     def _conversations(self) -> float:
         try:

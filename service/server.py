@@ -11,19 +11,21 @@ import threading
 from types import FrameType
 
 from flask import Flask
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
 
+from service.api.body import MESSAGES, WANTED
+from service.api.ops import HEALTH
 from service.config import ServiceConfig
-from service.connections import Connection
 from service.errors import ConfigurationError
+from service.listener import CONNECTIONS, Listener, Threads, most_connections
 from service.runtime import Runtime, most_at_work
 
 logger = logging.getLogger(__name__)
 
 SPARE_THREADS = 16
-CONNECTIONS = 1000
-# Of a body over the limit so much is still read, for its sender to hear what is wrong.
-EXCESS_BODY = 4 * 1024 * 1024
+HEALTH_THREADS = 2
+# What comes of a body in chunks, with the frames around them, for each byte that is wanted of it.
+FRAMED = 4
 FLUSH_TIMEOUT_S = 2.0
 MOST_HEADERS = 32 * 1024
 
@@ -59,19 +61,27 @@ class Server:
         self._config = config
         self._ended = threading.Event()
         self._failure = ""
-        self._server = create_server(
+        threads = {
+            "messages": min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
+            "health": HEALTH_THREADS,
+            "others": SPARE_THREADS,
+        }
+        self._server = Listener(
             app,
-            sockets=[listener],
-            threads=min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
-            connection_limit=CONNECTIONS,
-            max_request_body_size=config.max_body_bytes + EXCESS_BODY,
-            max_request_header_size=MOST_HEADERS,
-            channel_request_lookahead=1,
-            asyncore_use_poll=True,
-            ident=None,
-            clear_untrusted_proxy_headers=False,
+            listener,
+            Threads(threads, _kind),
+            Adjustments(
+                sockets=[listener],
+                max_request_body_size=FRAMED * config.max_body_bytes,
+                max_request_header_size=MOST_HEADERS,
+                asyncore_use_poll=True,
+                ident=None,
+                clear_untrusted_proxy_headers=False,
+            ),
+            connections=most_connections(sum(threads.values())),
+            wanted=app.extensions[WANTED],
+            most_body=config.max_body_bytes,
         )
-        self._server.channel_class = Connection
 
     def fail(self, reason: str) -> None:
         """End the service with exit code 1 and one line."""
@@ -112,3 +122,7 @@ class Server:
             if not any(channel.requests or channel.total_outbufs_len for channel in channels):
                 return
             pause.wait(0.02)
+
+
+def _kind(path: str) -> str:
+    return "messages" if path in MESSAGES else "health" if path in HEALTH else "others"

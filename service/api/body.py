@@ -10,6 +10,10 @@ from service.errors import PayloadTooLarge, UnsupportedEncoding
 
 LONGEST_SHOWN = 60
 
+# The paths whose requests have a body, and where an application says whether it will read one.
+MESSAGES = frozenset({"/chatbot", "/v1/chat/completions"})
+WANTED = "chatbot.wanted"
+
 
 def read_body(limit: int) -> bytes:
     """Read the body of the request at hand.

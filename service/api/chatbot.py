@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from service.api import events
 from service.api.body import read_body
+from service.api.origins import familiar
 from service.api.problems import problem, wants
 from service.api.proxies import over_tls
 from service.api.timing import server_timing
 from service.chat.answer import Answer, Reply
 from service.chat.chatbot import Message
 from service.chat.conversation import new_id, opened_by
+from service.chat.store import name_of
+from service.config import ServiceConfig
 from service.errors import InvalidPrompt, ServiceError
 from service.metrics import Metrics
 from service.runtime import Runtime
@@ -38,26 +41,27 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def chat() -> Response:
         config = runtime.config
         asked = parse_chat_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
-        message = _message(runtime, asked)
+        conversation_id, message = _message(runtime, asked)
         with ExitStack() as held:
-            held.enter_context(runtime)
+            held.enter_context(runtime.at_work(g.client))
             answer = held.enter_context(
                 runtime.model.chatbot.answer(
                     runtime.store,
                     message,
                     timeout_s=config.deadline_s,
                     gone=request.environ.get("waitress.client_disconnected", lambda: False),
+                    client=g.client,
                 )
             )
             if asked.stream or wants("text/event-stream"):
-                response = _streamed(answer, message.conversation_id, runtime.metrics)
-                _remember(response, runtime, message.conversation_id)
+                response = _streamed(answer, conversation_id, runtime.metrics)
+                _remember(response, runtime, conversation_id)
                 response.call_on_close(held.pop_all().close)
             else:
                 reply = answer.reply()
                 runtime.metrics.replied(reply)
-                response = _whole(reply, message.conversation_id)
-                _remember(response, runtime, message.conversation_id)
+                response = _whole(reply, conversation_id)
+                _remember(response, runtime, conversation_id)
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
@@ -94,33 +98,61 @@ def _streamed(answer: Answer, conversation_id: str, metrics: Metrics) -> Respons
 
 def _remember(response: Response, runtime: Runtime, conversation_id: str) -> None:
     response.headers[SESSION_HEADER] = conversation_id
-    if conversation_id != runtime.shared_conversation:
+    if conversation_id != runtime.shared_conversation and _has_cookies(runtime.config):
+        secure = over_tls(request, runtime.config.trusted_proxies)
         response.set_cookie(
-            SESSION_COOKIE,
+            _cookie(secure=secure),
             conversation_id,
             max_age=int(runtime.config.conversation_ttl_s),
             httponly=True,
             samesite="Lax",
-            secure=over_tls(request, runtime.config.trusted_proxies),
+            secure=secure,
         )
 
 
-def _message(runtime: Runtime, asked: ChatRequest) -> Message:
-    """Body before header before cookie; a named conversation must exist, an unknown cookie starts a fresh one."""
+def _remembered(runtime: Runtime) -> str:
+    """The id in the browser's cookie; empty for none, and for several, which only another page can have set."""
+    if runtime.config.shared_history or not _has_cookies(runtime.config):
+        return ""
+    found = request.cookies.getlist(_cookie(secure=over_tls(request, runtime.config.trusted_proxies)))
+    return found[0] if len(found) == 1 else ""
+
+
+def _has_cookies(config: ServiceConfig) -> bool:
+    return familiar(request, config.cors_origins, config.trusted_proxies)
+
+
+def _cookie(*, secure: bool) -> str:
+    """Its name; over TLS one under which browsers let no other host of the site set it."""
+    return f"__Host-{SESSION_COOKIE}" if secure else SESSION_COOKIE
+
+
+def _message(runtime: Runtime, asked: ChatRequest) -> tuple[str, Message]:
+    """The id that the client knows its conversation by, and what it says there.
+
+    Body before header before cookie; a named conversation must exist, an unknown cookie starts a fresh one.
+    """
+    store, shared = runtime.store, runtime.config.shared_history
     key = request.headers.get(KEY_HEADER, "")
     if KEY_HEADER in request.headers and not KEY.fullmatch(key):
         raise InvalidPrompt(f"The header {KEY_HEADER} must be 1 to 128 visible ASCII characters, such as a UUID.")
+
+    def message(conversation_id: str, *, fresh: bool) -> tuple[str, Message]:
+        common = shared and conversation_id == runtime.shared_conversation
+        name = conversation_id if common else name_of(store, conversation_id, g.owner)
+        return conversation_id, Message(name, asked.prompt, fresh=fresh or common, key=key)
+
     explicit = asked.session_id or request.headers.get(SESSION_HEADER)
     if explicit:
-        return Message(explicit, asked.prompt, fresh=explicit == runtime.shared_conversation, key=key)
-    remembered = "" if runtime.config.shared_history else request.cookies.get(SESSION_COOKIE)
-    if remembered and remembered in runtime.store:
-        return Message(remembered, asked.prompt, fresh=False, key=key)
+        return message(explicit, fresh=False)
+    remembered = _remembered(runtime)
+    if remembered and name_of(store, remembered, g.owner) in store:
+        return message(remembered, fresh=False)
     if key and len(key) < SHORTEST_OPENING_KEY:
         raise InvalidPrompt(
             f"Without a session_id, the header {KEY_HEADER} must be at least {SHORTEST_OPENING_KEY} characters, "
             "such as a UUID, since it alone tells the request from those of others."
         )
-    if runtime.config.shared_history:
-        return Message(runtime.shared_conversation, asked.prompt, key=key)
-    return Message(opened_by(key, runtime.store.secret) if key else new_id(), asked.prompt, key=key)
+    if shared:
+        return message(runtime.shared_conversation, fresh=True)
+    return message(opened_by(key, store.secret, g.owner) if key else new_id(), fresh=True)

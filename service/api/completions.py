@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from service import logs
-from service.api import events
+from service.api import events, limits
 from service.api.body import read_body
 from service.api.models import check_name
 from service.api.problems import openai_error
@@ -42,8 +42,9 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def complete() -> Response:
         config = runtime.config
         asked = parse_completion_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        limits.count(asked.task.choices - 1)
         with ExitStack() as held:
-            held.enter_context(runtime)
+            held.enter_context(runtime.at_work(g.client))
             model = runtime.model
             check_name(asked.model, model)
             completion = held.enter_context(
@@ -51,6 +52,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
                     asked.task,
                     timeout_s=config.deadline_s,
                     gone=request.environ.get("waitress.client_disconnected", lambda: False),
+                    client=g.client,
                 )
             )
             answer = _Answer(completion, model.manifest)

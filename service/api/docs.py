@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import distribution
+import json
+from functools import partial
+from importlib.metadata import distribution, version
 from pathlib import Path
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, send_from_directory
+from flask import Blueprint, Response, make_response, render_template, request
 
 from service.api.specification import specification
 from service.config import ServiceConfig
@@ -17,18 +19,19 @@ POLICY = (
 )
 DISTRIBUTION = "flask-openapi3-swagger"
 FOLDER = "flask_openapi3_swagger/templates/swagger"
+MIMETYPES = {"css": "text/css", "js": "text/javascript"}
 FILES = {"swagger-ui.css": "css", "swagger-ui-bundle.js": "js"}
 
 
 def blueprint(config: ServiceConfig, *, secured: bool) -> Blueprint:
     """The routes, bound to the settings that the document names."""
     routes = Blueprint("docs", __name__)
-    document = specification(config, secured=secured)
+    document = json.dumps(specification(config, secured=secured))
     assets = Path(str(distribution(DISTRIBUTION).locate_file(FOLDER)))
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(document)
+        return Response(document, mimetype="application/json")
 
     @routes.get("/docs")
     def docs() -> Response:
@@ -37,9 +40,15 @@ def blueprint(config: ServiceConfig, *, secured: bool) -> Blueprint:
         return response
 
     for name, folder in FILES.items():
-        routes.add_url_rule(
-            f"/static/docs/{name}",
-            f"docs_{folder}",
-            lambda folder=folder, name=name: send_from_directory(assets / folder, name),
-        )
+        # Read once, and sent from the same bytes to all.
+        file = partial(_file, (assets / folder / name).read_bytes(), MIMETYPES[folder])
+        routes.add_url_rule(f"/static/docs/{name}", f"docs_{folder}", file)
     return routes
+
+
+def _file(content: bytes, mimetype: str) -> Response:
+    response = Response(content, mimetype=mimetype)
+    response.set_etag(version(DISTRIBUTION))
+    response.cache_control.no_cache = True
+    response.make_conditional(request)
+    return response

@@ -7,11 +7,12 @@ import hmac
 import logging
 import stat
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 from pathlib import Path
 
-from flask import Flask, request
+from flask import Flask, g, request
 
+from service import echo
+from service.api.hosts import loopback
 from service.config import ServiceConfig
 from service.errors import ConfigurationError, InvalidKey
 from service.options import KEY, KEY_RULE, Unusable, plain
@@ -32,6 +33,13 @@ class Keys:
     def __len__(self) -> int:
         return len(self._digests)
 
+    def refusal(self, authorization: str) -> str:
+        """Why a request with this header is not answered, in one sentence; empty if it is."""
+        key = _key(authorization)
+        if not key:
+            return "An API key is needed; send the header Authorization: Bearer KEY."
+        return "" if key in self else "This API key is not known; ask the operator for one that is."
+
     def __contains__(self, key: str) -> bool:
         """Whether it is one of them; takes as long for a wrong key as for a right one, whichever it is."""
         given = _digest(key)
@@ -51,15 +59,18 @@ def load(config: ServiceConfig) -> Keys:
 
 
 def exposed(path: Path) -> str:
-    """One sentence if every user of the machine can read a file of keys; else empty."""
-    if not path.stat().st_mode & stat.S_IROTH:
+    """One sentence if every user of the machine can read or change a file of keys; else empty."""
+    if not path.stat().st_mode & stat.S_IRWXO:
         return ""
-    return f"Every user of this machine can read the API keys in {path}; take that right away: chmod o-rwx {path}"
+    return (
+        f"Every user of this machine can read or change the API keys in {path}; "
+        f"take that right away: chmod o-rwx {path}"
+    )
 
 
 def unguarded(config: ServiceConfig, host: str) -> str:
     """One sentence if others than this machine reach an address and no key is asked for; else empty."""
-    if _loopback(host) or config.api_keys or config.api_keys_file is not None:
+    if loopback(host) or config.api_keys or config.api_keys_file is not None:
         return ""
     return f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
 
@@ -72,32 +83,34 @@ def concerns(config: ServiceConfig, host: str) -> Iterator[str]:
 
 
 def register(app: Flask, keys: Keys) -> None:
-    """Refuse requests without a key, but for what load balancers, the page and preflights ask.
+    """Refuse requests without a key, but for what load balancers, the page and preflights ask, and note whose they are.
 
     Args:
         app: whose requests are looked at.
         keys: the right ones; everyone may use the service when there are none.
     """
-    if not keys:
-        return
 
     @app.before_request
     def refuse() -> None:
+        g.owner = b""
+        if not keys:
+            return
         if request.method == "OPTIONS" or request.path in OPEN or request.path.startswith(OPEN_FOLDER):
             return
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != SCHEME or not key.strip():
-            raise InvalidKey("An API key is needed; send the header Authorization: Bearer KEY.")
-        if key.strip() not in keys:
-            raise InvalidKey("This API key is not known; ask the operator for one that is.")
+        authorization = request.headers.get("Authorization", "")
+        if refusal := keys.refusal(authorization):
+            raise InvalidKey(refusal)
+        g.owner = _digest(_key(authorization))
 
 
 def _read(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
+        # What is no path at all may be a key that was meant for --api-keys.
+        shown = path if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()) else echo.HIDDEN
         raise ConfigurationError(
-            f"The API keys in {path} cannot be read ({error.strerror}); name another file with --api-keys-file."
+            f"The API keys in {shown} cannot be read ({error.strerror}); name another file with --api-keys-file."
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8 text; it takes {KEY_RULE}, one a line.") from error
@@ -117,11 +130,10 @@ def _read(path: Path) -> list[str]:
     return found
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _key(authorization: str) -> str:
+    """What stands in a header `Authorization: Bearer KEY`; empty if it is another one."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == SCHEME else ""
 
 
 def _digest(key: str) -> bytes:

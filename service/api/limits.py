@@ -1,50 +1,73 @@
-"""How many messages one client may send."""
+"""How many messages one client may send, and how often it may ask for a conversation."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from ipaddress import ip_network
 
-from flask import Flask, request
+from flask import Flask, current_app, g, request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from service.api.proxies import Network, client_address, parse_address
+from service.api.body import MESSAGES
 from service.errors import TooManyRequests
 
-LIMITED = frozenset({"/chatbot", "/v1/chat/completions"})
+CONVERSATIONS = "/sessions/"
+EXTENSION = "chatbot.limit"
 
 
-def register(app: Flask, *, per_minute: int, trusted_proxies: Sequence[Network]) -> None:
-    """Refuse messages over the limit before anything else is done for them.
+class Limit:
+    """Messages a minute of each client. Safe for many threads."""
+
+    def __init__(self, per_minute: int) -> None:
+        """
+        Args:
+            per_minute: messages of one client in a minute.
+        """
+        self._per_minute = per_minute
+        self._item = RateLimitItemPerMinute(per_minute)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def count(self, client: str, messages: int) -> None:
+        """Count messages of a client.
+
+        Raises:
+            TooManyRequests: they are more than it has left; none of them is counted.
+        """
+        if self._limiter.hit(self._item, client, cost=messages):
+            return
+        seconds = max(1, math.ceil(self._limiter.get_window_stats(self._item, client).reset_time - time.time()))
+        raise TooManyRequests(
+            f"More than {self._per_minute} messages a minute came from your address; try again in {seconds} seconds.",
+            retry_after_s=seconds,
+        )
+
+
+def register(app: Flask, *, per_minute: int) -> None:
+    """Refuse messages over the limit, and reading and forgetting conversations, before anything else is done for them.
 
     Args:
-        app: whose messages are counted.
+        app: whose requests are counted.
         per_minute: messages of one client in a minute; 0 for no limit.
-        trusted_proxies: whose `X-Forwarded-For` says the address.
     """
     if not per_minute:
         return
-    limit = RateLimitItemPerMinute(per_minute)
-    limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    app.extensions[EXTENSION] = Limit(per_minute)
 
     @app.before_request
     def refuse() -> None:
-        if request.method != "POST" or request.path not in LIMITED:
-            return
-        client = _network(client_address(request, trusted_proxies))
-        if not limiter.hit(limit, client):
-            seconds = max(1, math.ceil(limiter.get_window_stats(limit, client).reset_time - time.time()))
-            raise TooManyRequests(
-                f"More than {per_minute} messages a minute came from your address; try again in {seconds} seconds.",
-                retry_after_s=seconds,
-            )
+        message = request.method == "POST" and request.path in MESSAGES
+        if message or (request.method != "OPTIONS" and request.path.startswith(CONVERSATIONS)):
+            count(1)
 
 
-def _network(address: str) -> str:
-    """What one client has: an IPv4 address, or the /64 around an IPv6 one."""
-    parsed = parse_address(address)
-    return str(ip_network(f"{parsed}/64", strict=False)) if parsed is not None and parsed.version == 6 else address
+def count(messages: int) -> None:
+    """Count more messages of the client at hand, who asks for several replies in one.
+
+    Raises:
+        TooManyRequests: they are too many.
+    """
+    limit: Limit | None = current_app.extensions.get(EXTENSION)
+    if limit is not None and messages:
+        limit.count(g.client, messages)

@@ -38,7 +38,7 @@ def check_name(name: str | None, model: ServedModel) -> None:
         UnknownModel: it is another one, which may be of quite another quality.
     """
     manifest = model.manifest
-    if name not in {None, ANY, manifest.name, manifest.source}:
+    if name not in {None, ANY, manifest.name, manifest.origin}:
         raise UnknownModel(
             f'The model {name[:60]} is not served here; send "{manifest.name}", or "{ANY}" for whichever is served.',
             param="model",
@@ -50,7 +50,7 @@ def _described(model: ServedModel) -> Model:
     return Model(
         id=manifest.name,
         created=int(datetime.fromisoformat(manifest.created).timestamp()),
-        owned_by=manifest.source,
+        owned_by=manifest.origin,
         precision=manifest.quantization["precision"],
         notice=" ".join(filter(None, (manifest.notice, model.reason))),
     )

@@ -9,6 +9,8 @@ from service.errors import NotReady
 from service.runtime import Runtime
 from service.schemas.health import Alive, NotReadyYet, Ready
 
+HEALTH = frozenset({"/livez", "/readyz", "/health"})
+
 
 def blueprint(runtime: Runtime) -> Blueprint:
     """The routes, bound to the state they report."""

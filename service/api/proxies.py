@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from flask import Request
 
@@ -26,6 +26,12 @@ def client_address(asked: Request, trusted_proxies: Sequence[Network]) -> str:
             break
         client = hop
     return str(client or asked.remote_addr)
+
+
+def client_network(address: str) -> str:
+    """What one client has: an IPv4 address, or the /64 around an IPv6 one."""
+    parsed = parse_address(address)
+    return str(ip_network(f"{parsed}/64", strict=False)) if parsed is not None and parsed.version == 6 else address
 
 
 def over_tls(asked: Request, trusted_proxies: Sequence[Network]) -> bool:

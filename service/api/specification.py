@@ -87,6 +87,7 @@ def _paths(secured: bool) -> Json:
     openai = {JSON: _ref(ErrorBody)}
     named = errors(404, 503, content=openai, reasons=OPENAI_REASONS)
     session = _parameter("session_id", "path", "Id of the conversation.", required=True)
+    before = _parameter("before", "query", "Only turns before so many: the `earlier_turns` of another page.")
     chat = errors(400, 404, 409, 413, 415, 422, 429, 500, 503, 504, content=sentence)
     completion = errors(400, 404, 413, 415, 429, 500, 503, 504, content=openai, reasons=OPENAI_REASONS)
     return {
@@ -127,17 +128,18 @@ def _paths(secured: bool) -> Json:
             "get": {
                 "operationId": "read_conversation",
                 "summary": "Read a conversation",
-                "parameters": [session],
+                "description": "The latest turns, as many as fit 128 KiB; `before` brings those before them.",
+                "parameters": [session, before],
                 "responses": {
                     "200": _json("The conversation.", ConversationBody),
-                    **errors(404, 503, content=sentence),
+                    **errors(404, 422, 429, 503, content=sentence),
                 },
             },
             "delete": {
                 "operationId": "forget_conversation",
                 "summary": "Forget a conversation",
                 "parameters": [session],
-                "responses": {"204": {"description": "It is gone."}, **errors(404, 503, content=sentence)},
+                "responses": {"204": {"description": "It is gone."}, **errors(404, 429, 503, content=sentence)},
             },
         },
         "/v1/chat/completions": {

@@ -60,7 +60,13 @@ class Chatbot:
         self._lines = Lines(longest_line)
 
     def answer(
-        self, store: Store, message: Message, *, timeout_s: float, gone: Callable[[], bool] = lambda: False
+        self,
+        store: Store,
+        message: Message,
+        *,
+        timeout_s: float,
+        gone: Callable[[], bool] = lambda: False,
+        client: str = "",
     ) -> Answer:
         """Begin to answer a message, once the earlier ones of its conversation have been answered.
 
@@ -69,6 +75,7 @@ class Chatbot:
             message: what the user says.
             timeout_s: seconds for waiting and work together.
             gone: whether the client has gone away, which ends the work.
+            client: who asks; see `Engine.submit`.
 
         Raises:
             ServiceError: no reply can be given; nothing is stored then.
@@ -88,7 +95,7 @@ class Chatbot:
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
             prompt = self._format.encode([*turns(conversation.exchanges), message.text])
-            stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()))
+            stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), client=client)
             stack.callback(stream.cancel)
 
             def complete(ids: list[int]) -> Reply:
@@ -106,13 +113,23 @@ class Chatbot:
             writing = Writing(stream, self._format.certain, complete, gone)
             return Answer(stack.pop_all(), writing)
 
-    def complete(self, task: Task, *, timeout_s: float, gone: Callable[[], bool] = lambda: False) -> Completion:
+    def complete(
+        self, task: Task, *, timeout_s: float, gone: Callable[[], bool] = lambda: False, client: str = ""
+    ) -> Completion:
         """Begin to write replies that are not stored; see `Completion`.
 
         Raises:
             ServiceError: no reply can be given.
         """
-        return Completion(self.engine, self._format, task, timeout_s=timeout_s, gone=gone, clean=self._clean)
+        return Completion(
+            self.engine,
+            self._format,
+            task,
+            timeout_s=timeout_s,
+            gone=gone,
+            clean=self._clean,
+            client=client,
+        )
 
     def _exchange(self, message: Message, prompt: Prompt, ids: list[int]) -> Exchange:
         return Exchange(

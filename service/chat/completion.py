@@ -49,6 +49,7 @@ class Completion:
         timeout_s: float,
         gone: Callable[[], bool] = lambda: False,
         clean: Callable[[str], str] = lambda text: text,
+        client: str = "",
     ) -> None:
         """
         Args:
@@ -58,6 +59,7 @@ class Completion:
             timeout_s: seconds for waiting and work together.
             gone: whether the client has gone away, which ends the work.
             clean: takes from the end of a reply that a stop string cuts within a word what must not be said.
+            client: who asks; see `Engine.submit`.
 
         Raises:
             ServiceError: the engine takes no more.
@@ -71,7 +73,7 @@ class Completion:
         self._gone = gone
         with ExitStack() as stack:
             for settings in decodings(engine.settings, task):
-                stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings)
+                stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings, client=client)
                 stack.callback(stream.cancel)
                 self.drafts.append(Draft(stream, prompt_format, self._stop))
             self._held = stack.pop_all()

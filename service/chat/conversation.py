@@ -12,6 +12,8 @@ from dataclasses import dataclass
 ID_BYTES = 16
 # No client can send this as its key: keys hold no space.
 SHARED = "shared history"
+# Keys hold no such byte either.
+OWNED = b"\0owned\0"
 
 
 def new_id() -> str:
@@ -19,14 +21,30 @@ def new_id() -> str:
     return secrets.token_urlsafe(ID_BYTES)
 
 
-def opened_by(key: str, secret: bytes) -> str:
+def opened_by(key: str, secret: bytes, owner: bytes = b"") -> str:
     """The id of the conversation that a request of this key opens, the same each time.
 
     Args:
         key: the client's name for the request, as hard to guess as an id, since it stands for one.
         secret: of the store that the conversation will be kept in; without it no id can be told from its key.
+        owner: digest of the API key that it will belong to; empty for none.
     """
-    digest = hmac.digest(secret, key.encode(), hashlib.sha256)
+    return _id_of(secret, owner + key.encode())
+
+
+def owned(conversation_id: str, secret: bytes, owner: bytes) -> str:
+    """The name under which a store keeps the conversation that an owner knows by an id: another one for each owner.
+
+    Args:
+        conversation_id: as clients have it.
+        secret: of the store.
+        owner: digest of the API key that the conversation belongs to.
+    """
+    return _id_of(secret, OWNED + owner + conversation_id.encode())
+
+
+def _id_of(secret: bytes, meaning: bytes) -> str:
+    digest = hmac.digest(secret, meaning, hashlib.sha256)
     return base64.urlsafe_b64encode(digest[:ID_BYTES]).rstrip(b"=").decode()
 
 

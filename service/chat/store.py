@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from service.chat.conversation import Conversation, Exchange
+from service.chat.conversation import Conversation, Exchange, owned
 from service.errors import ConfigurationError
 
 # The model reads a few of the latest; the rest is there to be read back.
@@ -69,6 +69,26 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def name_of(store: Store, conversation_id: str, owner: bytes) -> str:
+    """The name under which a store keeps, or will keep, the conversation that a client knows by an id.
+
+    Conversations belong to the API key that began them. Those that were begun while none was asked for keep the name
+    that is their id, and so belong to whoever knows it.
+
+    Args:
+        store: where it is.
+        conversation_id: as the client has it.
+        owner: digest of the client's API key; empty if none is asked for.
+
+    Raises:
+        StoreUnavailable: see `Store`.
+    """
+    if not owner:
+        return conversation_id
+    name = owned(conversation_id, store.secret, owner)
+    return conversation_id if name not in store and conversation_id in store else name
 
 
 def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:

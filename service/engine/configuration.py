@@ -17,7 +17,7 @@ def read(folder: Path) -> tuple[PretrainedConfig, GenerationConfig]:
     """
     try:
         return (
-            AutoConfig.from_pretrained(folder, local_files_only=True),
+            AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
             GenerationConfig.from_pretrained(folder, local_files_only=True),
         )
     except (OSError, ValueError) as error:

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from service.engine.forbidden import Forbidden
 from service.engine.generation import Generation, ReplyStream
+from service.engine.lane import Steps
 from service.engine.reply_cache import Key, ReplyCache
-from service.engine.scheduler import Scheduler, Steps
+from service.engine.scheduler import Scheduler
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 from service.errors import EngineStopped, NotReady, ServiceError, UnsupportedSetting
@@ -103,13 +104,16 @@ class Engine:
         """Seconds after which a refused request should come again."""
         return self._scheduler.retry_after_s
 
-    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> ReplyStream:
+    def submit(
+        self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None, client: str = ""
+    ) -> ReplyStream:
         """Ask for a reply.
 
         Args:
             source: token ids of the history, ending in the end token.
             timeout_s: seconds after which the request is dropped and its work stopped.
             settings: how it is decoded, no longer than by the model's own; None takes those.
+            client: who asks; the requests of one client do not keep those of others waiting.
 
         Raises:
             Overloaded: too many requests wait already.
@@ -128,15 +132,15 @@ class Engine:
                 raise NotReady("The service is shutting down; try again in a moment.")
             key = self._cache.key(source, settings)
             found = None if key is None else self._cache.find(key, deadline=deadline)
-            return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline)
+            return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline, client)
 
-    def _begin(self, sequence: Sequence, key: Key | None, deadline: float) -> ReplyStream:
+    def _begin(self, sequence: Sequence, key: Key | None, deadline: float, client: str) -> ReplyStream:
         """Let a reply be computed, and found meanwhile by its key."""
         cache = self._cache
         if key is None:
-            generation = Generation(sequence)
+            generation = Generation(sequence, client=client)
         else:
-            generation = Generation(sequence, on_end=lambda ended: cache.end(key, ended))
+            generation = Generation(sequence, client=client, on_end=lambda ended: cache.end(key, ended))
             cache.begin(key, generation)
         stream = generation.subscribe(deadline=deadline)
         assert stream is not None

@@ -85,13 +85,17 @@ class Generation:
     them is there and has time.
     """
 
-    def __init__(self, sequence: Sequence, *, on_end: Callable[[Generation], None] = lambda _: None) -> None:
+    def __init__(
+        self, sequence: Sequence, *, client: str = "", on_end: Callable[[Generation], None] = lambda _: None
+    ) -> None:
         """
         Args:
             sequence: source and settings.
+            client: who asked first; the work is counted as theirs.
             on_end: called when the reply is complete or has failed, before those who asked are told.
         """
         self.sequence = sequence
+        self.client = client
         self.work_s = 0.0
         self.begun = self.encoded = self.first_token = self.ended = time.monotonic()
         self.settled: list[int] = []
@@ -102,6 +106,16 @@ class Generation:
         self._subscriptions: list[Subscription] = []
         self._abandoned = False
         self._on_end = on_end
+
+    @property
+    def rows(self) -> int:
+        """Rows that it takes of each step."""
+        return self.sequence.settings.num_beams
+
+    @property
+    def shared(self) -> bool:
+        """Whether more than one wait for it."""
+        return len(self._subscriptions) > 1
 
     def subscribe(self, *, deadline: float) -> Subscription | None:
         """Ask for this reply too; None when it has failed or been given up.

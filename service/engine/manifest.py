@@ -15,6 +15,8 @@ from service.errors import ModelFolderError
 FILE_NAME = "manifest.json"
 WEIGHTS = "weights.bin"
 FORMAT = 2
+# Libraries look for files of these kinds by themselves.
+LOADED = frozenset({".json", ".jinja", ".txt", ".model", ".py", ".onnx", ".data", ".bin", ".safetensors"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Manifest:
     created: str
     verification: Mapping[str, Any]
     files: Mapping[str, FileRecord]
+
+    @property
+    def origin(self) -> str:
+        """The source as everyone may know it: a Hub id, or the name of a folder without the way to it."""
+        return self.source if self.revision is not None else Path(self.source).name
 
     def write(self, folder: Path) -> None:
         """Write it into the folder that it describes."""
@@ -118,7 +125,8 @@ def check(folder: Path) -> Manifest:
     """Read the manifest and compare every file with it.
 
     Raises:
-        ModelFolderError: naming the first file that is missing or differs, and the command that exports it again.
+        ModelFolderError: naming the first file that is missing, differs or is not listed, and the command that exports
+            it again.
     """
     manifest = read(folder)
     remedy = (
@@ -126,6 +134,8 @@ def check(folder: Path) -> Manifest:
         f"--quantization {manifest.quantization['precision']} --output-dir {folder} --force"
     )
     for name, record in manifest.files.items():
+        if name in {"", ".", ".."} or set(name) & {"/", "\\"}:
+            raise ModelFolderError(f"{folder / FILE_NAME} names {name!r}, which is no file of that folder; {remedy}")
         path = folder / name
         try:
             size = path.stat().st_size
@@ -139,6 +149,9 @@ def check(folder: Path) -> Manifest:
             raise ModelFolderError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
         if path.suffix == ".onnx":
             _check_link(folder, path)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in LOADED and path.name not in {FILE_NAME, *manifest.files}:
+            raise ModelFolderError(f"{path} is not among the exported files; take it out of the folder, or {remedy}")
     return manifest
 
 

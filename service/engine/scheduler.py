@@ -1,39 +1,37 @@
-"""Who runs: first come, first served, joining the running batch at the next step and leaving it when finished."""
+"""Who runs: first come, first served, each client its share, joining at the next step and leaving when finished."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol
 
 from service.engine.generation import Generation
-from service.engine.sequence import Sequence
+from service.engine.lane import Lane, Steps
 from service.errors import DeadlineExceeded, EngineFault, Overloaded, ServiceError
 
 logger = logging.getLogger(__name__)
 
 # How fast the measured time of a reply follows the latest one.
 MEMORY = 0.1
-
-
-class Steps(Protocol):
-    """What the scheduler needs of a running batch; see `service.engine.batch.Batch`."""
-
-    def add(self, sequence: Sequence) -> None: ...
-
-    def remove(self, sequence: Sequence) -> None: ...
-
-    def step(self) -> list[Sequence]: ...
+# Share of the rows above which a client has a batch of its own while others are there.
+GREEDY = 0.25
+# How many times as much time as such a batch gets, each client beside it gets.
+PATIENCE = 3
 
 
 class Scheduler:
     """Holds the requests that wait and those that run.
 
-    Any thread may `submit`; one thread alone calls the rest. Waiting requests join in the order they came, one before
-    each step, so that a newcomer delays the running ones by one encoder run at most, and none is overtaken.
+    Any thread may `submit`; one thread alone calls the rest. Waiting requests join in the order they came, those of
+    clients with fewer rows at work first, one before each step, so that a newcomer delays the running ones by one
+    encoder run at most.
+
+    One client cannot keep others waiting: while others are there, a client with many requests has them computed in a
+    batch of their own, and the two batches share the time by the number of their clients, with less of it for that one.
+    When too many wait, the latest of the client that has most of them makes room.
     """
 
     def __init__(self, steps: Callable[[], Steps], *, most_rows: int, most_waiting: int) -> None:
@@ -43,12 +41,10 @@ class Scheduler:
             most_rows: rows (beams times requests) that a step may have; a request that is wider runs alone.
             most_waiting: requests that may wait for rows; further ones are refused.
         """
-        self._steps = steps
-        self._batch: Steps | None = None
+        self._lanes = (Lane(steps), Lane(steps))
         self._most_rows = most_rows
         self._most_waiting = most_waiting
         self._waiting: deque[Generation] = deque()
-        self._running: list[Generation] = []
         self._work_s = 1.0
         self._lock = threading.Lock()
 
@@ -59,13 +55,13 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        """Requests in the batch."""
+        """Requests in the batches."""
         return len(self._running)
 
     @property
     def rows(self) -> int:
         """Rows that the running requests take."""
-        return sum(_width(generation) for generation in self._running)
+        return sum(lane.rows for lane in self._lanes)
 
     @property
     def retry_after_s(self) -> int:
@@ -78,43 +74,64 @@ class Scheduler:
         Raises:
             Overloaded: too many wait already.
         """
+        displaced = None
         with self._lock:
             rows, left_out = self.rows, 0
             for other in self._waiting:
-                rows += _width(other)
+                rows += other.rows
                 left_out += rows > self._most_rows
-            if rows + _width(generation) > self._most_rows and left_out >= self._most_waiting:
-                seconds = self.retry_after_s
-                raise Overloaded(
-                    f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds
-                )
+            if rows + generation.rows > self._most_rows and left_out >= self._most_waiting:
+                displaced = self._displaced_by(generation.client)
+                if displaced is None:
+                    raise self._overloaded()
+                self._waiting.remove(displaced)
             self._waiting.append(generation)
+        if displaced is not None:
+            displaced.fail(self._overloaded())
 
     def advance(self) -> None:
-        """Drop who is gone or too late, let one newcomer join, and compute one token of every running reply.
+        """Drop who is gone or too late, let one newcomer join, and compute one token of every reply of its batch.
 
         A newcomer that cannot join fails alone. A fault in a step fails the requests in it and no others; the next ones
         get a fresh batch.
         """
+        lane = self._lanes[0]
         try:
             self._drop()
-            self._admit()
-            self._step()
+            for lane in self._lanes:
+                lane.drop_done()
+            lane, newcomer = self._next()
+            greedy = self._greedy()
+            clients = {generation.client for generation in lane.running}
+            started = time.monotonic()
+            if newcomer is not None:
+                self._begin(newcomer, lane)
+            for generation in lane.step():
+                self._work_s += MEMORY * (generation.work_s - self._work_s)
+                generation.finish()
         except Exception as error:
-            failed, self._running = self._running, []
-            self._batch = None
-            for generation in failed:
-                generation.fail(_fault(error))
+            lane.fail(_fault(error))
             raise
+        weight = PATIENCE if clients & greedy else 1
+        lane.used_s += weight * (time.monotonic() - started) / max(1, len(clients))
+        for other in self._lanes:
+            # Time that nobody asked for is not saved up.
+            if not other.running:
+                other.used_s = max(other.used_s, lane.used_s)
 
     def fail_all(self, error: Callable[[], ServiceError]) -> None:
         """End every request, waiting or running, with an error of its own."""
         with self._lock:
             held = [*self._running, *self._waiting]
-            self._running = []
+            for lane in self._lanes:
+                lane.running = []
             self._waiting.clear()
         for generation in held:
             generation.fail(error())
+
+    @property
+    def _running(self) -> list[Generation]:
+        return [generation for lane in self._lanes for generation in lane.running]
 
     def _drop(self) -> None:
         now = time.monotonic()
@@ -125,49 +142,72 @@ class Scheduler:
         gone += [generation for generation in self._running if generation.abandon(now)]
         for generation in gone:
             generation.fail(DeadlineExceeded("There was no reply in time; try again."))
-        for generation in [generation for generation in self._running if generation.done]:
-            self._running.remove(generation)
-            if self._batch is not None:
-                self._batch.remove(generation.sequence)
 
-    def _admit(self) -> None:
+    def _next(self) -> tuple[Lane, Generation | None]:
+        """The batch whose turn it is, and who joins it."""
         with self._lock:
-            if not self._waiting or (self._running and self.rows + _width(self._waiting[0]) > self._most_rows):
-                return
-            generation = self._waiting.popleft()
-            self._running.append(generation)
+            rows = Counter[str]()
+            for generation in self._running:
+                rows[generation.client] += generation.rows
+            greedy = self._greedy()
+            order = sorted(self._waiting, key=lambda generation: rows[generation.client])
+            for lane in sorted(self._lanes, key=lambda lane: (lane.used_s, lane.rows)):
+                newcomer = next((generation for generation in order if self._lane(generation, greedy) is lane), None)
+                if newcomer is not None and lane.running and lane.rows + newcomer.rows > self._most_rows:
+                    newcomer = None
+                if newcomer is not None:
+                    self._waiting.remove(newcomer)
+                    lane.running.append(newcomer)
+                if lane.running:
+                    return lane, newcomer
+        return self._lanes[0], None
+
+    def _greedy(self) -> frozenset[str]:
+        """Clients that ask for many rows while others are there."""
+        asked = [*self._running, *self._waiting]
+        clients = Counter(generation.client for generation in asked)
+        if len(clients) < 2:
+            return frozenset()
+        rows = Counter[str]()
+        for generation in asked:
+            rows[generation.client] += generation.rows
+        return frozenset(name for name in clients if clients[name] > 1 and rows[name] > GREEDY * self._most_rows)
+
+    def _lane(self, generation: Generation, greedy: frozenset[str]) -> Lane:
+        """Where a request belongs: with those of its kind, and otherwise where most are."""
+
+        def crowded(lane: Lane) -> int:
+            return sum(other.rows for other in lane.running if other.client in greedy)
+
+        if generation.client in greedy:
+            return max(self._lanes, key=lambda lane: (crowded(lane), -lane.rows))
+        return min(self._lanes, key=lambda lane: (crowded(lane), -lane.rows))
+
+    def _displaced_by(self, client: str) -> Generation | None:
+        """Who makes room for another one of a client: the latest of the one with most that wait, if they are more."""
+        waiting = Counter(generation.client for generation in self._waiting)
+        most = max(waiting, key=lambda name: waiting[name], default=client)
+        if waiting[most] <= waiting[client] + 1:
+            return None
+        return next((other for other in reversed(self._waiting) if other.client == most and not other.shared), None)
+
+    def _overloaded(self) -> Overloaded:
+        seconds = self.retry_after_s
+        return Overloaded(f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds)
+
+    def _begin(self, generation: Generation, lane: Lane) -> None:
         generation.begin()
         try:
-            if self._batch is None:
-                self._batch = self._steps()
-            self._batch.add(generation.sequence)
+            lane.begin(generation)
         except Exception as error:
             logger.exception("a request could not join the batch")
-            self._running.remove(generation)
+            lane.running.remove(generation)
             generation.fail(_fault(error))
         else:
             generation.note_encoded()
-
-    def _step(self) -> None:
-        if not self._running or self._batch is None:
-            return
-        started = time.monotonic()
-        finished = self._batch.step()
-        share = (time.monotonic() - started) / len(self._running)
-        for generation in self._running:
-            generation.advanced(share)
-        ended = [generation for generation in self._running if generation.sequence in finished]
-        self._running = [generation for generation in self._running if generation not in ended]
-        for generation in ended:
-            self._work_s += MEMORY * (generation.work_s - self._work_s)
-            generation.finish()
 
 
 def _fault(cause: Exception) -> EngineFault:
     fault = EngineFault("The reply could not be computed; try again.")
     fault.__cause__ = cause
     return fault
-
-
-def _width(generation: Generation) -> int:
-    return generation.sequence.settings.num_beams

@@ -23,3 +23,4 @@ class ConversationBody(BaseModel):
     session_id: str
     turns: list[Turn] = Field(description="Oldest first.")
     truncated_turns: int = Field(description="Oldest turns that the model did not read for its last reply.")
+    earlier_turns: int = Field(description="Turns before these, which `?before=` with this number brings.")

@@ -106,8 +106,10 @@ async function restore() {
   const mine = session;
   if (!mine) return;
   try {
-    const { turns, truncated_turns } = await history(mine);
+    const { turns, truncated_turns, earlier_turns } = await history(mine);
     if (session !== mine) return;
+    log.skip(earlier_turns);
+    if (earlier_turns) log.note(`${earlier_turns} earlier turns are not shown.`);
     for (let i = 0; i < turns.length; i += 2) {
       const exchange = log.begin(turns[i].text);
       exchange.shorten(turns[i].truncated_tokens);

@@ -60,6 +60,11 @@ export class Log {
     this.#start = 0;
   }
 
+  // So many turns of the conversation are not shown.
+  skip(count) {
+    this.#start = -count;
+  }
+
   // The conversation goes on as a new one.
   restart() {
     this.#start = this.#kept().length;
@@ -71,7 +76,7 @@ export class Log {
     const turns = this.#kept();
     const unread = this.#start + count;
     turns.forEach((turn, i) => turn.classList.toggle("unread", i < unread));
-    if (unread) turns[Math.min(unread, turns.length) - 1]?.after(this.#divider);
+    if (unread > 0) turns[Math.min(unread, turns.length) - 1]?.after(this.#divider);
     else this.#divider.remove();
   }
 

@@ -59,7 +59,7 @@ export async function ask(text, { session, key, signal, onText }) {
   throw new Problem(CUT_OFF);
 }
 
-// The turns of a conversation, and how many of the oldest the model no longer reads.
+// The latest turns of a conversation, how many were before them, and how many of the oldest the model no longer reads.
 export async function history(session) {
   const response = await call(`sessions/${encodeURIComponent(session)}`);
   return response.json();

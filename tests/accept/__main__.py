@@ -32,6 +32,8 @@ CHECKS = (
     "conversations",
     "replicas",
     "bad_input",
+    "attacks",
+    "packages",
 )
 WIDTH = 110
 

@@ -106,14 +106,14 @@ def test_a_body_that_trickles_in_is_given_up(runtime: Runtime, monkeypatch: pyte
         serving(Bridge(create_app(runtime), threads=1, most_body=65_536)) as port,
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as slow,
     ):
-        slow.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+        slow.sendall(b'POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
         assert slow.recv(100).split()[1] == b"400"
 
 
 def test_clients_that_leave_in_the_middle_of_a_body_hold_no_threads(port: int) -> None:
     for _ in range(60):
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as half:
-            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
     with closing(asked(port)) as opened:
         assert opened.getresponse().status == 200
 
@@ -127,7 +127,7 @@ def test_odd_addresses_are_answered(port: int, target: str) -> None:
 
 def test_bytes_that_are_no_ascii_in_a_query_are_no_error(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as raw:
-        raw.sendall(b"GET /livez?q=\xff\xfe HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        raw.sendall(b"GET /livez?q=\xff\xfe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert raw.recv(1000).split()[1] in {b"200", b"400"}
 
 

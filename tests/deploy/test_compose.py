@@ -66,6 +66,20 @@ def test_what_is_mounted_or_built_is_there(services: dict[str, Any]) -> None:
     assert (DEPLOY / source).is_file()
 
 
+def test_only_this_machine_reaches_the_proxy_and_only_the_services_reach_redis(services: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
+    networks = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["networks"]
+    assert services["redis"]["networks"] == ["store"]
+    assert networks["store"]["internal"]
+
+
+def test_containers_can_write_their_volumes_alone_and_gain_no_rights(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 class Deployment(NamedTuple):
     """Two services and the proxy before them."""
 
@@ -193,9 +207,16 @@ def test_what_a_client_says_of_its_address_is_not_passed_on(deployment: Deployme
     assert not any("203.0.113.9" in service.log for service in deployment.services)
 
 
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/metrics/", "/metrics?x", "/%2fmetrics"])
+def test_metrics_are_not_for_those_who_come_through_the_proxy(deployment: Deployment, path: str) -> None:
+    answer = ask(deployment.port, "GET", path)
+    assert answer.status == 404
+    assert "chatbot_" not in answer.body
+
+
 def test_a_body_that_trickles_in_is_given_up(deployment: Deployment) -> None:
     with socket.create_connection(("127.0.0.1", deployment.port), timeout=10) as slow:
-        slow.sendall(b"POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 30000\r\n\r\n" + b"x" * 20_000)
+        slow.sendall(b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + b"x" * 20_000)
         assert slow.recv(100).split()[1] == b"408"
 
 

@@ -66,7 +66,7 @@ def test_a_client_that_goes_away_stops_the_work(single: Replicas, stream: bool) 
 def test_clients_that_leave_in_the_middle_of_a_body_hold_nothing(single: Replicas) -> None:
     for _ in range(BODIES):
         with socket.create_connection(("127.0.0.1", single.port), timeout=10) as half:
-            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: here\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
+            half.sendall(b'POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
     assert single.curl("-d", '{"prompt": "Hello"}').status == 200
     end = time.monotonic() + PATIENCE_S
     while single.metric("chatbot_requests_in_progress") > 1:

@@ -109,7 +109,7 @@ def site(checkpoint: Path, **settings: Any) -> Iterator[Site]:
     engine = FakeEngine(script)
     manifest = Manifest(NAME, "made up", None, NOTICE, {"precision": "int8"}, {}, "2026-01-01T00:00:00+00:00", {}, {})
     served = ServedModel(checkpoint, manifest, "", ONNX_RUNTIME, Chatbot(engine, PromptFormat(tokenizer, window=128)))
-    app = create_app(Runtime(ServiceConfig(store="memory", **settings), served))
+    app = create_app(Runtime(ServiceConfig(store="memory", host="0.0.0.0", **settings), served))
     listener = socket.create_server(("127.0.0.1", 0))
     server = create_server(app, sockets=[listener], threads=8, channel_request_lookahead=1, asyncore_use_poll=True)
     threading.Thread(target=server.run, daemon=True).start()

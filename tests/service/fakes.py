@@ -118,11 +118,13 @@ class FakeEngine(Engine):
         self.begun = threading.Semaphore(0)
         super().__init__(self.model, queue_size=queue_size, most_rows=most_rows, reply_cache=reply_cache)
 
-    def submit(self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None) -> ReplyStream:
+    def submit(
+        self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None, client: str = ""
+    ) -> ReplyStream:
         self.begun.release()
         if self.error is not None:
             raise self.error
-        return super().submit(source, timeout_s=timeout_s, settings=settings)
+        return super().submit(source, timeout_s=timeout_s, settings=settings, client=client)
 
     def wait_begun(self) -> None:
         """Wait until one more request has come."""

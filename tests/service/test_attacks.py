@@ -18,7 +18,9 @@ from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
-SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\n"
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 QUICK_END = """
 import time, service.connections, service.chat.prompt
 service.connections.SENDING_TIMEOUT_S = 2.0
@@ -28,9 +30,7 @@ def encode_slowly(self, turns):
     return encode(self, turns)
 service.chat.prompt.PromptFormat.encode = encode_slowly
 """
-SMALL_CROWD = (
-    "import service.connections; service.connections.CROWD = 40; service.connections.SENDING_TIMEOUT_S = 600.0"
-)
+SMALL_CROWD = "import service.connections as c, service.listener as l; l.CONNECTIONS = 45; c.SENDING_TIMEOUT_S = 600.0"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def status(answer: bytes) -> int:
 
 def alive(connection: socket.socket) -> bool:
     """Whether a request on a connection that stays open is answered."""
-    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.sendall(LIVEZ)
     return reply_status(connection) == 200
 
 
@@ -86,7 +86,7 @@ def header_lines(answer: bytes) -> list[bytes]:
 
 
 def get(*headers: bytes, path: bytes = b"/livez", method: bytes = b"GET") -> bytes:
-    lines = [method + b" " + path + b" HTTP/1.1", b"Host: x", b"Connection: close", *headers]
+    lines = [method + b" " + path + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
@@ -157,7 +157,7 @@ def test_what_is_no_method_is_a_bad_request(service: ServiceProcess, method: byt
 def test_a_request_of_two_lengths_is_refused_and_nothing_after_it_is_read(
     service: ServiceProcess, headers: bytes
 ) -> None:
-    answer = exchange(service, b"POST /chatbot HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n" + CHUNKED + SMUGGLED)
+    answer = exchange(service, POST + headers + b"\r\n\r\n" + CHUNKED + SMUGGLED)
     assert status(answer) in {400, 501}
     assert len(re.findall(rb"HTTP/1\.\d \d{3} ", answer)) == 1
 
@@ -195,7 +195,7 @@ def test_headers_that_do_not_end_are_cut_off(service: ServiceProcess) -> None:
 
 def test_a_length_beyond_all_limits_is_refused_before_it_is_sent(service: ServiceProcess) -> None:
     for length in (b"99999999999999999999", b"%d" % (1 << 40)):
-        request = b"POST /chatbot HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n"
+        request = b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n"
         assert status(exchange(service, request)) == 413
 
 
@@ -203,9 +203,9 @@ def test_slow_senders_are_closed_and_hold_up_nobody(service: ServiceProcess) -> 
     beginnings = {
         "nothing": b"",
         "half a line": b"POST /cha",
-        "half the headers": b"POST /chatbot HTTP/1.1\r\nHost: x\r\n",
-        "half the body": b"POST /chatbot HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + BODY,
-        "half a chunk": b"POST /chatbot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n30\r\n{",
+        "half the headers": b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\n",
+        "half the body": b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" + BODY,
+        "half a chunk": b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n30\r\n{",
     }
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
@@ -234,7 +234,7 @@ def test_slow_senders_are_closed_and_hold_up_nobody(service: ServiceProcess) -> 
 def test_who_waits_for_a_reply_or_pauses_between_requests_is_no_slow_sender(service: ServiceProcess) -> None:
     slowly = json.dumps({"prompt": "Answer slowly"}).encode()
     with connect(service) as waiting, connect(service) as pausing:
-        waiting.sendall(b"POST /chatbot HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(slowly) + slowly)
+        waiting.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(slowly) + slowly)
         assert alive(pausing)
         assert reply_status(waiting) == 200
         assert alive(pausing)
@@ -253,7 +253,7 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
-@pytest.mark.parametrize("said", [b"POST /chat", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["slow", "idle"])
+@pytest.mark.parametrize("said", [b"POST /chat", LIVEZ], ids=["slow", "idle"])
 def test_newcomers_take_the_place_of_the_longest_silent_when_connections_run_out(
     short_export: Path, said: bytes
 ) -> None:

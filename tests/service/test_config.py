@@ -174,13 +174,19 @@ def test_the_process_prints_one_line_and_ends_with_2(flag: str) -> None:
         assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--port"], ["--prot", "5000"], ["--por", "5000"], ["folder"]])
+@pytest.mark.parametrize("arguments", [["--port"], ["--prot", "5000"], ["--por", "5000"]])
 def test_a_wrong_flag_is_one_line_too(arguments: list[str]) -> None:
     finished = service(*arguments)
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1
     assert arguments[0] in finished.stderr
     assert "--help" in finished.stderr
+
+
+def test_a_word_that_belongs_to_no_flag_may_be_a_secret_and_is_not_repeated() -> None:
+    finished = service("folder")
+    assert finished.returncode == 2
+    assert finished.stderr == "error: There is no flag ...; python -m service --help lists the flags.\n"
 
 
 def test_all_wrong_values_are_named_at_once() -> None:

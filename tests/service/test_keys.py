@@ -222,7 +222,7 @@ class TestLive:
 
     def test_the_log_warns_of_the_file_and_holds_no_key(self, service: ServiceProcess) -> None:
         service.curl("-H", "Authorization: Bearer wrong-key-0123456789", path=f"/v1/models?key={FIRST}")
-        assert "WARNING Every user of this machine can read the API keys in " in service.log
+        assert "WARNING Every user of this machine can read or change the API keys in " in service.log
         for key in (FIRST, SECOND, "wrong-key"):
             assert key not in service.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from ipaddress import ip_network
 
 import pytest
@@ -82,3 +83,37 @@ def test_an_untrusted_client_cannot_choose_its_address(application: Application,
 def test_the_address_is_the_last_one_that_is_no_trusted_proxy(peer: str, forwarded: str, expected: str) -> None:
     environ = {**EnvironBuilder().get_environ(), "REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}
     assert client_address(Request(environ), PROXIES) == expected
+
+
+def test_each_of_several_replies_counts_as_a_message(application: Application, faked: ServedModel) -> None:
+    client = application(faked, client_limit=10).test_client()
+
+    def complete(n: int) -> int:
+        wishes = {"messages": [{"role": "user", "content": "Hello"}], "n": n, "temperature": 1}
+        return client.post("/v1/chat/completions", json=wishes).status_code
+
+    assert [complete(8), complete(3), complete(1), complete(1)] == [200, 429, 200, 429]
+
+
+def test_reading_and_forgetting_conversations_count(application: Application, faked: ServedModel) -> None:
+    client = application(faked, client_limit=3).test_client()
+    path = f"/sessions/{ask(client).headers['X-Session-Id']}"
+    assert [client.get(path).status_code, client.get(path).status_code] == [200, 200]
+    assert [client.get(path).status_code, client.delete(path).status_code] == [429, 429]
+
+
+def test_one_address_leaves_places_to_others(application: Application, faked: ServedModel) -> None:
+    engine = faked.chatbot.engine
+    engine.gate.clear()  # type: ignore[attr-defined]
+    app = application(faked, queue=2, rows=2, trusted_proxies=(ip_network("127.0.0.1"),))
+    runtime_places = 6
+    with ThreadPoolExecutor(10) as pool:
+        greedy = [
+            pool.submit(ask, app.test_client(), f"Hello {n}", headers={"X-Forwarded-For": "192.0.2.1"})
+            for n in range(runtime_places + 1)
+        ]
+        refused = [done.result() for done in wait(greedy, timeout=5, return_when=FIRST_COMPLETED).done]
+        assert {answer.status_code for answer in refused} == {503}
+        other = pool.submit(ask, app.test_client(), "I am another one", headers={"X-Forwarded-For": "192.0.2.2"})
+        engine.gate.set()  # type: ignore[attr-defined]
+        assert other.result().status_code == 200

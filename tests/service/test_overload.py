@@ -169,6 +169,7 @@ def test_a_client_that_reads_nothing_holds_up_nobody(narrow: ServiceProcess) -> 
         for _ in range(2):
             deaf = stack.enter_context(socket.create_connection(("127.0.0.1", narrow.port)))
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            deaf.sendall(b"POST /chatbot HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(STREAM) + STREAM)
+            head = b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(STREAM)
+            deaf.sendall(head + STREAM)
         assert narrow.curl("-d", BODY).status == 200
         assert narrow.wait_idle() < 5

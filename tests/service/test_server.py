@@ -40,7 +40,7 @@ def slow_service(long_export: Path) -> Iterator[ServiceProcess]:
 def request_bytes(body: bytes = BODY, *, length: object = None, more: str = "") -> bytes:
     """A POST as it stands on the wire; `length` is what Content-Length says."""
     said = len(body) if length is None else length
-    return f"POST /chatbot HTTP/1.1\r\nHost: x\r\nContent-Length: {said}\r\n{more}\r\n".encode() + body
+    return f"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: {said}\r\n{more}\r\n".encode() + body
 
 
 def connect(service: ServiceProcess) -> socket.socket:

@@ -6,12 +6,15 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.chat.conversation import Exchange
 from service.chat.prompt import PromptFormat
+from service.chat.stores.sqlite import SQLiteStore
 from service.runtime import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
@@ -208,6 +211,7 @@ def test_a_conversation_can_be_read(app: Flask) -> None:
             {"speaker": "bot", "text": first.text, "truncated_tokens": 0},
         ],
         "truncated_turns": 0,
+        "earlier_turns": 0,
     }
 
 
@@ -279,3 +283,27 @@ def test_the_least_recently_used_conversation_makes_room(application: Applicatio
     sessions = [session_of(app, f"visitor {number}") for number in range(3)]
     statuses = [app.test_client().get(f"/sessions/{session}").status_code for session in sessions]
     assert statuses == [404, 200, 200]
+
+
+def test_a_long_conversation_is_read_in_pages(application: Application, faked: ServedModel, tmp_path: Path) -> None:
+    path = tmp_path / "conversations"
+    store = SQLiteStore(path, capacity=10, ttl_s=3600)
+    for version in range(100):
+        store.append("long", Exchange(f"{version} " + "🙂" * 2000, "Well."), version=version)
+    store.close()
+    client = application(faked, store=str(path)).test_client()
+    pages = [client.get("/sessions/long")]
+    while pages[-1].get_json()["earlier_turns"]:
+        pages.append(client.get(f"/sessions/long?before={pages[-1].get_json()['earlier_turns']}"))
+    assert all(len(page.data) < 150_000 for page in pages)
+    assert len(pages) > 4
+    found = [turn["text"] for page in reversed(pages) for turn in page.get_json()["turns"]]
+    assert [text.split()[0] for text in found[0::2]] == [str(version) for version in range(100)]
+
+
+@pytest.mark.parametrize("before", ["-2", "many", "1e3", "", " 2", "9" * 10])
+def test_a_page_that_is_none_is_refused(client: FlaskClient, before: str) -> None:
+    session = ask(client).headers[HEADER]
+    refused = client.get(f"/sessions/{session}", query_string={"before": before})
+    assert refused.status_code == 422
+    assert refused.text.startswith("before must be a whole number")

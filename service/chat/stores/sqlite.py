@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,8 +71,6 @@ class SQLiteStore:
     replaced, it is opened anew with the next use.
     """
 
-    concerns: Sequence[str] = ()
-
     def __init__(
         self, path: str | Path, *, capacity: int, ttl_s: float, clock: Callable[[], float] = time.time
     ) -> None:
@@ -110,6 +109,15 @@ class SQLiteStore:
     @property
     def place(self) -> str:
         return str(self.path)
+
+    @property
+    def concerns(self) -> Sequence[str]:
+        if not self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return ()
+        return (
+            f"Other users of this machine can read or change the conversations in {self.path}; "
+            f"take that right away: chmod go-rwx {self.path}*",
+        )
 
     def __len__(self) -> int:
         with self._transaction() as connection:

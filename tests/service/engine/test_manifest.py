@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,43 @@ def test_a_folder_of_links_into_one_folder_is_served_and_so_is_a_linked_folder(
     for served in (folder, tmp_path / "linked"):
         manifest.check(served)
         load(served)
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "/etc/hostname", "..", "sub/config.json", "sub\\config.json", ""])
+def test_names_that_leave_the_folder_are_refused(tiny_export: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(tiny_export, tmp_path / "folder")
+    (tmp_path / "outside.json").write_text("{}")
+    path = folder / manifest.FILE_NAME
+    content = json.loads(path.read_text())
+    content["files"][name] = {"sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelFolderError, match="which is no file of that folder"):
+        manifest.check(folder)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "chat_template.jinja", "added_tokens.json", "modeling.py"])
+def test_files_that_are_not_listed_are_refused_where_they_would_be_loaded(
+    tiny_export: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(tiny_export, tmp_path / "folder")
+    path = folder / manifest.FILE_NAME
+    content = json.loads(path.read_text())
+    content["files"].pop(name, None)
+    path.write_text(json.dumps(content))
+    (folder / name).write_text("{}")
+    with pytest.raises(ModelFolderError, match="is not among the exported files"):
+        manifest.check(folder)
+
+
+def test_notes_beside_the_files_are_no_harm(tiny_export: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_export, tmp_path / "folder")
+    (folder / "README.md").write_text("Ours.")
+    (folder / ".DS_Store").write_text("")
+    manifest.check(folder)
+
+
+def test_the_way_to_a_folder_is_nobodys_business(tiny_export: Path) -> None:
+    found = manifest.read(tiny_export)
+    secret = replace(found, source="/home/anna/secret-project/checkpoint", revision=None)
+    assert secret.origin == "checkpoint"
+    assert replace(found, source="facebook/blenderbot-400M-distill", revision="0" * 40).origin.startswith("facebook/")

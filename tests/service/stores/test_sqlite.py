@@ -322,3 +322,13 @@ def test_the_default_is_a_file_in_the_data_folder_of_the_user(tmp_path: Path, mo
     assert store.path == tmp_path / "blenderbot-onnx-server" / "conversations.sqlite3"
     assert store.path.exists()
     store.close()
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o644, True), (0o640, True), (0o602, True)])
+def test_a_file_that_others_can_read_or_change_is_told(tmp_path: Path, mode: int, told: bool) -> None:
+    path = tmp_path / "conversations"
+    SQLiteStore(path, capacity=10, ttl_s=60).close()
+    path.chmod(mode)
+    store = SQLiteStore(path, capacity=10, ttl_s=60)
+    assert [f"chmod go-rwx {path}" in concern for concern in store.concerns] == [True] * told
+    store.close()

@@ -1,0 +1,85 @@
+"""Requests that say one thing only, and whose body is taken in only where somebody will read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import ChunkedReceiver
+from waitress.utilities import BadRequest
+
+from service.api.paths import SLASHES
+
+# Of a body in chunks, what may stand between the chunks and after them.
+MOST_FRAMING = 8 * 1024
+
+# Asked with method, path and headers (in upper case, with underscores) whether the body will be read.
+Wanted = Callable[[str, str, Mapping[str, str]], bool]
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses a request that tells its length or its host in two ways: a proxy might understand another one than we do.
+
+    Attributes:
+        cut_off: whether the request is complete for us though its sender goes on with it.
+    """
+
+    body_rcv: Any
+    chunked: bool
+    completed: bool
+
+    def __init__(self, adj: Any, *, most_body: int, wanted: Wanted) -> None:
+        """
+        Args:
+            adj: settings of waitress.
+            most_body: bytes of the largest body.
+            wanted: whether the body of a request will be read; otherwise it is answered without it.
+        """
+        super().__init__(adj)
+        self.cut_off = False
+        self._most_body = most_body
+        self._wanted = wanted
+
+    @property
+    def place(self) -> str:
+        """The path as the application sees it; `/` for a broken request."""
+        return SLASHES.sub("/", f"/{getattr(self, 'path', '')}")
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("The address that is asked for is none") from error
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding in one request")
+        if "TRANSFER_ENCODING" in self.headers:
+            raise ParsingError("Transfer-Encoding needs HTTP/1.1")
+        if "," in self.headers.get("HOST", ""):
+            raise ParsingError("More than one Host")
+        if self.body_rcv is not None and not self._takes_body():
+            self.body_rcv, self.chunked, self.content_length = None, False, 0
+            self._cut_off()
+
+    def received(self, data: bytes) -> int:
+        consumed = int(super().received(data))
+        body = self.body_rcv
+        if isinstance(body, ChunkedReceiver) and not self.completed:
+            if len(body) > self._most_body:
+                self.headers["CONTENT_LENGTH"] = str(len(body))
+                self.completed = True
+            elif len(body.control_line) + len(body.trailer) > MOST_FRAMING:
+                self.error = BadRequest("Too much between the chunks")
+                self.completed = True
+            if self.completed:
+                self._cut_off()
+        return consumed
+
+    def _takes_body(self) -> bool:
+        return self.content_length <= self._most_body and self._wanted(self.command, self.place, self.headers)
+
+    def _cut_off(self) -> None:
+        self.cut_off = True
+        self.expect_continue = False
+        self.connection_close = True
+        self.headers["CONNECTION"] = "close"
