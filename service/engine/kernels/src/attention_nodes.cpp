@@ -17,6 +17,7 @@ struct CacheShape {
         requests = tensor.shape[0];
         slots = tensor.shape[2];
         channels = tensor.shape[3];
+        require(channels <= MAX_HEAD_CHANNELS, "a head may have 256 channels at most");
     }
 
     size_t requests, slots, channels;

@@ -7,6 +7,8 @@
 constexpr int TILE_COLUMNS = 16;
 // Rows that any instruction set multiplies in one pass over a tile, at most.
 constexpr size_t MAX_PASS_ROWS = 16;
+// Channels of an attention head, at most.
+constexpr size_t MAX_HEAD_CHANNELS = 256;
 // Channels of a row that is normalised, at most.
 constexpr size_t MAX_NORM_DEPTH = 16384;
 

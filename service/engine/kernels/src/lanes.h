@@ -1,7 +1,7 @@
 // Sixteen numbers side by side, whatever the width of the processor's registers.
 //
 // An instruction set describes itself by a struct with the types `Float` and `Int` (its registers of float and int32),
-// `fused` (multiply and add, rounded once), `load_first` and `store_first` (fewer than sixteen). All arithmetic is in one fixed order, so that results are the same bit
+// `fused` (multiply and add, rounded once), `sum` (of a register, its upper half added to its lower one first), `load_first` and `store_first` (fewer than sixteen). All arithmetic is in one fixed order, so that results are the same bit
 // for bit on every instruction set. Everything here is compiled for the instruction set of the file that includes it,
 // hence the unnamed namespace.
 #pragma once
@@ -166,11 +166,12 @@ struct Floats {
         return (*this + magic).as_int() - magic.as_int();
     }
     ALWAYS_INLINE float sum() const {
-        float lane[LANES];
-        store(lane);
-        for (int half = LANES / 2; half; half /= 2)
-            for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-        return lane[0];
+        // Lane i + 8 to lane i, then 4, 2 and 1.
+        typename Isa::Float added[PARTS];
+        std::memcpy(added, part, sizeof added);
+        for (int half = PARTS / 2; half; half /= 2)
+            for (int i = 0; i < half; ++i) added[i] = added[i] + added[i + half];
+        return Isa::sum(added[0]);
     }
     ALWAYS_INLINE float largest() const {
         float lane[LANES];

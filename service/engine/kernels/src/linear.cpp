@@ -79,9 +79,11 @@ void Linear::compute(const Call& call) const {
     const Activations activations{passes, scratch, reinterpret_cast<float*>(scratch + value_bytes),
                                   reinterpret_cast<int32_t*>(scratch + value_bytes + scale_bytes)};
     const Norm norm{norm_scale.floats(), norm_shift.floats(), epsilon_};
-    const size_t parts = rows * weights_.depth < ALONE ? 1 : std::min<size_t>(rows, CHUNKS);
+    // The rows of a pass lie in the same cache lines, so that two threads would get into each other's way.
+    const size_t parts = rows * weights_.depth < ALONE ? 1 : passes.count;
     call.parallel(parts, [&](size_t part) {
-        kernels_.prepare(weights_, norm, x.floats(), part * rows / parts, (part + 1) * rows / parts, activations);
+        const size_t begin = parts == 1 ? 0 : passes.first(part), end = parts == 1 ? rows : passes.first(part + 1);
+        kernels_.prepare(weights_, norm, x.floats(), begin, end, activations);
     });
     const Epilogue epilogue{bias.floats(), residual.floats(), gelu_};
     const size_t tiles = weights_.tiles(), chunks = tiles * weights_.tile_bytes() < ALONE ? 1 : std::min(tiles, CHUNKS);

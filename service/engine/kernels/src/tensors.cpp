@@ -113,5 +113,5 @@ float* Call::output(size_t index, const std::vector<int64_t>& shape) const {
 }
 
 void Call::run(size_t count, void (*work)(void*, size_t), void* data) const {
-    check(api_, api_.entry<ParallelFor>(274)(context_, work, count, 0, data));
+    check(api_, api_.entry<ParallelFor>(274)(context_, work, count, count, data));
 }
