@@ -21,8 +21,10 @@ struct Avx512Vnni {
 
     static ALWAYS_INLINE Float fused(Float a, Float b, Float c) { return (Float)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
     static ALWAYS_INLINE float sum(Float lanes) {
-        const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256((__m512)lanes), _mm512_extractf32x8_ps((__m512)lanes, 1));
-        return sum_of_eight(eight);
+        // With a mask of ones, since gcc 12 warns of the plain functions.
+        const __m256 lower = _mm512_maskz_extractf32x8_ps(255, (__m512)lanes, 0);
+        const __m256 upper = _mm512_maskz_extractf32x8_ps(255, (__m512)lanes, 1);
+        return sum_of_eight(_mm256_add_ps(lower, upper));
     }
     static ALWAYS_INLINE void load_first(const float* from, size_t count, Float* part) {
         *part = (Float)_mm512_maskz_loadu_ps((1u << count) - 1, from);
