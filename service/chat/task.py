@@ -28,6 +28,7 @@ class Task:
         seed: of the drawing; None takes a fresh one.
         max_tokens: of each reply; None, and whatever is more, means the model's own limit.
         stop: strings before which a reply ends.
+        ignore_eos: whether a reply goes on to its limit, however soon the model would end it.
     """
 
     turns: list[str]
@@ -37,6 +38,7 @@ class Task:
     seed: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
 
 
 def as_turns(messages: Iterable[tuple[str, str]]) -> list[str]:
@@ -70,6 +72,8 @@ def decodings(own: DecodingSettings, task: Task) -> list[DecodingSettings]:
         ends = 1 if own.forced_eos_token_id is None else 2
         longest = min(own.max_length, task.max_tokens + ends)
         settings = replace(settings, max_length=longest, min_length=min(own.min_length, longest))
+    if task.ignore_eos:
+        settings = replace(settings, min_length=settings.max_length)
     if not settings.do_sample:
         return [settings]
     seeds = [None if task.seed is None else task.seed % SEEDS + place * SEEDS for place in range(task.choices)]

@@ -156,6 +156,9 @@ class ChatCompletionRequest(_Object):
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE] | None = Field(
         default=None, description="Replies, all the same without sampling."
     )
+    ignore_eos: bool | None = Field(
+        default=None, description="Whether replies go on to their limit, which load generators ask for."
+    )
     stream: bool | None = Field(default=None, description="Whether the reply comes as server-sent events.")
     stream_options: StreamOptions | None = Field(default=None, description="Has an effect with stream only.")
 
@@ -209,6 +212,7 @@ class ChatCompletionRequest(_Object):
             seed=self.seed,
             choices=self.n or 1,
             max_tokens=min(limits, default=None),
+            ignore_eos=bool(self.ignore_eos),
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
         )
 
@@ -245,6 +249,8 @@ def _check_newest(request: ChatCompletionRequest, max_chars: int) -> None:
     size = len(request.messages[place].text)
     if size > max_chars:
         raise ContextLengthExceeded(
-            f"The last message has {size} characters and the limit is {max_chars}; send a shorter one.",
+            # Clients that look at the text alone know a message over the limit by these first words.
+            f"The prompt is too long: the last message has {size} characters and the limit is {max_chars}; "
+            "send a shorter one.",
             param=f"messages.{place}.content",
         )

@@ -32,6 +32,7 @@ EXPECTED: Mapping[str, str] = {
     "stop": "a string or an array of up to 4 strings, none of them empty",
     "seed": "a whole number of 64 bits",
     "n": f"a whole number from 1 to {MOST_CHOICES}",
+    "ignore_eos": "true or false",
     "stream": "true or false",
     "stream_options": 'an object such as {"include_usage": true}',
     "include_usage": "true or false",

@@ -27,6 +27,7 @@ CHECKS = (
     "memory",
     "streams",
     "completions",
+    "clients",
     "overload",
     "load",
     "conversations",

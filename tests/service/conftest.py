@@ -32,13 +32,13 @@ Application = Callable[..., Flask]
 @pytest.fixture(scope="session")
 def short_export(shared: SharedFolders, tiny_export: Path) -> Path:
     """An exported model whose replies take a moment."""
-    return shared.folder("short/tiny", lambda folder: _with_generation(tiny_export, folder, SHORT_REPLIES))
+    return shared.folder("short/tiny", lambda folder: with_generation(tiny_export, folder, SHORT_REPLIES))
 
 
 @pytest.fixture(scope="session")
 def long_export(shared: SharedFolders, tiny_export: Path) -> Path:
     """An exported model whose replies take a second or more."""
-    return shared.folder("long/tiny", lambda folder: _with_generation(tiny_export, folder, LONG_REPLIES))
+    return shared.folder("long/tiny", lambda folder: with_generation(tiny_export, folder, LONG_REPLIES))
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def client(application: Application) -> FlaskClient:
     return application().test_client()
 
 
-def _with_generation(source: Path, folder: Path, settings: dict[str, int]) -> None:
+def with_generation(source: Path, folder: Path, settings: dict[str, int]) -> None:
     shutil.copytree(source, folder)
     path = folder / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))

@@ -126,6 +126,11 @@ class TestDecoding:
         assert settings.max_length == longest
         assert settings.min_length == min(20, longest)
 
+    @pytest.mark.parametrize(("tokens", "longest"), [(5, 7), (10**6, 60), (None, 60)])
+    def test_a_reply_goes_on_to_its_limit_where_that_is_asked_for(self, tokens: int | None, longest: int) -> None:
+        (settings,) = decodings(OWN, Task(["Hello"], max_tokens=tokens, ignore_eos=True))
+        assert (settings.min_length, settings.max_length) == (longest, longest)
+
     def test_each_choice_has_a_seed_of_its_own_and_the_first_that_of_the_request(self) -> None:
         few = decodings(OWN, Task(["a"], temperature=1, seed=-3))
         many = decodings(OWN, Task(["a"], temperature=1, seed=-3, choices=4))

@@ -45,6 +45,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": ["a", ""]}, "stop.1", "none of them empty"),
     ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "up to 4 strings"),
     ({"stop": "\ud800"}, "stop", "surrogate"),
+    ({"ignore_eos": 1}, "ignore_eos", "true or false"),
     ({"stream": "yes"}, "stream", "true or false"),
     ({"logprobs": 0}, "logprobs", "send false"),
     ({"top_logprobs": False}, "top_logprobs", "send 0"),
@@ -368,7 +369,7 @@ def test_the_newest_message_has_the_limit_of_prompts_and_older_ones_have_that_of
     error = refusal(response)
     assert (error["type"], error["code"]) == ("invalid_request_error", "context_length_exceeded")
     assert error["param"] == "messages.1.content"
-    assert "2500 characters and the limit is 2000" in error["message"]
+    assert "prompt is too long: the last message has 2500 characters and the limit is 2000" in error["message"]
     taken = post(client, {"messages": [{"role": "system", "content": "word " * 5000}, HELLO]})
     assert taken.get_json()["truncated_turns"] == 1
     response = post(client, {"messages": [{"role": "system", "content": "word " * 20_000}, HELLO]})

@@ -179,6 +179,14 @@ class TestChat:
         assert longer.usage is not None
         assert longer.usage.completion_tokens > 4
 
+    @pytest.mark.parametrize("wishes", [{}, {"temperature": 1.0, "seed": 3}])
+    def test_a_load_generator_gets_the_length_it_asks_for(self, client: OpenAI, wishes: dict[str, Any]) -> None:
+        for tokens in (1, 5, 9):
+            completion = complete(client, max_tokens=tokens, extra_body={"ignore_eos": True}, **wishes)
+            assert completion.usage is not None
+            assert completion.usage.completion_tokens == tokens
+            assert completion.choices[0].finish_reason == "length"
+
     def test_a_stop_string_ends_the_reply(self, client: OpenAI) -> None:
         whole = text_of(complete(client))
         assert whole
