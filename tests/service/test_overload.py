@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.service import streams
+from tests.service.conftest import LONG_REPLIES
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
@@ -88,11 +89,12 @@ def test_clients_that_leave_stop_costing(narrow: ServiceProcess, body: bytes) ->
 
 
 def test_a_message_past_its_deadline_is_a_504_and_its_work_stops(long_export: Path) -> None:
-    with ServiceProcess("--model", long_export, "--deadline", "0.2", planted=SLOW) as process:
+    crawling = SLOW.replace("sleep(0.01)", "sleep(0.05)")
+    with ServiceProcess("--model", long_export, "--deadline", "0.2", planted=crawling) as process:
         answer = process.wait_ready().curl("-d", BODY)
         assert answer.status == 504
         assert answer.body == "There was no reply in time; try again."
-        assert process.wait_idle() < 1
+        assert process.wait_idle() < LONG_REPLIES["min_length"] * 0.05 / 2
 
 
 def test_a_stream_comes_over_the_wire_and_joins_to_the_plain_reply(narrow: ServiceProcess) -> None:

@@ -142,9 +142,9 @@ def test_five_hundred_turns_are_cut_to_the_window_at_once(
     prompt_format: PromptFormat, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     turns = [f"this is turn {number}" for number in range(500)]
-    started = time.monotonic()
+    started = time.process_time()
     prompt = prompt_format.encode(turns)
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert len(prompt.ids) <= WINDOW
     assert prompt.ids == reference(tokenizer, turns[prompt.truncated_turns :])
 
