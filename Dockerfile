@@ -16,7 +16,8 @@ RUN python -m service.engine.kernels
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin chatbot \
     && mkdir /models /data \
-    && chown chatbot /models /data
+    && chown chatbot:0 /models /data \
+    && chmod g=u /models /data
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY LICENSE ./
@@ -31,10 +32,10 @@ ENV PATH=/venv/bin:$PATH \
     CHATBOT_MODELS_DIR=/models \
     CHATBOT_STORE=/data/conversations.sqlite3
 USER 10001
-# Exported models, and what must outlive the container.
+# Exported models, and what must outlive the container. Any user of group 0 may write there, such as OpenShift's.
 VOLUME ["/models", "/data"]
 EXPOSE 5000
 # The first start may have to download and export a model.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15m \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"CHATBOT_PORT\", 5000)}/readyz', timeout=4)"]
+    CMD ["python", "-m", "service.healthcheck"]
 ENTRYPOINT ["python", "-m", "service"]

@@ -15,8 +15,12 @@ from typing import NamedTuple
 
 import pytest
 
+from service import healthcheck
 from tests.service.process import ROOT, ServiceProcess
 
+PROXIES = {
+    f"{scheme}_{word}": "http://127.0.0.1:1" for word in ("proxy", "PROXY") for scheme in ("http", "https", "all")
+}
 IMAGE_ONLY = re.compile(r"--from=")
 
 
@@ -74,11 +78,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def health(port: int) -> int:
+def health(port: int | str, image: Path, **environment: str) -> int:
     command = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
     return subprocess.run(
         [sys.executable, *command[1:]],
-        env=os.environ | {"CHATBOT_PORT": str(port)},
+        cwd=image,
+        env=os.environ | {"CHATBOT_PORT": str(port)} | environment,
         capture_output=True,
         timeout=30,
         check=False,
@@ -109,6 +114,49 @@ def test_models_and_data_are_volumes_that_the_user_may_write() -> None:
     assert all(volume in owned[0].partition("chown")[2] for volume in volumes)
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="users cannot be changed here")
+@pytest.mark.parametrize(
+    ("user", "group", "writable"), [(10001, 10001, True), (1000770000, 0, True), (1000770000, 1000770000, False)]
+)
+def test_any_user_of_group_0_may_write_there_and_no_other_but_its_own(
+    tmp_path: Path, user: int, group: int, writable: bool
+) -> None:
+    commands = next(found.arguments for found in instructions() if "chown" in found.arguments).split("&&")
+    made = [command.strip().replace("chatbot", "10001") for command in commands if "useradd" not in command]
+    root = tmp_path / "root"
+    root.mkdir()
+    tmp_path.chmod(0o755)
+    for parent in (*root.parents[:3], root):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    for command in made:
+        placed = [f"{root}{word}" if word.startswith("/") else word for word in shlex.split(command)]
+        subprocess.run(placed, check=True)
+    for volume in json.loads(last("VOLUME")):
+        identity = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+        tried = subprocess.run([*identity, "touch", f"{root}{volume}/file"], capture_output=True, check=False)
+        assert (tried.returncode == 0) is writable, tried.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({}, "127.0.0.1:5000"),
+        ({"CHATBOT_HOST": "0.0.0.0", "CHATBOT_PORT": "8080"}, "127.0.0.1:8080"),
+        ({"CHATBOT_HOST": "::"}, "[::1]:5000"),
+        ({"CHATBOT_HOST": "10.1.2.3"}, "10.1.2.3:5000"),
+        ({"CHATBOT_PORT": "tcp://10.96.7.21:5000"}, "127.0.0.1:5000"),
+        ({"CHATBOT_PORT": "tcp://10.96.7.21:80"}, "127.0.0.1:5000"),
+    ],
+)
+def test_the_health_check_asks_where_the_service_listens(settings: dict[str, str], address: str) -> None:
+    assert healthcheck.address(settings) == f"http://{address}/readyz"
+
+
+def test_a_service_whose_settings_are_wrong_is_not_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert healthcheck.main({"CHATBOT_PORT": "http"}) == 1
+    assert "CHATBOT_PORT" in capsys.readouterr().err
+
+
 def test_its_files_suffice_to_serve_on_all_addresses_and_its_health_is_told(
     image: Path, tiny_export: Path, tmp_path: Path
 ) -> None:
@@ -120,10 +168,12 @@ def test_its_files_suffice_to_serve_on_all_addresses_and_its_health_is_told(
             assert "http://0.0.0.0:" in process.url
             process.url = process.url.replace("0.0.0.0", "127.0.0.1")
             process.wait_ready()
-            assert health(process.port) == 0
+            assert health(process.port, image) == 0
+            assert health(process.port, image, CHATBOT_HOST="0.0.0.0", **PROXIES) == 0
+            assert health(process.port, image, CHATBOT_HOST="::1") != 0
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
-            assert health(process.port) != 0
+            assert health(process.port, image) != 0
 
 
 def test_the_export_runs_from_its_files_too(image: Path, tmp_path: Path) -> None:
