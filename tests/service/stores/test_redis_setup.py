@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import ssl
 import time
 import warnings
@@ -19,7 +20,7 @@ from service.chat.store import Store, open_store
 from service.chat.stores import redis_url
 from service.chat.stores.redis import RIGHTS, RedisStore, _replaced
 from service.errors import ConfigurationError
-from tests.service.process import free_port
+from tests.service.process import ROOT, free_port
 from tests.service.stores.conftest import said, say
 from tests.service.stores.relay import Relay
 
@@ -329,3 +330,12 @@ def test_when_another_server_takes_over_messages_are_stored_there_without_a_rest
 def test_old_releases_that_are_replicas_are_understood_too() -> None:
     told = "Error running script (call to f_1): @user_script:4: -READONLY You can't write against a read only replica."
     assert _replaced(Exception(told))
+
+
+def test_the_documentation_lists_the_rights_and_the_options() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8").partition("## Redis")[2].partition("## ")[0]
+    granted = re.findall(r"(?<= \+)[a-z|]+", text.partition("```text")[2].partition("```")[0])
+    assert sorted(granted) == sorted([*RIGHTS, "config|get"])
+    in_the_url_itself = {"db", "username", "password"}
+    told = text.partition("come options:")[2].partition(". ")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == redis_url.TLS_OPTIONS - in_the_url_itself
