@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.witness import Witness, fused_loop, generation_loop, onnx_sessions, session_threads
+from service.engine.kernels.library import AUTO
 
 # Settings that have no bearing on the tokens of an encoder-decoder model.
 IMMATERIAL = ("transformers_version", "_from_model_config", "bos_token_id")
@@ -124,7 +125,7 @@ def load_stock(path: str, threads: int) -> Loaded:
     return Loaded(backend, imported - started, loaded - imported)
 
 
-def load_ours(path: str, threads: int) -> Loaded:
+def load_ours(path: str, threads: int, kernels: str = AUTO) -> Loaded:
     """A folder written by `python -m export` in the project's own engine."""
     started = time.perf_counter()
     import torch
@@ -136,7 +137,7 @@ def load_ours(path: str, threads: int) -> Loaded:
     imported = time.perf_counter()
     torch.set_num_threads(threads)
     with onnx_sessions() as sessions:
-        model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads)
+        model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads, kernels=kernels)
     loaded = time.perf_counter()
     settings = asdict(model.settings)
     del settings["seed"]
@@ -148,5 +149,6 @@ def load_ours(path: str, threads: int) -> Loaded:
         lambda: session_threads(sessions),
         lambda _: fused_loop(),
         GenerationConfig(**settings).to_diff_dict(),
+        {"kernels": model.network.kernels.title},
     )
     return Loaded(backend, imported - started, loaded - imported)

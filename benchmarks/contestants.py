@@ -75,6 +75,14 @@ def _exports() -> list[Entry]:
         entries += [
             Entry(f"stock-{precision}", onnx + "stock ORTModelForSeq2SeqLM", "stock", packages, precision, precision),
             Entry(f"ours-{precision}", onnx + "fused step and beam search", "ours", packages[:1], precision, precision),
+            Entry(
+                f"onnxruntime-{precision}",
+                onnx + "fused step and beam search on the kernels of ONNX Runtime",
+                "ours-stock-kernels",
+                packages[:1],
+                precision,
+                precision,
+            ),
         ]
     return entries
 

@@ -60,7 +60,8 @@ FULL = (
     ),
     _part(
         "latency-400m",
-        "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,stock-dynamic-int8,"
+        "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,onnxruntime-int8,"
+        "onnxruntime-int4,stock-dynamic-int8,"
         "openvino-int8,openvino-int4,ctranslate2-int8",
     ),
     # In a run of their own, since all together do not fit into 24 GB; it has its own reference and A/A pair.

@@ -10,6 +10,8 @@ TITLES = {
     "ours-int8": "**this project**, int8",
     "ours-int4": "**this project**, int4",
     "ours-fp32": "**this project**, fp32",
+    "onnxruntime-int8": "this project on ONNX Runtime's kernels, int8",
+    "onnxruntime-int4": "this project on ONNX Runtime's kernels, int4",
     "stock-int8": "this export, int8, in the stock `ORTModelForSeq2SeqLM`",
     "optimum-fp32": "stock Optimum, fp32",
     "stock-dynamic-int8": "stock Optimum, dynamic int8",

@@ -19,12 +19,14 @@ import os
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TextIO
 
 from benchmarks import environment, torch_backends
 from benchmarks.backends import Backend, Loader, load_ours, load_stock
 from benchmarks.memory import peak_bytes
 from benchmarks.rivals import ctranslate2, openvino
+from service.engine.kernels.library import STOCK
 
 LOADERS: dict[str, Loader] = {
     "torch": torch_backends.load_fp32,
@@ -33,6 +35,7 @@ LOADERS: dict[str, Loader] = {
     "torch-compile": torch_backends.load_compiled,
     "stock": load_stock,
     "ours": load_ours,
+    "ours-stock-kernels": partial(load_ours, kernels=STOCK),
     "openvino": openvino.load,
     "ctranslate2": ctranslate2.load,
 }

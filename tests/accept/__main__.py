@@ -24,6 +24,7 @@ CHECKS = (
     "dialogues",
     "export",
     "latency",
+    "kernel_speed",
     "memory",
     "streams",
     "completions",

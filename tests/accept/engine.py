@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from service.engine.kernels import library
 from service.engine.model import ORTBlenderbotForConditionalGeneration
 from service.provision import DEMO_CHECKPOINT
 from tests.accept import folders
@@ -17,6 +18,7 @@ from tests.service.engine.stock import compare_with_stock
 
 CASES = 500
 PROMPTS = 200
+AMONG = 400
 MOST_TIES = 0.01
 EARLY = 0.30
 SEED = 3
@@ -47,11 +49,16 @@ def check() -> list[Line]:
     folder = folders.demo("int8")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     sources = [tokenizer(prompt).input_ids for prompt in prompts(PROMPTS)]
-    for beams, name in ((10, "beam 10"), (1, "greedy")):
-        found = compare_with_stock(folder, sources, num_beams=beams)
-        lines.append(_share(f"int8 engine equals the stock class, {name}", found, 0.97))
-    among = compare_alone_and_among(ORTBlenderbotForConditionalGeneration.from_pretrained(folder), sources, SEED)
-    lines.append(_share("int8 replies are the same alone and in any batch", among, 0.99))
+    for kernels in (library.AUTO, library.STOCK):
+        for beams, name in ((10, "beam 10"), (1, "greedy")):
+            found = compare_with_stock(folder, sources, kernels=kernels, num_beams=beams)
+            title = library.choose(kernels).title
+            lines.append(_share(f"int8 engine equals the stock class, {name}, kernels {title}", found, 0.97))
+    for precision in ("int8", "int4", "none"):
+        engine = ORTBlenderbotForConditionalGeneration.from_pretrained(folders.demo(precision))
+        asked = [tokenizer(prompt).input_ids for prompt in prompts(AMONG)]
+        among = compare_alone_and_among(engine, asked, SEED)
+        lines.append(_share(f"replies of {precision} are the same alone and in any batch", among, 1.0))
     return lines
 
 

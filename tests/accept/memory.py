@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.accept import folders
 from tests.accept.outcome import Line
 
-MEGABYTES = 900
-READY_S = 8.0
+MEGABYTES = 800
+READY_S = 2.5
 REPLIES = 3
 
 
