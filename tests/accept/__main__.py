@@ -29,6 +29,7 @@ CHECKS = (
     "streams",
     "completions",
     "clients",
+    "replies",
     "overload",
     "load",
     "conversations",
