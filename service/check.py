@@ -15,6 +15,7 @@ from service import libraries
 from service.api import keys
 from service.chat.never_say import read as read_phrases
 from service.chat.store import open_store
+from service.chat.vocabulary import check_folder
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import machine, manifest
 from service.engine.kernels import library as kernels
@@ -98,6 +99,8 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
         else:
             checked = manifest.check(found)
             _check_decoding(found)
+            if config.never_say is not None:
+                check_folder(found)
             yield Finding(Kind.FACT, f"Serves {checked.name} ({checked.quantization['precision']}) from {found}.")
             needed = MEMORY_BYTES_BASE + sum(record.size for record in checked.files.values())
             if available_memory() < needed:

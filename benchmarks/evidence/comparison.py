@@ -129,7 +129,9 @@ def _loads(machines: Sequence[Results]) -> Iterator[str]:
         yield "## Many clients"
         yield ""
         yield from lines
-        yield from prose("Closed loop over HTTP on the loopback address; replies of fixed length, checked.")
+        yield from prose(
+            "Closed loop over HTTP on the loopback address; replies of fixed length, computed and checked."
+        )
 
 
 def _rates(results: Results, part: str, name: str, most: int) -> str:

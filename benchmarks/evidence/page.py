@@ -224,8 +224,8 @@ def _load(results: Results, pictures: Sequence[str]) -> Iterator[str]:
             yield _noise(result.get("a_a"), f"A/A pair with {clients} client" + "s" * (clients > 1))
         yield ""
     yield from prose(
-        "Closed loop over HTTP on the loopback address; replies of fixed length, checked; errors are in no other "
-        "figure."
+        "Closed loop over HTTP on the loopback address; replies of fixed length, computed and checked; errors are in "
+        "no other figure."
     )
 
 

@@ -6,13 +6,14 @@ import codecs
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.chat.phrases import EMPTY, FOUND, Phrases
 from service.engine.forbidden import Moves
-from service.errors import ConfigurationError
+from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,17 +25,28 @@ BROKEN = "\ufffd"
 KEPT_STATES = 512
 
 
+def check_folder(folder: Path) -> None:
+    """Look whether the words of a model in a folder can be known by its tokenizer.
+
+    Raises:
+        ModelFolderError: they cannot.
+    """
+    try:
+        content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelFolderError(f"{folder} has no tokenizer.json, which --never-say needs.") from error
+    _check_decoder(content)
+
+
 def pieces(tokenizer: PreTrainedTokenizerFast, size: int) -> list[bytes]:
     """The bytes that each token id below `size` stands for in a decoded text; none for special tokens.
 
     Raises:
-        ConfigurationError: the tokenizer is not a byte-level one.
+        ModelFolderError: the tokenizer is not a byte-level one.
     """
     from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"] or {}
-    if decoder.get("type") != "ByteLevel":
-        raise ConfigurationError("--never-say works with byte-level tokenizers only, and this model's is another.")
+    _check_decoder(tokenizer.backend_tokenizer.to_str())
     alphabet = {character: byte for byte, character in bytes_to_unicode().items()}
     added = tokenizer.added_tokens_decoder
     special = {*tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
@@ -47,6 +59,14 @@ def pieces(tokenizer: PreTrainedTokenizerFast, size: int) -> list[bytes]:
         else:
             found.append(token.encode())
     return found + [b""] * (size - len(found))
+
+
+def _check_decoder(content: str) -> None:
+    decoder = json.loads(content).get("decoder") or {}
+    if decoder.get("type") != "ByteLevel":
+        raise ModelFolderError(
+            "--never-say works with byte-level tokenizers only, and this model has another; leave it out."
+        )
 
 
 class ForbiddenPhrases:

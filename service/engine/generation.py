@@ -204,6 +204,7 @@ class Subscription:
         self._generation = generation
         self._submitted = time.monotonic()
         self._cancelled: float | None = None
+        self._first = False
 
     @property
     def settings(self) -> DecodingSettings:
@@ -223,7 +224,7 @@ class Subscription:
             encode_s=encoded - begun,
             decode_s=max(0.0, ended - encoded),
             first_token_s=first_token - start,
-            origin="computed" if self._cancelled or work.is_first(self) else "shared",
+            origin="computed" if self._first or work.is_first(self) else "shared",
         )
 
     def wait(self, timeout_s: float, *, known: int | None = None) -> Progress:
@@ -246,5 +247,6 @@ class Subscription:
         with self._generation.change:
             if not self._generation.done and self._cancelled is None:
                 self._cancelled = time.monotonic()
+                self._first = self._generation.is_first(self)
                 self._generation.leave(self)
                 self._generation.change.notify_all()

@@ -6,7 +6,6 @@ import http.client
 import json
 import random
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -100,8 +99,8 @@ def _never_said(folder: Path) -> Iterator[Line]:
             replies = _each(chatbot, asked, way)
             held, empty = holding(listed, "\0".join(replies).split("\0")), [r for r in replies if not r]
             yield Line(
-                f"{name}, {way.__name__.strip('_')}: none of {PROMPTS} replies, nor what is shown of them, holds one of "
-                f"{len(listed)} phrases, and there always is one",
+                f"{name}, {way.__name__.strip('_')}: none of {PROMPTS} replies, nor what is shown of them, "
+                f"holds one of {len(listed)} phrases, and there always is one",
                 f"{len(held)} hold one, {len(empty)} are empty; without the list {len(free)} hold one",
                 not held and not empty and len(free) > PROMPTS / 4,
             )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,8 @@ from service.app import create_app
 from service.chat.never_say import read
 from service.check import Kind
 from service.config import ServiceConfig
-from service.errors import ConfigurationError
+from service.engine import manifest
+from service.errors import ConfigurationError, ModelFolderError
 from service.runtime import Runtime
 from tests.service import streams
 from tests.service.never_said import holding
@@ -95,6 +99,23 @@ def test_check_says_how_many_there_are(tmp_path: Path) -> None:
     (finding,) = check.never_say(config)
     assert finding == (Kind.FACT, f"Never says one of the 2 phrases in {config.never_say}.")
     assert not list(check.never_say(ServiceConfig()))
+
+
+def test_a_model_whose_words_cannot_be_known_is_refused_by_check_and_by_the_service(
+    short_export: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(short_export, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"decoder": {"type": "Fuse"}}))
+    replace(manifest.read(folder), files=manifest.record_files(folder)).write(folder)
+    config = ServiceConfig(store="memory", model=str(folder))
+    assert not [finding for finding in check.model(config) if finding.kind is Kind.PROBLEM]
+    listed = replace(config, never_say=write(tmp_path, "hell"))
+    (finding,) = check.model(listed)
+    assert finding.kind is Kind.PROBLEM
+    with pytest.raises(ModelFolderError, match=re.escape(finding.sentence)):
+        Runtime(listed).serve(folder, "")
 
 
 def visitor(folder: Path, never_say: Path | None = None) -> FlaskClient:

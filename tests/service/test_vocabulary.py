@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from service.chat.phrases import Phrases
 from service.chat.vocabulary import ForbiddenPhrases, pieces
-from service.errors import ConfigurationError
+from service.errors import ModelFolderError
 
 SIZE = 300
 END = 2
@@ -51,7 +51,7 @@ def test_another_kind_of_tokenizer_is_refused_in_one_sentence() -> None:
     for decoder in (decoders.WordPiece(), None):
         if decoder is not None:
             backend.decoder = decoder
-        with pytest.raises(ConfigurationError, match="byte-level tokenizers only"):
+        with pytest.raises(ModelFolderError, match="byte-level tokenizers only"):
             pieces(PreTrainedTokenizerFast(tokenizer_object=backend), 3)
 
 
