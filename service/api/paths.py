@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
 OPENAI = "/v1"
 SLASHES = re.compile("/{2,}")
-# What clients of OpenAI's API ask for, each also with something below it.
+# What clients of OpenAI's API add to their base URL, itself or with the name of one thing.
 RESOURCE = (
-    r"(chat/completions|completions|responses|conversations|embeddings|models|moderations|files|batches"
-    r"|(images|audio)/\w+)(/[^/]*)?/?"
+    r"(?P<base>.*?)/(chat/completions|completions|responses|conversations|embeddings|models|moderations|files|batches"
+    r"|(images|audio)/\w+)"
 )
-ANYWHERE = re.compile(rf".*/{RESOURCE}", re.DOTALL)
-IN_PLACE = re.compile(rf"{OPENAI}/{RESOURCE}")
+ASKED = [re.compile(rf"{RESOURCE}/?", re.DOTALL), re.compile(rf"{RESOURCE}/[^/]+/?", re.DOTALL)]
 
 
 def merge_slashes(app: WSGIApplication) -> WSGIApplication:
@@ -30,6 +29,12 @@ def merge_slashes(app: WSGIApplication) -> WSGIApplication:
     return merged
 
 
+def base_url(path: str) -> str | None:
+    """The path of the base URL of a client of OpenAI's API, from what it asks for; None if that is nothing of it."""
+    found = next(filter(None, (asked.fullmatch(path) for asked in ASKED)), None)
+    return found["base"] if found else None
+
+
 def below_openai(path: str) -> bool:
     """Whether a path is one of OpenAI's API here."""
     return f"{path}/".startswith(f"{OPENAI}/")
@@ -37,13 +42,13 @@ def below_openai(path: str) -> bool:
 
 def meant_openai(path: str) -> bool:
     """Whether a path, where nothing is, was meant to be one of OpenAI's API."""
-    return below_openai(path) or ANYWHERE.fullmatch(path) is not None
+    return below_openai(path) or base_url(path) is not None
 
 
 def advice(path: str) -> str:
     """What to do instead of asking for a path where nothing is."""
     if f"{path}/".startswith(f"{OPENAI}{OPENAI}/"):
         return f"{OPENAI} stands there twice, and the base URL of OpenAI's clients ends in one {OPENAI} here"
-    if ANYWHERE.fullmatch(path) and not IN_PLACE.fullmatch(path):
+    if base_url(path) not in {None, OPENAI}:
         return f"the base URL of OpenAI's clients ends in {OPENAI} here"
     return f"chat with POST {OPENAI}/chat/completions" if below_openai(path) else "chat with POST /chatbot"

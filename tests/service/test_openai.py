@@ -368,6 +368,32 @@ class TestErrors:
         assert raised.value.code == "context_length_exceeded"
         assert "2001 characters and the limit is 2000" in raised.value.message
 
+    @pytest.mark.parametrize("base", ["", "/", "/api/v1", "/v1/chat/completions", "/chatbot", "/v1/v1"])
+    def test_a_wrong_base_url_is_not_found_with_the_right_one(
+        self, service: ServiceProcess, connect: Connect, base: str
+    ) -> None:
+        client = connect(service).with_options(base_url=service.url + base)
+        asks: list[Callable[[], object]] = [lambda: complete(client), lambda: client.models.list()]
+        for ask in asks:
+            with pytest.raises(openai.NotFoundError) as raised:
+                ask()
+            assert "base URL of OpenAI's clients ends in " in raised.value.message
+            assert raised.value.message.endswith("/v1 here.")
+
+    @pytest.mark.parametrize("base", ["/v1/", "//v1", "/v1//"])
+    def test_slashes_too_many_in_the_base_url_do_no_harm(
+        self, service: ServiceProcess, connect: Connect, client: OpenAI, base: str
+    ) -> None:
+        other = connect(service).with_options(base_url=service.url + base)
+        assert text_of(complete(other)) == text_of(complete(client))
+        assert other.models.list().data == client.models.list().data
+
+    def test_a_path_with_doubled_slashes_is_answered_in_place(self, service: ServiceProcess) -> None:
+        for path in ("/v1//chat/completions", "//v1/chat//completions"):
+            answer = service.curl("--path-as-is", "-d", json.dumps({"messages": HELLO}), path=path)
+            assert answer.status == 200
+            assert "Location" not in answer.headers
+
     def test_a_body_over_the_limit_is_a_413(self, client: OpenAI) -> None:
         with pytest.raises(openai.APIStatusError) as raised:
             complete(client, [{"role": "user", "content": "a" * 70_000}])

@@ -89,6 +89,8 @@ def test_a_doubled_slash_is_no_way_round_the_limit_of_a_client_nor_round_its_key
         "/V1/chat/completions",
         "/chatbot/chat/completions",
         "/v1/chat/completions/chat/completions",
+        "/v1/chat/completions/models",
+        "/v1/chat/chat/completions",
     ],
 )
 def test_a_client_with_a_wrong_base_url_is_told_the_right_one(client: FlaskClient, path: str) -> None:
