@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
-from service import hub
+from service import echo, hub
 from service.engine import machine
 
 MOMENT_S = 0.01
@@ -24,6 +24,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; python -m export --help shows what there is.\n")
+
+
+def _precision(text: str) -> str:
+    if text not in set(Quantization):
+        raise argparse.ArgumentTypeError(f"it is {echo.value(text)} and takes {', '.join(Quantization)}")
+    return text
 
 
 def parse(arguments: list[str]) -> ExportConfig:
@@ -37,7 +43,8 @@ def parse(arguments: list[str]) -> ExportConfig:
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: the main branch)")
     parser.add_argument(
         "--quantization",
-        choices=[precision.value for precision in Quantization],
+        type=_precision,
+        metavar=f"{{{','.join(Quantization)}}}",
         default=Quantization.INT8.value,
         help="precision of the weights (default: int8)",
     )
@@ -54,7 +61,9 @@ def parse(arguments: list[str]) -> ExportConfig:
     parser.add_argument(
         "--check", action="store_true", help="only say whether the export could be made; no weights are downloaded"
     )
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"there is no flag {' '.join(map(echo.flag, unknown))}")
     if not options.model.strip():
         parser.error("--model is empty; name a Hub id or a local folder")
     try:

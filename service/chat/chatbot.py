@@ -82,7 +82,7 @@ class Chatbot:
         """
         deadline = time.monotonic() + timeout_s
         with ExitStack() as stack:
-            place = stack.enter_context(self._lines.join(message.conversation_id))
+            place = stack.enter_context(self._lines.join(message.conversation_id, client))
             while not place.first.wait(min(GLANCE_S, max(0.0, deadline - time.monotonic()))):
                 if gone():
                     raise Cancelled("The client went away before its turn.")

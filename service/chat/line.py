@@ -8,6 +8,9 @@ from types import TracebackType
 
 from service.errors import Overloaded
 
+# How many times as many messages may wait in one conversation as those of one client.
+ALL = 2
+
 
 class Lines:
     """One line of waiting messages for each conversation that is being answered. Safe for many threads."""
@@ -15,25 +18,30 @@ class Lines:
     def __init__(self, longest: int) -> None:
         """
         Args:
-            longest: messages of one conversation that may wait; each takes a thread.
+            longest: messages of one client that may wait in one conversation; each takes a thread.
         """
         self._longest = longest
         self._lines: dict[str, deque[Place]] = {}
         self._lock = threading.Lock()
 
-    def join(self, conversation_id: str) -> Place:
+    def join(self, conversation_id: str, client: str = "") -> Place:
         """Stand in line; the place is a context manager that must be left.
+
+        Args:
+            conversation_id: whose line.
+            client: who stands there; one client cannot take the places of all others.
 
         Raises:
             Overloaded: the line is full.
         """
         with self._lock:
             line = self._lines.setdefault(conversation_id, deque())
-            if len(line) > self._longest:
+            own = sum(place.client == client for place in line)
+            if own > self._longest or len(line) > ALL * self._longest:
                 raise Overloaded(
                     "Too many messages of this conversation are waiting; send the next one when its reply has come."
                 )
-            place = Place(self, conversation_id)
+            place = Place(self, conversation_id, client)
             line.append(place)
             line[0].first.set()
         return place
@@ -54,11 +62,13 @@ class Place:
 
     Attributes:
         conversation_id: whose line.
+        client: who stands there.
         first: set once everyone before it has left.
     """
 
-    def __init__(self, lines: Lines, conversation_id: str) -> None:
+    def __init__(self, lines: Lines, conversation_id: str, client: str) -> None:
         self.conversation_id = conversation_id
+        self.client = client
         self.first = threading.Event()
         self._lines = lines
 

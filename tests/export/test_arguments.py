@@ -14,11 +14,11 @@ from tests.export_child import refusal, run_export
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--quantization", "int3"], "'none', 'int8', 'int4'"),
+        (["--quantization", "int3"], "'int3' and takes none, int8, int4"),
         (["--precision", "int8"], "--precision"),
         (["--model", "  "], "--model is empty"),
         (["--model"], "--model"),
-        (["checkpoint"], "checkpoint"),
+        (["checkpoint"], "there is no flag ...;"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], named: str) -> None:
@@ -62,3 +62,13 @@ def test_a_home_folder_that_does_not_exist_is_named_with_its_flag(flag: str) -> 
     message = refusal(run_export(flag, "~nobodyhere/x"), code=2)
     assert "no home folder" in message
     assert flag in message
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--token", "hf_mysecret"], ["--quantization", "hf_mysecret_0123456789"], ["hf_my"]]
+)
+def test_what_may_be_a_secret_is_not_repeated(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert "hf_my" not in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -68,3 +69,16 @@ def test_a_full_line_refuses() -> None:
             pass
     with lines.join("a") as place:
         assert place.first.is_set()
+
+
+def test_one_client_cannot_take_all_places_of_a_line() -> None:
+    lines = Lines(2)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(lines.join("shared", "greedy"))
+        with pytest.raises(Overloaded):
+            lines.join("shared", "greedy")
+        stack.enter_context(lines.join("shared", "other"))
+        stack.enter_context(lines.join("shared", "third"))
+        with pytest.raises(Overloaded):
+            lines.join("shared", "fourth")
