@@ -27,7 +27,7 @@ def run_export(
     *arguments: str | Path,
     planted: str = "",
     environment: Mapping[str, str] | None = None,
-    timeout_s: float = 180.0,
+    timeout_s: float = 600.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run an export to its end; `environment` is added to that of the test run."""
     return subprocess.run(

@@ -66,10 +66,10 @@ def test_fingerprint_changes_with_names_and_contents(tmp_path: Path) -> None:
 
 def test_synthetic_checkpoint_and_its_export_are_made_once(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    shape = Shape(vocab_size=280, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=32)
+    shape = Shape(vocab_size=280, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=64)
     lines: list[str] = []
     checkpoint = synthetic_checkpoint(cache, lines.append, shape)
-    assert (checkpoint.name, checkpoint.random_weights, checkpoint.positions) == ("synthetic-400m", True, 32)
+    assert (checkpoint.name, checkpoint.random_weights, checkpoint.positions) == ("synthetic-400m", True, 64)
     exported = cached_export(checkpoint, "int8", cache, lines.append)
     assert exported.name == "synthetic-400m-int8"
     assert (exported / "decoder_step.onnx").is_file()
