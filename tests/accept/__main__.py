@@ -37,6 +37,7 @@ CHECKS = (
     "bad_input",
     "attacks",
     "packages",
+    "kernels",
 )
 WIDTH = 110
 
