@@ -107,7 +107,7 @@ void SelfAttention::compute(const Call& call) const {
     std::vector<size_t> starts{0};
     for (size_t row = 0; row < rows; ++row) {
         const size_t cell = static_cast<size_t>(cells.longs()[row]);
-        require((cell + 1) * cache.slots <= bias.size(), "a row's cell is outside the grid");
+        require(cell < bias.size() / cache.slots, "a row's cell is outside the grid");
         const float* const line = bias.floats() + cell * cache.slots;
         for (size_t slot = 0; slot < cache.slots; ++slot)
             if (line[slot] >= 0.0f) read.push_back(static_cast<int32_t>(slot));

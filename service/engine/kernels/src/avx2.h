@@ -18,7 +18,7 @@ struct Avx2Lanes {
     typedef float Float __attribute__((vector_size(32)));
     typedef int32_t Int __attribute__((vector_size(32)));
 
-    static constexpr int PREFETCH = 2048;
+    static constexpr int PREFETCH = 12288;
 
     static ALWAYS_INLINE Float fused(Float a, Float b, Float c) { return (Float)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
     static ALWAYS_INLINE float sum(Float lanes) { return sum_of_eight((__m256)lanes); }

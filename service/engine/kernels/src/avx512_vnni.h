@@ -17,7 +17,7 @@ struct Avx512Vnni {
     static constexpr bool WIDE_ACTIVATIONS = false;
     // Sums, weights and a broadcast of this many rows fit into the 32 registers.
     static constexpr int MAX_PASS_ROWS = 14;
-    static constexpr int PREFETCH = 2048;
+    static constexpr int PREFETCH = 12288;
 
     static ALWAYS_INLINE Float fused(Float a, Float b, Float c) { return (Float)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
     static ALWAYS_INLINE float sum(Float lanes) {

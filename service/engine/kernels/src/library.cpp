@@ -1,4 +1,7 @@
 // What the shared library offers to ONNX Runtime and to Python.
+#include <mutex>
+#include <string>
+
 #include "attention_nodes.h"
 #include "instruction_sets.h"
 #include "linear.h"
@@ -17,7 +20,9 @@ EXPORTED OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBa
     static Operator<CrossAttention> cross_attention;
     const OrtApi* const api = base->GetApi(ORT_API_VERSION);
     if (!api) return nullptr;  // older than every version that is supported: the session then says that it lacks operators
+    static std::mutex mutex;
     static OrtCustomOpDomain* domain = nullptr;
+    const std::lock_guard<std::mutex> lock(mutex);
     OrtStatus* status = nullptr;
     if (!domain) {
         status = api->entry<OrtStatus*(const char*, OrtCustomOpDomain**)>(26)(DOMAIN, &domain);

@@ -12,7 +12,7 @@ struct NeonLanes {
     typedef int32_t Int __attribute__((vector_size(16)));
 
     static constexpr bool WIDE_ACTIVATIONS = false;
-    static constexpr int PREFETCH = 2048;
+    static constexpr int PREFETCH = 12288;
 
     static ALWAYS_INLINE Float fused(Float a, Float b, Float c) { return (Float)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
     static ALWAYS_INLINE void load_first(const float* from, size_t count, Float* part) {

@@ -4,6 +4,7 @@
 // What they throw becomes a status: nothing crosses the border.
 #pragma once
 
+#include <cstdio>
 #include <exception>
 
 #include "ort.h"
@@ -48,7 +49,9 @@ struct Operator : OrtCustomOp {
             work();
             return nullptr;
         } catch (const std::exception& error) {
-            return status(RUNTIME_EXCEPTION, (std::string(Node::NAME) + ": " + error.what()).c_str());
+            char words[512];  // a string could throw again
+            std::snprintf(words, sizeof words, "%s: %s", Node::NAME, error.what());
+            return status(RUNTIME_EXCEPTION, words);
         } catch (...) {
             return status(RUNTIME_EXCEPTION, Node::NAME);
         }

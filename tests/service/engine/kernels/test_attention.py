@@ -183,8 +183,9 @@ def test_places_outside_the_cache_are_refused(built: Path, instruction_sets: lis
     ):
         with pytest.raises(Exception, match=r"outside the cache|stand together"):
             self_attention(built, instruction_sets[0], wrong, joined=True)
-    with pytest.raises(Exception, match="outside the grid"):
-        run_with_cells(built, instruction_sets[0], step, step.cells + 4)
+    for cells in (step.cells + 4, step.cells - 1, step.cells + 2**60):
+        with pytest.raises(Exception, match="outside the grid"):
+            run_with_cells(built, instruction_sets[0], step, cells)
 
 
 def run_with_cells(built: Path, kernels: str, step: Step, cells: NDArray[np.int64]) -> None:
