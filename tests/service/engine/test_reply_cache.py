@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from service.engine.chat_model import load
 from service.engine.engine import Engine
 from service.engine.generation import ReplyStream
 from service.errors import Cancelled, DeadlineExceeded, EngineFault, EngineStopped, Overloaded
@@ -273,3 +276,43 @@ def test_in_a_crowd_that_leaves_and_runs_out_of_time_at_random_every_reply_is_ri
     assert engine.cached == 2
     assert not engine._cache._under_way
     engine.close()
+
+
+def test_replies_of_a_real_model_are_the_same_alone_shared_cached_and_among_others(short_export: Path) -> None:
+    model = load(short_export, threads=1)
+    own = model.settings
+    kinds = [
+        own,
+        replace(own, max_length=7),
+        replace(own, num_beams=4, length_penalty=2.0),
+        replace(own, num_beams=1),
+        replace(own, num_beams=1, do_sample=True, seed=7),
+    ]
+    asked = [([40 + 9 * number, 77, 60 + number, 2], settings) for number in range(8) for settings in kinds]
+    alone = Engine(model, queue_size=1, most_rows=4)
+    expected = [reply_of(alone.submit(source, timeout_s=60, settings=settings)) for source, settings in asked]
+    alone.close()
+    engine = Engine(model, queue_size=1000, most_rows=40, reply_cache=12)
+    draw = random.Random(6)
+    order = [number for number in range(len(asked)) for _ in range(10)]
+    draw.shuffle(order)
+
+    def visit(number: int) -> tuple[int, list[int], str]:
+        source, settings = asked[number]
+        stream = engine.submit(source, timeout_s=60, settings=settings)
+        ids: list[int] = []
+        done = False
+        while not done:
+            seen = ids
+            ids, done = stream.wait(60, known=len(seen) if number % 2 else None)
+            assert ids[: len(seen)] == seen
+        return number, ids, stream.timing.origin
+
+    with ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(visit, order))
+    engine.close()
+    assert [ids for _, ids, _ in found] == [expected[number] for number, _, _ in found]
+    drawn = {origin for number, _, origin in found if asked[number][1].do_sample}
+    others = {origin for number, _, origin in found if not asked[number][1].do_sample}
+    assert drawn == {"computed"}
+    assert others == {"computed", "shared", "cached"}
