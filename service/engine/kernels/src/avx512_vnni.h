@@ -3,8 +3,8 @@
 
 #include <immintrin.h>
 
-#include "dot_products.h"
 #include "avx2.h"
+#include "dot_products.h"
 #include "lanes.h"
 
 namespace {

@@ -10,7 +10,7 @@
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 namespace {
-constexpr const char* DOMAIN = "chatbot";
+constexpr const char* DOMAIN_NAME = "chatbot";
 }
 
 // ONNX Runtime calls this for each session that is given the library.
@@ -25,7 +25,7 @@ EXPORTED OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBa
     const std::lock_guard<std::mutex> lock(mutex);
     OrtStatus* status = nullptr;
     if (!domain) {
-        status = api->entry<OrtStatus*(const char*, OrtCustomOpDomain**)>(26)(DOMAIN, &domain);
+        status = api->entry<OrtStatus*(const char*, OrtCustomOpDomain**)>(26)(DOMAIN_NAME, &domain);
         for (OrtCustomOp* op : {static_cast<OrtCustomOp*>(&linear), static_cast<OrtCustomOp*>(&self_attention), static_cast<OrtCustomOp*>(&cross_attention)})
             if (!status) status = api->entry<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(27)(domain, op);
     }

@@ -11,11 +11,12 @@ namespace {
 constexpr size_t HUGE_PAGE = size_t{2} << 20;
 constexpr size_t CHUNK = 16 * HUGE_PAGE;
 constexpr size_t LINE = 64;
-constexpr size_t PAGE = 4096;
 
 size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 #if defined(__linux__)
+constexpr size_t PAGE = 4096;
+
 // Whether a range lies within one mapping of a file.
 bool is_of_file(uintptr_t begin, uintptr_t end) {
     std::unique_ptr<FILE, int (*)(FILE*)> maps(std::fopen("/proc/self/maps", "re"), std::fclose);

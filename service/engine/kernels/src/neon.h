@@ -15,6 +15,10 @@ struct NeonLanes {
     static constexpr int PREFETCH = 12288;
 
     static ALWAYS_INLINE Float fused(Float a, Float b, Float c) { return (Float)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+    static ALWAYS_INLINE float sum(Float lanes) {
+        const float32x2_t two = vadd_f32(vget_low_f32((float32x4_t)lanes), vget_high_f32((float32x4_t)lanes));
+        return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+    }
     static ALWAYS_INLINE void load_first(const float* from, size_t count, Float* part) {
         float lane[LANES] = {};
         std::memcpy(lane, from, count * sizeof *lane);

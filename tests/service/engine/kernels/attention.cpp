@@ -146,7 +146,7 @@ void check_not_finite(const AllKernels& kernels, Random& random, Report& report)
 
 void check_attention(const AllKernels& kernels, size_t rounds, Report& report) {
     Random random(3);
-    for (const Setting& setting : {Setting{1, 1, 16, 1, 1}, Setting{2, 3, 32, 20, 7}, Setting{3, 2, 40, 50, 12}, Setting{1, 2, 7, 100, 3}, Setting{2, 2, 64, 128, 4}, Setting{1, 1, 80, 33, 1}})
+    for (const Setting& setting : {Setting{1, 1, 16, 1, 1}, Setting{2, 3, 32, 20, 7}, Setting{3, 2, 40, 50, 12}, Setting{1, 2, 7, 100, 3}, Setting{2, 2, 64, 128, 4}, Setting{1, 1, 80, 33, 1}, Setting{1, 1, 128, 9, 2}, Setting{1, 1, MAX_HEAD_CHANNELS, 5, 2}})
         check_setting(setting, kernels, random, report);
     check_exponential(kernels, 300 * rounds, random, report);
     check_not_finite(kernels, random, report);
