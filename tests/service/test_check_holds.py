@@ -1,0 +1,208 @@
+"""What `--check` passes is served, and what is served stores a message; what it refuses would not have started, for the
+reason that it gave. A table of stores, settings and folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from benchmarks.redis_server import RedisServer
+from service.app import create_app
+from service.check import Kind, findings
+from service.config import ServiceConfig, parse
+from service.errors import ServiceError
+from service.runtime import Runtime
+from service.server import listen
+
+KEY = "a-key-of-the-table-0123456789"
+
+Case = Callable[["Place"], dict[str, str]]
+
+
+class Place:
+    """Where a case is set up.
+
+    Attributes:
+        folder: an empty one.
+        export: a good export; cases copy it.
+        redis: port of a Redis server.
+    """
+
+    def __init__(self, folder: Path, export: Path, redis: int) -> None:
+        self.folder, self.export, self.redis = folder, export, redis
+
+    def copy(self) -> Path:
+        return Path(shutil.copytree(self.export, self.folder / "copy"))
+
+    def file(self, name: str, content: bytes) -> str:
+        (self.folder / name).write_bytes(content)
+        return str(self.folder / name)
+
+    def redis_user(self, *rules: str) -> str:
+        with Redis(port=self.redis) as client:
+            client.execute_command("ACL", "SETUSER", "bot", "reset", "on", ">secret", *rules)
+        return f"redis://bot:secret@127.0.0.1:{self.redis}/0"
+
+
+def linked_files(place: Place) -> str:
+    """As the Hub's cache has them: a folder of links into another one."""
+    folder = place.folder / "snapshot"
+    folder.mkdir()
+    for path in place.copy().iterdir():
+        (folder / path.name).symlink_to(path)
+    return str(folder)
+
+
+def linked_folder(place: Place) -> str:
+    (place.folder / "link").symlink_to(place.copy())
+    return str(place.folder / "link")
+
+
+def changed(place: Place, name: str, content: bytes | None) -> str:
+    """A copy in which one file is another one, or gone."""
+    path = place.copy() / name
+    path.unlink() if content is None else path.write_bytes(content)
+    return str(path.parent)
+
+
+def outdated(place: Place) -> str:
+    path = place.copy() / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    return str(path.parent)
+
+
+def other_database(place: Place) -> str:
+    with closing(sqlite3.connect(place.folder / "other.sqlite3")) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    return str(place.folder / "other.sqlite3")
+
+
+GOOD: dict[str, Case] = {
+    "memory": lambda place: {"CHATBOT_STORE": "memory"},
+    "a file in folders that are not there yet": lambda place: {"CHATBOT_STORE": f"{place.folder}/a/b/c.sqlite3"},
+    "an empty file": lambda place: {"CHATBOT_STORE": place.file("empty", b"")},
+    "a name with a space and quotes": lambda place: {"CHATBOT_STORE": f'{place.folder}/the "old" one'},
+    "a path below home": lambda place: {"CHATBOT_STORE": "~/c.sqlite3", "HOME": str(place.folder)},
+    "Redis": lambda place: {"CHATBOT_STORE": f"redis://127.0.0.1:{place.redis}/1"},
+    "Redis with options": lambda place: {"CHATBOT_STORE": f"redis://127.0.0.1:{place.redis}?db=2&socket_timeout=5"},
+    "a user of Redis with all rights on our keys": lambda place: {
+        "CHATBOT_STORE": place.redis_user("~chatbot:*", "+@all")
+    },
+    "a linked folder": lambda place: {"CHATBOT_MODEL": linked_folder(place)},
+    "linked files": lambda place: {"CHATBOT_MODEL": linked_files(place)},
+    "one conversation for all": lambda place: {"CHATBOT_SHARED_HISTORY": "on"},
+    "one conversation at a time": lambda place: {"CHATBOT_CONVERSATIONS": "1"},
+    "more threads than cores": lambda place: {"CHATBOT_THREADS": "64"},
+    "keys in a file": lambda place: {"CHATBOT_API_KEYS_FILE": place.file("keys", f"# ours\r\n{KEY}\r\n".encode())},
+    "all addresses of the other family": lambda place: {"CHATBOT_HOST": "::1"},
+    "the smallest limits": lambda place: {"CHATBOT_QUEUE": "1", "CHATBOT_MAX_BODY": "256", "CHATBOT_MAX_PROMPT": "5"},
+    "links of Kubernetes": lambda place: {"CHATBOT_METRICS_PORT": "tcp://10.0.0.1:1", "CHATBOT_SERVICE_PORT": "1"},
+}
+
+WRONG: dict[str, Case] = {
+    "a text for a store": lambda place: {"CHATBOT_STORE": place.file("text", b"conversations\n" * 100)},
+    "a database of another program": lambda place: {"CHATBOT_STORE": other_database(place)},
+    "a folder for a store": lambda place: {"CHATBOT_STORE": str(place.folder)},
+    "a file for a folder": lambda place: {"CHATBOT_STORE": place.file("file", b"") + "/c.sqlite3"},
+    "a folder where nothing can be made": lambda place: {"CHATBOT_STORE": "/proc/nowhere/c.sqlite3"},
+    "no Redis": lambda place: {"CHATBOT_STORE": "redis://127.0.0.1:1/0"},
+    "Redis with an option that there is not": lambda place: {"CHATBOT_STORE": f"redis://127.0.0.1:{place.redis}?foo=1"},
+    "Redis with a database that it has not": lambda place: {"CHATBOT_STORE": f"redis://127.0.0.1:{place.redis}/99"},
+    "a user of Redis without scripts": lambda place: {
+        "CHATBOT_STORE": place.redis_user("~chatbot:*", "+@all", "-@scripting")
+    },
+    "a user of Redis with other keys": lambda place: {"CHATBOT_STORE": place.redis_user("~other:*", "+@all")},
+    "a user of Redis who only reads": lambda place: {"CHATBOT_STORE": place.redis_user("%R~chatbot:*", "+@all")},
+    "no folder": lambda place: {"CHATBOT_MODEL": f"{place.folder}/nothing/here"},
+    "a word": lambda place: {"CHATBOT_MODEL": "blenderbot"},
+    "no export": lambda place: {"CHATBOT_MODEL": "models/demo"},
+    "an export of another release": lambda place: {"CHATBOT_MODEL": outdated(place)},
+    "an export without weights": lambda place: {"CHATBOT_MODEL": changed(place, "weights.bin", None)},
+    "an export with another file": lambda place: {"CHATBOT_MODEL": changed(place, "config.json", b"{}")},
+    "a manifest that is none": lambda place: {"CHATBOT_MODEL": changed(place, "manifest.json", b"[]")},
+    "no file of keys": lambda place: {"CHATBOT_API_KEYS_FILE": f"{place.folder}/none"},
+    "keys with a byte order mark": lambda place: {
+        "CHATBOT_API_KEYS_FILE": place.file("keys", b"\xef\xbb\xbf" + KEY.encode())
+    },
+    "keys in quotes": lambda place: {"CHATBOT_API_KEYS_FILE": place.file("keys", f'"{KEY}"'.encode())},
+    "an address of another machine": lambda place: {"CHATBOT_HOST": "192.0.2.1"},
+}
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def place(tmp_path: Path, short_export: Path, redis: RedisServer) -> Place:
+    return Place(tmp_path, short_export, redis.port)
+
+
+def read(case: Case, place: Place, monkeypatch: pytest.MonkeyPatch) -> ServiceConfig:
+    """The settings of a case; those that it does not name are good ones."""
+    base = {"CHATBOT_PORT": "0", "CHATBOT_MODEL": str(place.export), "CHATBOT_STORE": f"{place.folder}/base.sqlite3"}
+    environment = base | case(place)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return parse([], environment)
+
+
+def serve(config: ServiceConfig) -> tuple[list[str], list[str]]:
+    """Start as the service does, and say something: what was said and answered, and what the store has of it.
+
+    Raises:
+        ServiceError: it does not start.
+    """
+    with listen(config.host, config.port):
+        runtime = Runtime(config)
+        try:
+            client = create_app(runtime).test_client()
+            runtime.load()
+            headers = {"Accept": "application/json", "Authorization": f"Bearer {KEY}"}
+            for _ in range(2):
+                answer = client.post("/chatbot", data=json.dumps({"prompt": "Hello"}), headers=headers)
+                assert answer.status_code == 200, answer.text
+            reply = json.loads(answer.text)
+            stored = json.loads(client.get(f"/sessions/{reply['session_id']}", headers=headers).text)
+            runtime.model.chatbot.engine.close()
+            return [turn["text"] for turn in stored["turns"]], ["Hello", reply["reply"]]
+        finally:
+            runtime.store.close()
+
+
+@pytest.mark.parametrize("case", GOOD.values(), ids=GOOD)
+def test_what_is_passed_is_served_and_stores_messages(
+    case: Case, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read(case, place, monkeypatch)
+    assert [finding.sentence for finding in findings(config) if finding.kind is Kind.PROBLEM] == []
+    stored, said = serve(config)
+    assert stored[-2:] == said
+    assert len(stored) == 4
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=WRONG)
+def test_what_is_refused_would_not_have_started(case: Case, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read(case, place, monkeypatch)
+    problems = [finding.sentence for finding in findings(config) if finding.kind is Kind.PROBLEM]
+    assert len(problems) == 1
+    assert "\n" not in problems[0]
+    with pytest.raises(ServiceError) as refusal:
+        serve(config)
+    assert str(refusal.value) == problems[0]
+
+
+def test_a_port_that_is_taken_is_refused_by_both(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        test_what_is_refused_would_not_have_started(lambda _: {"CHATBOT_PORT": port}, place, monkeypatch)
