@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,11 +243,12 @@ def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache,
 
 
 def _check_memory(entry: Entry, checkpoint: Checkpoint) -> None:
-    from export.checkpoint import Checkpoint as Source
-    from export.checkpoint import parameter_count
+    from transformers import BlenderbotConfig
+
+    from export.tensors import shapes_of
     from service.engine.machine import available_memory
 
-    weights = parameter_count(Source(checkpoint.folder, checkpoint.source, None))
+    weights = sum(map(math.prod, shapes_of(BlenderbotConfig.from_pretrained(checkpoint.folder)).values()))
     needed, free = weights * entry.bytes_per_weight, available_memory()
     if needed > free:
         raise RivalError(f"The conversion needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are available")

@@ -63,6 +63,13 @@ class Shape:
 
 
 BLENDERBOT_400M = Shape()
+# The shapes of facebook/blenderbot-400M-distill, -1B-distill and -3B.
+SHAPES = {
+    "400m": BLENDERBOT_400M,
+    "1b": Shape(d_model=2560, ffn=10240),
+    "3b": Shape(d_model=2560, ffn=10240, decoder_layers=24),
+}
+SHARD_BYTES = 2_000_000_000
 
 
 def write_checkpoint(
@@ -98,7 +105,7 @@ def write_checkpoint(
             config.to_json_file(folder / "config.json", use_diff=True)
             _generation_config().to_json_file(folder / "generation_config.json", use_diff=True)
             _write_tokenizer(folder, shape, seed)
-            _write_weights(folder / "model.safetensors", config, seed, progress)
+            _write_weights(folder, config, seed, progress)
             (folder / "README.md").write_text(f"{TITLE}\n{NOTICE.format(seed=seed)}", encoding="utf-8")
             put_in_place(folder, output_dir)
     except ExportError as error:
@@ -219,7 +226,8 @@ def _pseudo_text(vocab_size: int, seed: int) -> list[str]:
     return [" ".join(words[index] for index in order[start : start + 12]) for start in range(0, len(order), 12)]
 
 
-def _write_weights(path: Path, config: BlenderbotConfig, seed: int, progress: Progress) -> None:
+def _write_weights(folder: Path, config: BlenderbotConfig, seed: int, progress: Progress) -> None:
+    """Write one file, or several with an index where one would have more than `SHARD_BYTES`."""
     import numpy as np
     import torch
     from safetensors.numpy import save_file
@@ -230,18 +238,30 @@ def _write_weights(path: Path, config: BlenderbotConfig, seed: int, progress: Pr
     tied = {"lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"}
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
     total = sum(math.prod(size) for size in shapes.values())
-    tensors: dict[str, NDArray[np.float16]] = {}
+    shards: list[dict[str, int]] = [{}]
+    for index, name in enumerate(shapes):
+        if shards[-1] and 2 * sum(math.prod(shapes[part]) for part in (*shards[-1], name)) > SHARD_BYTES:
+            shards.append({})
+        shards[-1][name] = index
+    places: dict[str, str] = {}
     done = told = 0
-    for index, (name, size) in enumerate(shapes.items()):
-        tensors[name] = _weight(name, size, np.random.default_rng([seed, 2, index]))
-        done += math.prod(size)
-        percent = 100 * done // total
-        if percent >= told + 10 or done == total:
-            told = percent
-            progress(f"weights: {done / 1e6:.0f} of {total / 1e6:.0f} million ({percent} %)")
-    progress(f"writing {2 * total / 1e6:.0f} MB")
-    save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(0o644)
+    for number, shard in enumerate(shards, 1):
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        tensors: dict[str, NDArray[np.float16]] = {}
+        for name, index in shard.items():
+            tensors[name] = _weight(name, shapes[name], np.random.default_rng([seed, 2, index]))
+            places[name] = file
+            done += math.prod(shapes[name])
+            percent = 100 * done // total
+            if percent >= told + 10 or done == total:
+                told = percent
+                progress(f"weights: {done / 1e6:.0f} of {total / 1e6:.0f} million ({percent} %)")
+        progress(f"writing {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB")
+        save_file(tensors, folder / file, metadata={"format": "pt"})
+        (folder / file).chmod(0o644)
+    if len(shards) > 1:
+        index_file = {"metadata": {"total_size": 2 * total}, "weight_map": places}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index_file, indent=2), encoding="utf-8")
 
 
 def _weight(name: str, size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float16]:

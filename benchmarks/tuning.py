@@ -198,21 +198,28 @@ def scheme_time(bits: int, block_size: int, config: Mapping[str, Any], rows: Seq
 
 def _products(scheme: WeightScheme, config: Mapping[str, Any], threads: int) -> InferenceSession:
     import numpy as np
+    import onnx
     from onnxruntime import InferenceSession
 
     from export.graph_builder import GraphBuilder
+    from export.quantizer import quantize_matrix
     from service.engine.network import session_options
 
     width, inner = config["d_model"], config["decoder_ffn_dim"]
-    graph = GraphBuilder(scheme)
-    for size in (width, inner):
-        graph.input(f"x{size}", np.float32, ["row", size])
-    random = np.random.default_rng(0)
     shapes = [(3 * width, width), (width, width), (width, width), (width, width), (inner, width), (width, inner)]
     products = shapes * config["decoder_layers"] + [(config["vocab_size"], width)]
+    graph = GraphBuilder(scheme, {f"product{number}.weight": shape for number, shape in enumerate(products)})
+    for size in (width, inner):
+        graph.input(f"x{size}", np.float32, ["row", size])
     for number, (out, entering) in enumerate(products):
-        weight = random.standard_normal((out, entering), np.float32)
-        name = graph.linear(f"x{entering}", weight, None, f"product{number}")
-        graph.output(name, np.float32, ["row", out])
+        graph.output(graph.linear(f"x{entering}", f"product{number}", f"y{number}"), np.float32, ["row", out])
     model = graph.build("products").model
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    random = np.random.default_rng(0)
+    for number, shape in enumerate(products):
+        bits = scheme.bits_of(f"product{number}.weight")
+        assert bits is not None
+        packed, scales = quantize_matrix(random.standard_normal(shape, np.float32), scheme, bits)
+        initializers[f"y{number}.weight"].CopyFrom(onnx.numpy_helper.from_array(packed, f"y{number}.weight"))
+        initializers[f"y{number}.scales"].CopyFrom(onnx.numpy_helper.from_array(scales, f"y{number}.scales"))
     return InferenceSession(model.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"])

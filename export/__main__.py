@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -89,6 +90,7 @@ def parse(arguments: list[str]) -> ExportConfig:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    started = time.monotonic()
     config = parse(sys.argv[1:] if arguments is None else arguments)
     if complaint := machine.unsupported():
         print(f"error: {complaint}", file=sys.stderr)
@@ -99,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     _quieten_libraries()
     try:
-        from export.exporter import check, run
+        from export.exporter import check, run, summary
         from export.progress import ConsoleProgress
 
         if config.check:
@@ -124,12 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         print("error: The export was interrupted; nothing was written.", file=sys.stderr)
         return 130
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    import resource
-
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
-    progress.note(f"{folder}: {size / 1e6:.0f} MB, peak memory {peak_bytes / 1e9:.1f} GB")
+    progress.note(summary(folder, time.monotonic() - started))
     progress.note(f"Serve it with: python -m service --model {folder}")
     return 0
 

@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 from export.config import DEFAULT_MODEL
 from export.errors import CheckpointError, HubUnreachable, first_line
 from export.hub import WEIGHT_PATTERNS, Repository
-from export.progress import ConsoleProgress
+from export.progress import SILENT, ConsoleProgress
 from service.engine.settings import DecodingSettings
 from service.errors import UnsupportedSetting
 
 if TYPE_CHECKING:
-    from transformers import (
-        BlenderbotConfig,
-        BlenderbotForConditionalGeneration,
-        GenerationConfig,
-        PreTrainedTokenizerBase,
-    )
+    from transformers import BlenderbotConfig, GenerationConfig, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -64,20 +59,19 @@ class Settings:
         self.generation.save_pretrained(folder)
         for name in self.config._get_non_default_generation_parameters():
             setattr(self.config, name, None)
+        self.config.dtype = "float32"
         self.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
-def locate(
-    model: str, revision: str | None, *, weights: bool = True, progress: ConsoleProgress | None = None
-) -> Checkpoint:
+def locate(model: str, revision: str | None, *, weights: bool = True, progress: ConsoleProgress = SILENT) -> Checkpoint:
     """Resolve a Hub id or a local folder to a checkpoint folder, downloading it when needed.
 
     Args:
         model: Hub id or folder.
         revision: on the Hub; None for the default branch.
         weights: whether they are wanted, too; without them, next to nothing is downloaded.
-        progress: shown the download of the weights.
+        progress: shown the search and the download of the weights.
 
     Raises:
         HubUnreachable: no answer from the Hub within ten seconds and no cached copy.
@@ -97,7 +91,7 @@ def locate(
     elif "/" not in model:
         raise CheckpointError(f"There is no folder {model}, and Hub ids are owner/name, such as {DEFAULT_MODEL}.")
     else:
-        checkpoint = _download(model, revision, weights, progress or ConsoleProgress())
+        checkpoint = _download(model, revision, weights, progress)
         if not weights:
             return checkpoint
     _check_files(checkpoint)
@@ -113,49 +107,6 @@ def read_settings(checkpoint: Checkpoint) -> Settings:
     config = _read_config(checkpoint.path)
     generation = _read_generation_config(checkpoint.path, config)
     return Settings(config, generation, _read_tokenizer(checkpoint.path, config))
-
-
-def load(checkpoint: Checkpoint) -> BlenderbotForConditionalGeneration:
-    """Load the model (fp32, on the CPU), refusing a checkpoint that lacks weights.
-
-    Raises:
-        CheckpointError: a file cannot be read, or the weights do not fill the model.
-    """
-    import torch
-    from transformers import BlenderbotForConditionalGeneration
-
-    try:
-        model, info = BlenderbotForConditionalGeneration.from_pretrained(
-            checkpoint.path, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-    except Exception as error:
-        raise CheckpointError(f"The weights in {checkpoint.path} cannot be read ({first_line(error)}).") from error
-    missing = sorted({*info["missing_keys"], *info["mismatched_keys"]})
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckpointError(
-            f"The weights in {checkpoint.path} lack {missing[0]}{more}, or hold it in another shape than config.json "
-            "says; download the checkpoint again."
-        )
-    broken = next((name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()), None)
-    if broken is not None:
-        raise CheckpointError(f"The weight {broken} in {checkpoint.path} holds values that are not finite.")
-    return model.eval()
-
-
-def parameter_count(checkpoint: Checkpoint) -> int:
-    """Number of weights that the configuration calls for, without loading any."""
-    import torch
-    from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
-
-    try:
-        with torch.device("meta"):
-            model = BlenderbotForConditionalGeneration(BlenderbotConfig.from_pretrained(checkpoint.path))
-    except Exception as error:
-        raise CheckpointError(
-            f"{checkpoint.path / 'config.json'} does not describe a Blenderbot model ({first_line(error)})."
-        ) from error
-    return int(model.num_parameters())
 
 
 def _read_config(path: Path) -> BlenderbotConfig:
@@ -257,18 +208,19 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
 
 
 def _download(model: str, revision: str | None, weights: bool, progress: ConsoleProgress) -> Checkpoint:
-    try:
-        repository = Repository(model, revision)
-    except HubUnreachable:
-        cached = _cached(model, revision)
-        if cached is None:
-            raise
-        return cached
-    path = repository.download([CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES])
-    checkpoint = Checkpoint(path, model, path.name)
-    _check_model_type(checkpoint)
+    with progress.stage(f"Find {model} on the Hub"):
+        try:
+            repository = Repository(model, revision)
+        except HubUnreachable:
+            cached = _cached(model, revision)
+            if cached is None:
+                raise
+            return cached
+        path = repository.download([CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES])
+        checkpoint = Checkpoint(path, model, path.name)
+        _check_model_type(checkpoint)
     if weights:
-        with progress.stage(f"Download {model}", repository.weight_bytes) as advance:
+        with progress.stage("Download the weights", repository.weight_bytes) as advance:
             repository.download([repository.weights], advance)
     return checkpoint
 

@@ -1,83 +1,183 @@
-"""Checkpoint to fp32 ONNX, done by Optimum."""
+"""Optimum's graphs of a model, traced without its matrices.
+
+Nothing in the graphs depends on the values of the weights, so that small placeholders take their places: what the
+tracer holds in memory does not grow with the model. Each placeholder has a value of its own, since equal ones would be
+taken for one tensor.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
-import gc
-import sys
+import itertools
+import re
 import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import onnx
+import torch
+
+from export.errors import CheckpointError, first_line
+from export.quantizer import WeightScheme
+from export.tensors import EMBEDDINGS, SHARED
+from export.weights import Form, Graph, Stored
 
 if TYPE_CHECKING:
-    import onnx
-    import torch
-    from transformers import BlenderbotForConditionalGeneration
+    from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
 
 ENCODER = "encoder_model.onnx"
-DECODER = "decoder_model.onnx"
-DECODER_WITH_PAST = "decoder_with_past_model.onnx"
 MERGED_DECODER = "decoder_model_merged.onnx"
 TASK = "text2text-generation-with-past"
+MERGED = re.compile(r"_merged_\d+$")
+FLOAT = 1
+MARKS = itertools.count(1)
 
 
-def convert(model: BlenderbotForConditionalGeneration, folder: Path) -> None:
-    """Write encoder, first-step decoder and later-step decoder as three fp32 ONNX files into `folder`.
+class _Product(torch.autograd.Function):
+    """A product with a matrix that is not there: zeros when it runs, the final node when it is traced."""
 
-    One graph after the other, with the memory of each given back before the next. The model cannot be used any more.
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *sizes: int) -> torch.Tensor:
+        return x.new_zeros(*x.shape[:-1], sizes[1])
+
+    @staticmethod
+    def symbolic(
+        g: Any, x: Any, weight: Any, scales: Any, columns: int, rows: int, bits: int, block_size: int, level: int
+    ) -> Any:
+        kind = x.type().with_sizes([*x.type().varyingSizes()[:-1], rows])
+        if not bits:
+            return g.op("MatMul", x, weight).setType(kind)
+        attributes = {"K_i": columns, "N_i": rows, "bits_i": bits, "block_size_i": block_size}
+        product = g.op("com.microsoft::MatMulNBits", x, weight, scales, **attributes, accuracy_level_i=level)
+        return product.setType(kind)
+
+
+class _Lookup(torch.autograd.Function):
+    """Rows of a table that is not there."""
+
+    @staticmethod
+    def forward(ctx: Any, ids: torch.Tensor, table: torch.Tensor, width: int, halved: bool) -> torch.Tensor:
+        return torch.zeros(*ids.shape, width)
+
+    @staticmethod
+    def symbolic(g: Any, ids: Any, table: Any, width: int, halved: bool) -> Any:
+        rows = g.op("Gather", table, ids)
+        return g.op("Cast", rows, to_i=FLOAT) if halved else rows
+
+
+class _Linear(torch.nn.Module):
+    """A linear layer with placeholders for its matrix and its scales."""
+
+    def __init__(self, layer: torch.nn.Linear, scheme: WeightScheme, bits: int | None) -> None:
+        super().__init__()
+        self._sizes = (layer.in_features, layer.out_features, bits or 0, scheme.block_size, scheme.accuracy_level)
+        self.packed = f"weight_Q{bits}" if bits else "weight"
+        self.register_parameter(self.packed, _placeholder((1, 1)))
+        self.weight_scales = _placeholder((1, 1))
+        self.bias = layer.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = getattr(self, self.packed)
+        product: torch.Tensor = _Product.apply(x, weight, self.weight_scales, *self._sizes)  # type: ignore[no-untyped-call]
+        return product if self.bias is None else product + self.bias
+
+
+def convert(config: BlenderbotConfig, scheme: WeightScheme, halved: Collection[str], work: Path) -> dict[str, Graph]:
+    """Trace encoder and decoder, and join the two branches of the decoder.
+
+    Args:
+        config: of the model.
+        scheme: how its matrices are stored.
+        halved: tables that are stored in half precision.
+        work: folder for files on the way.
+
+    Returns:
+        The graphs that the stock class loads, by file name.
+
+    Raises:
+        CheckpointError: the tracer cannot make graphs of this model.
     """
+    from transformers import BlenderbotForConditionalGeneration
+
+    with torch.device("meta"):
+        model = BlenderbotForConditionalGeneration(config)
+    stored = _hollow_out(model, scheme, halved)
+    try:
+        lookup = functools.partial(_lookup, config.d_model)
+        with warnings.catch_warnings(), patch("torch.nn.functional.embedding", lookup):
+            warnings.simplefilter("ignore")
+            return {name: _graph(content, config, stored) for name, content in _trace(model, work).items()}
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise CheckpointError(f"This model cannot be converted ({first_line(error)}).") from error
+
+
+def _trace(model: BlenderbotForConditionalGeneration, work: Path) -> dict[str, onnx.ModelProto]:
     from optimum.exporters.onnx import export
     from optimum.exporters.tasks import TasksManager
     from optimum.exporters.utils import get_encoder_decoder_models_for_export
-
-    constructor = TasksManager.get_exporter_config_constructor("onnx", model=model, task=TASK)
-    parts = get_encoder_decoder_models_for_export(model, constructor(model.config))
-    _transpose_weights(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, (part, config) in parts.items():
-            # It runs the graph, with its weights three times in memory, for output sizes that the tracer knows already.
-            config.fix_dynamic_axes = lambda *_, **__: None
-            export(part, config, folder / f"{name}.onnx", opset=config.DEFAULT_ONNX_OPSET, do_constant_folding=False)
-            release_memory()
-
-
-def _transpose_weights(model: BlenderbotForConditionalGeneration) -> None:
-    """Keep the matrices of linear layers as ONNX does, [in, out].
-
-    The exporter of torch would otherwise write a node that transposes each when the graph runs, or, when it is told to
-    fold those nodes, hold two copies of all weights.
-    """
-    import torch
-
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.Linear):
-            layer.weight = torch.nn.Parameter(layer.weight.detach().t().contiguous(), requires_grad=False)
-            layer.forward = functools.partial(_linear, layer)  # type: ignore[method-assign]
-
-
-def _linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    product = torch.matmul(x, layer.weight)
-    return product if layer.bias is None else product + layer.bias
-
-
-def merge(folder: Path) -> onnx.ModelProto:
-    """Join the two decoders of `folder` into one graph with a `use_cache_branch` switch that shares every weight."""
     from optimum.onnx import merge_decoders
 
-    merged: onnx.ModelProto = merge_decoders(
-        folder / DECODER, folder / DECODER_WITH_PAST, strict=False, save_path=folder / MERGED_DECODER
-    )
-    return merged
+    constructor = TasksManager.get_exporter_config_constructor("onnx", model=model, task=TASK)
+    for name, (part, config) in get_encoder_decoder_models_for_export(model, constructor(model.config)).items():
+        # It runs the graph for output sizes that the tracer knows already.
+        config.fix_dynamic_axes = lambda *_, **__: None
+        export(part, config, work / f"{name}.onnx", opset=config.DEFAULT_ONNX_OPSET, do_constant_folding=False)
+    branches = (work / "decoder_model.onnx", work / "decoder_with_past_model.onnx")
+    merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
+    return {ENCODER: onnx.load(work / ENCODER), MERGED_DECODER: merged}
 
 
-def release_memory() -> None:
-    """Give memory that is no longer used back to the system, where the C library can."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+def _hollow_out(
+    model: BlenderbotForConditionalGeneration, scheme: WeightScheme, halved: Collection[str]
+) -> dict[str, Stored]:
+    """Put placeholders into a model that has no weights; returns what they stand for, by their names in the model."""
+    stored: dict[str, Stored] = {}
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            weight = f"{name}.weight"
+            hollow = _Linear(module, scheme, scheme.bits_of(weight))
+            model.set_submodule(name, hollow)
+            stored[f"{name}.{hollow.packed}"] = Stored(
+                (weight,), Form.PACKED if scheme.bits_of(weight) else Form.TRANSPOSED
+            )
+            stored[f"{name}.weight_scales"] = Stored((weight,), Form.SCALES)
+        elif isinstance(module, torch.nn.Embedding):
+            kind = torch.float16 if f"{name}.weight" in halved else torch.float32
+            module.weight = _placeholder((1, 1), kind)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name not in stored:
+            stored[name] = Stored((name,), Form.HALF if name in halved else Form.PLAIN)
+        if tensor.is_meta:
+            owner, _, last = name.rpartition(".")
+            value = _placeholder(tensor.shape)
+            setattr(model.get_submodule(owner), last, value if isinstance(tensor, torch.nn.Parameter) else value.data)
+    return stored | dict.fromkeys(EMBEDDINGS, stored[SHARED])
+
+
+def _graph(model: onnx.ModelProto, config: BlenderbotConfig, stored: Mapping[str, Stored]) -> Graph:
+    """Say what the initialisers of a traced graph hold, whose names the tracer and the merge have changed."""
+    heads = config.decoder_attention_heads
+    for output in model.graph.output:
+        if output.name.startswith("present."):  # which the tracer cannot know behind MatMulNBits
+            sizes = output.type.tensor_type.shape.dim
+            sizes[1].dim_value, sizes[3].dim_value = heads, config.d_model // heads
+    known = {}
+    for tensor in model.graph.initializer:
+        name = MERGED.sub("", tensor.name)
+        found = stored.get(name) or stored.get(f"model.encoder.{name}")
+        if found is not None:
+            known[tensor.name] = found
+        elif tensor.data_type in {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16} and tensor.dims:
+            raise ValueError(f"its graph holds {tensor.name}, which no checkpoint has")
+    return Graph(model, known)
+
+
+def _lookup(width: int, ids: torch.Tensor, table: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    rows: torch.Tensor = _Lookup.apply(ids, table, width, table.dtype == torch.float16)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _placeholder(shape: Sequence[int], kind: torch.dtype = torch.float32) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.full(tuple(shape), float(next(MARKS)), dtype=kind), requires_grad=False)

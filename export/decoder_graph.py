@@ -11,44 +11,38 @@ A row is one hypothesis of one request. Rows of different ages, source lengths a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.graph_builder import FusedGraph, GraphBuilder
-from export.quantizer import OUTPUT_PROJECTION, WeightScheme
+from export.graph_builder import GraphBuilder
+from export.quantizer import OUTPUT_PROJECTION
+from export.tensors import LOGITS_BIAS, SHARED
+from export.weights import Graph
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from transformers import BlenderbotForConditionalGeneration
-
-    Weights = Mapping[str, NDArray[np.float32]]
+    from transformers import BlenderbotConfig
 
 CROSS_STATES = "cross_states.onnx"
 DECODER_STEP = "decoder_step.onnx"
 LAYER_NORM_EPSILON = 1e-5
 
 
-def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme) -> FusedGraph:
+def cross_states_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
     """Encoder output to the keys and values of every cross-attention.
 
     Inputs: last_hidden_state float32 [request, source, d_model].
     Outputs: cross_key.L and cross_value.L float32 [request, heads, source, head_dim] for each decoder layer L.
     """
-    config, weights = model.config, _weights(model)
     heads = config.decoder_attention_heads
     head_dim = config.d_model // heads
-    graph = GraphBuilder(scheme)
     states = graph.input("last_hidden_state", np.float32, ["request", "source", config.d_model])
     split = graph.constant("split_heads", np.array([0, 0, heads, head_dim], np.int64))
     for layer in range(config.decoder_layers):
         prefix = f"model.decoder.layers.{layer}.encoder_attn"
         names = [f"{prefix}.k_proj", f"{prefix}.v_proj"]
-        projected = graph.linear_group(
-            states, [weights[f"{n}.weight"] for n in names], [weights[f"{n}.bias"] for n in names], names
-        )
-        for name, kind in zip(projected, ("key", "value"), strict=True):
+        for name, kind in zip(graph.linear_group(states, names), ("key", "value"), strict=True):
             output = f"cross_{kind}.{layer}"
             graph.node("Reshape", [name, split], f"{name}.heads")
             graph.node("Transpose", [f"{name}.heads"], output, perm=[0, 2, 1, 3])
@@ -56,7 +50,7 @@ def cross_states_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     return graph.build("cross_states")
 
 
-def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: WeightScheme) -> FusedGraph:
+def decoder_step_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
     """One token for every row.
 
     Inputs:
@@ -71,10 +65,8 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         source_mask int32 [request, source]: 1 for the tokens of the source.
     Outputs: logits and log_probabilities float32 [row, 1, vocabulary]; present_key.L, present_value.L.
     """
-    config, weights = model.config, _weights(model)
     width, heads = config.d_model, config.decoder_attention_heads
     head_dim = width // heads
-    graph = GraphBuilder(scheme)
     ids = graph.input("input_ids", np.int64, ["row", 1])
     positions = graph.input("position_ids", np.int64, ["row", 1])
     grid_rows = graph.input("grid_rows", np.int64, ["request", "beam"])
@@ -87,7 +79,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     split_heads = graph.constant("split_heads", np.array([0, heads, head_dim], np.int64))
 
     def norm(name: str) -> list[str]:
-        return [graph.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
+        return [graph.weight(f"{name}.{part}") for part in ("weight", "bias")]
 
     def residual_norm(update: str, hidden: str, bias: str, layer_norm: str) -> tuple[str, str]:
         """Add an update and its bias to the residual stream and normalise: the normalised and the plain sum."""
@@ -95,7 +87,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         scale, shift = norm(layer_norm)
         graph.fused(
             "SkipLayerNormalization",
-            [update, hidden, scale, shift, graph.constant(bias, weights[bias])],
+            [update, hidden, scale, shift, graph.weight(bias)],
             outputs,
             epsilon=LAYER_NORM_EPSILON,
         )
@@ -111,12 +103,10 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
         return graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
 
     scale = np.array(np.sqrt(width) if config.scale_embedding else 1.0, np.float32)
-    embedding = graph.constant("shared.weight", weights["model.shared.weight"])
-    graph.node("Gather", [embedding, ids], "embedded")
-    graph.node("Mul", ["embedded", graph.constant("embedding_scale", scale)], "scaled")
-    position_table = graph.constant("positions.weight", weights["model.decoder.embed_positions.weight"])
-    graph.node("Gather", [position_table, positions], "positioned")
-    hidden = graph.node("Add", ["scaled", "positioned"], "hidden")
+    embedded = graph.lookup(SHARED, ids, "shared.weight", "embedded")
+    graph.node("Mul", [embedded, graph.constant("embedding_scale", scale)], "scaled")
+    positioned = graph.lookup("model.decoder.embed_positions.weight", positions, "positions.weight", "positioned")
+    hidden = graph.node("Add", ["scaled", positioned], "hidden")
     first_norm = "model.decoder.layers.0.self_attn_layer_norm"
     normalized = graph.node(
         "LayerNormalization", [hidden, *norm(first_norm)], "normalized", axis=-1, epsilon=LAYER_NORM_EPSILON
@@ -124,9 +114,7 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
     for layer in range(config.decoder_layers):
         prefix = f"model.decoder.layers.{layer}"
         names = [f"{prefix}.self_attn.{kind}_proj" for kind in "qkv"]
-        query, *projected = graph.linear_group(
-            normalized, [weights[f"{n}.weight"] for n in names], [weights[f"{n}.bias"] for n in names], names
-        )
+        query, *projected = graph.linear_group(normalized, names)
         present = []
         for name, kind in zip(projected, ("key", "value"), strict=True):
             past = graph.input(f"past_{kind}.{layer}", np.float32, ["request", heads, "slots", head_dim])
@@ -134,45 +122,30 @@ def decoder_step_graph(model: BlenderbotForConditionalGeneration, scheme: Weight
             present.append(graph.node("ScatterND", [past, places, f"{name}.heads"], f"present_{kind}.{layer}"))
             graph.output(present[-1], np.float32, ["request", heads, "slots", head_dim])
         attended = attention(query, present, f"{prefix}.self_attn", bias=self_bias)
-        update = graph.linear(
-            attended, weights[f"{prefix}.self_attn.out_proj.weight"], None, f"{prefix}.self_attn.out_proj"
-        )
+        update = graph.linear(attended, f"{prefix}.self_attn.out_proj", f"{prefix}.self_attn.out_proj")
         normalized, hidden = residual_norm(
             update, hidden, f"{prefix}.self_attn.out_proj.bias", f"{prefix}.encoder_attn_layer_norm"
         )
 
         name = f"{prefix}.encoder_attn"
-        query = graph.linear(
-            normalized, weights[f"{name}.q_proj.weight"], weights[f"{name}.q_proj.bias"], f"{name}.q_proj"
-        )
+        query = graph.linear(normalized, f"{name}.q_proj", f"{name}.q_proj", bias=f"{name}.q_proj.bias")
         cross = [
             graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
             for kind in ("key", "value")
         ]
         attended = attention(query, cross, name, mask=source_mask)
-        update = graph.linear(attended, weights[f"{name}.out_proj.weight"], None, f"{name}.out_proj")
+        update = graph.linear(attended, f"{name}.out_proj", f"{name}.out_proj")
         normalized, hidden = residual_norm(update, hidden, f"{name}.out_proj.bias", f"{prefix}.final_layer_norm")
 
-        inner = graph.linear(normalized, weights[f"{prefix}.fc1.weight"], None, f"{prefix}.fc1")
-        bias = graph.constant(f"{prefix}.fc1.bias", weights[f"{prefix}.fc1.bias"])
-        activated = graph.fused("BiasGelu", [inner, bias], f"{prefix}.activated")
-        update = graph.linear(activated, weights[f"{prefix}.fc2.weight"], None, f"{prefix}.fc2")
+        inner = graph.linear(normalized, f"{prefix}.fc1", f"{prefix}.fc1")
+        activated = graph.fused("BiasGelu", [inner, graph.weight(f"{prefix}.fc1.bias")], f"{prefix}.activated")
+        update = graph.linear(activated, f"{prefix}.fc2", f"{prefix}.fc2")
         last = layer + 1 == config.decoder_layers
         following = "model.decoder.layer_norm" if last else f"model.decoder.layers.{layer + 1}.self_attn_layer_norm"
         normalized, hidden = residual_norm(update, hidden, f"{prefix}.fc2.bias", following)
 
-    logits = graph.linear(
-        normalized,
-        weights["lm_head.weight"],
-        weights["final_logits_bias"].reshape(-1),
-        "logits",
-        layer=OUTPUT_PROJECTION,
-    )
+    logits = graph.linear(normalized, OUTPUT_PROJECTION, "logits", bias=LOGITS_BIAS)
     graph.node("LogSoftmax", [logits], "log_probabilities", axis=-1)
     for name in ("logits", "log_probabilities"):
         graph.output(name, np.float32, ["row", 1, config.vocab_size])
     return graph.build("decoder_step")
-
-
-def _weights(model: BlenderbotForConditionalGeneration) -> Weights:
-    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}

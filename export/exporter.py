@@ -5,31 +5,27 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from export import checkpoint as checkpoints
-from export import converter, output, quantizer, resources
+from export import output, quantizer, resources
 from export.checkpoint import Checkpoint
 from export.config import ExportConfig, Quantization, default_output_dir
 from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph, decoder_step_graph
 from export.errors import VerificationError
-from export.graph_builder import FusedGraph
+from export.graph_builder import GraphBuilder
 from export.parity import TIE_TOLERANCE
 from export.progress import ConsoleProgress
-from export.tables import halve
+from export.tensors import TABLES, Weights, shapes_of
 from export.weights import WeightFile
 from service.engine import manifest
-
-if TYPE_CHECKING:
-    import onnx
+from service.engine.machine import available_memory
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
@@ -43,8 +39,13 @@ def check(config: ExportConfig) -> None:
     """
     output.check_free(config.output_dir, force=config.force)
     checkpoint = checkpoints.locate(config.model, config.revision, weights=False)
-    checkpoints.read_settings(checkpoint)
-    resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
+    settings = checkpoints.read_settings(checkpoint)
+    scheme = quantizer.scheme_for(config.quantization, settings.config.d_model)
+    resources.check(shapes_of(settings.config), scheme, config.output_dir)
+    if checkpoint.revision is None:
+        Weights(checkpoint.path, settings.config).check_values()
+    with output.staging(config.output_dir):
+        pass
 
 
 def run(config: ExportConfig, progress: ConsoleProgress) -> Path:
@@ -54,45 +55,50 @@ def run(config: ExportConfig, progress: ConsoleProgress) -> Path:
         ExportError: any of its kinds; nothing is left behind then.
     """
     output.check_free(config.output_dir, force=config.force)
-    with progress.stage("Find the checkpoint"):
-        checkpoint = checkpoints.locate(config.model, config.revision, progress=progress)
+    checkpoint = checkpoints.locate(config.model, config.revision, progress=progress)
+    with progress.stage("Read the checkpoint"):
         _import_libraries()
         settings = checkpoints.read_settings(checkpoint)
-        resources.check(checkpoints.parameter_count(checkpoint), config.quantization, config.output_dir)
+        scheme = quantizer.scheme_for(config.quantization, settings.config.d_model)
+        resources.check(shapes_of(settings.config), scheme, config.output_dir)
+        weights = Weights(checkpoint.path, settings.config)
+        halved = {name for name in TABLES if weights.fits_half_precision(name)}
     with output.staging(config.output_dir) as folder:
-        work, finished = folder / "work", folder / "finished"
-        work.mkdir()
+        finished, work = folder / "finished", folder / "work"
         finished.mkdir()
-        with WeightFile(finished) as weights:
-            with progress.stage("Load the checkpoint"):
-                model = checkpoints.load(checkpoint)
-                scheme = quantizer.scheme_for(config.quantization, model.config.d_model)
-            with progress.stage("Build the fused decoder"):
+        work.mkdir()
+        with progress.stage("Convert to ONNX"):
+            from export import converter
+
+            stock = converter.convert(settings.config, scheme, halved, work)
+        title = (
+            "Write the weights" if config.quantization is Quantization.NONE else f"Quantise to {config.quantization}"
+        )
+        with progress.stage(title, weights.size) as advance:
+            with WeightFile(finished, weights, scheme, advance) as file:
                 for name, build in FUSED_GRAPHS.items():
-                    _save_fused(build(model, scheme), name, weights)
-                converter.release_memory()
-            with progress.stage("Convert to ONNX"):
-                converter.convert(model, work)
-                settings.save(work)
-                del model
-                converter.release_memory()
-            if config.quantization is not Quantization.NONE:
-                with progress.stage(f"Quantise the weights to {config.quantization}"):
-                    for name in (converter.ENCODER, converter.DECODER, converter.DECODER_WITH_PAST):
-                        quantizer.quantize(work / name, scheme)
-                        converter.release_memory()
-            with progress.stage("Merge the decoders"):
-                _assemble(work, finished, weights)
+                    file.save(build(settings.config, GraphBuilder(scheme, weights.shapes, halved)), name)
+                for name, graph in stock.items():
+                    file.save(graph, name)
+            settings.save(finished)
         verification: dict[str, Any] = {}
         if config.verify:
-            with progress.stage("Compare with torch"):
-                verification = _verify(checkpoint, finished, config.quantization)
-            progress.note(_describe(verification))
+            verification = _verify(checkpoint, finished, config.quantization, progress)
         with progress.stage("Write the manifest"):
-            _write_manifest(config, checkpoint, work, finished, verification)
+            _write_manifest(config, checkpoint, finished, verification)
             output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
     return config.output_dir
+
+
+def summary(folder: Path, seconds: float) -> str:
+    """What an export has made, what it took, and what it was compared with, in one line."""
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    replies = manifest.read(folder).verification.get("replies", ())
+    equal, compared = (sum(entry[name] for entry in replies) for name in ("equal", "compared"))
+    verified = f"{equal} of {compared} replies equal to torch's" if compared else "not compared with torch"
+    peak = resources.peak_memory()
+    return f"{folder}: {size / 1e6:.0f} MB in {seconds:.0f} s, peak memory {peak / 1e9:.1f} GB, {verified}"
 
 
 def _import_libraries() -> None:
@@ -110,34 +116,20 @@ def _import_libraries() -> None:
         raise KeyboardInterrupt
 
 
-def _save_fused(graph: FusedGraph, name: str, weights: WeightFile) -> None:
-    _save(graph.model, name, weights, graph.joined)
-
-
-def _save(
-    model: onnx.ModelProto, name: str, weights: WeightFile, joined: Mapping[str, Sequence[int]] | None = None
-) -> None:
-    halve(model)
-    weights.save(model, name, joined)
-
-
-def _assemble(work: Path, finished: Path, weights: WeightFile) -> None:
-    """Add to the finished folder what the stock class loads: graphs, configuration and tokenizer."""
-    import onnx
-
-    _save(onnx.load(work / converter.ENCODER), converter.ENCODER, weights)
-    _save(converter.merge(work), converter.MERGED_DECODER, weights)
-    for path in work.glob("*.onnx*"):
-        path.unlink()
-    for path in work.iterdir():
-        shutil.copyfile(path, finished / path.name)
-
-
-def _verify(checkpoint: Checkpoint, exported: Path, quantization: Quantization) -> dict[str, Any]:
+def _verify(
+    checkpoint: Checkpoint, exported: Path, quantization: Quantization, progress: ConsoleProgress
+) -> dict[str, Any]:
+    needed, free = resources.verification_bytes(exported), available_memory()
+    if free < needed:
+        progress.note(
+            f"Not compared with torch: that takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are available."
+        )
+        return {}
     command = [sys.executable, "-m", "export.verify", str(checkpoint.path.absolute()), str(exported.absolute())]
-    process = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
+    with progress.stage("Compare with torch"):
+        process = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
     if process.returncode != 0:
         reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise VerificationError(f"The exported model cannot be run ({reason}).")
@@ -146,6 +138,7 @@ def _verify(checkpoint: Checkpoint, exported: Path, quantization: Quantization) 
         raise VerificationError(
             f"The exported model answers differently from the checkpoint ({_describe(result)}); nothing was written."
         )
+    progress.note(_describe(result))
     return result
 
 
@@ -157,10 +150,8 @@ def _describe(verification: dict[str, Any]) -> str:
     return "Against torch, " + "; ".join(counts)
 
 
-def _write_manifest(
-    config: ExportConfig, checkpoint: Checkpoint, work: Path, finished: Path, verification: dict[str, Any]
-) -> None:
-    settings = json.loads((work / "config.json").read_text(encoding="utf-8"))
+def _write_manifest(config: ExportConfig, checkpoint: Checkpoint, finished: Path, verification: dict[str, Any]) -> None:
+    settings = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     scheme = quantizer.scheme_for(config.quantization, settings["d_model"])
     name = default_output_dir(config.model, config.quantization).name.rsplit("-", 1)[0]
     manifest.Manifest(

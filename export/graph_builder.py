@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.quantizer import WeightScheme, quantize_matrix
+from export.quantizer import WeightScheme
+from export.weights import Form, Graph, Stored
 
 if TYPE_CHECKING:
     import onnx
@@ -18,33 +19,24 @@ OPSET = 18
 IR_VERSION = 9
 
 
-@dataclass(frozen=True)
-class FusedGraph:
-    """A finished graph.
-
-    Attributes:
-        model: the graph with its weights.
-        joined: initialisers made by stacking matrices, with the rows of each; the parts stand in other graphs too.
-    """
-
-    model: onnx.ModelProto
-    joined: Mapping[str, Sequence[int]]
-
-
 class GraphBuilder:
     """Collects nodes and initialisers of one graph; most methods add one and return the name of what it gives.
 
     Args:
         scheme: how weight matrices are stored.
+        shapes: of the checkpoint's tensors.
+        halved: tables that are stored in half precision.
     """
 
-    def __init__(self, scheme: WeightScheme) -> None:
-        self._scheme = scheme
+    def __init__(
+        self, scheme: WeightScheme, shapes: Mapping[str, tuple[int, ...]], halved: Collection[str] = ()
+    ) -> None:
+        self._scheme, self._shapes, self._halved = scheme, shapes, halved
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
-        self._joined: dict[str, Sequence[int]] = {}
+        self._stored: dict[str, Stored] = {}
 
     def input(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> str:
         """Declare an input; strings in the shape name sizes that vary."""
@@ -63,6 +55,30 @@ class GraphBuilder:
             self._initializers[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
+    def weight(self, tensors: str | Sequence[str], name: str = "", form: Form = Form.PLAIN) -> str:
+        """Add an initialiser that holds tensors of the checkpoint end to end; named as the first of them by itself."""
+        import onnx
+
+        tensors = (tensors,) if isinstance(tensors, str) else tuple(tensors)
+        name = name or tensors[0]
+        tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
+        if form is Form.PLAIN:
+            tensor.dims.append(sum(math.prod(self._shapes[part]) for part in tensors))
+        self._initializers[name] = tensor
+        self._stored[name] = Stored(tensors, form)
+        return name
+
+    def lookup(self, table: str, ids: str, name: str, output: str) -> str:
+        """Rows of a table of the checkpoint, which the graph knows as `name`."""
+        import onnx
+
+        if table not in self._halved:
+            self._initializers[name] = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
+            self._stored[name] = Stored((table,), Form.PLAIN)
+            return self.node("Gather", [name, ids], output)
+        rows = self.node("Gather", [self.weight(table, name, Form.HALF), ids], f"{output}.half")
+        return self.node("Cast", [rows], output, to=onnx.TensorProto.FLOAT)
+
     def node(
         self, operator: str, inputs: Sequence[str], outputs: str | Sequence[str], domain: str = "", **attributes: Any
     ) -> str:
@@ -79,64 +95,49 @@ class GraphBuilder:
         """Add a node of ONNX Runtime's own domain."""
         return self.node(operator, inputs, outputs, domain="com.microsoft", **attributes)
 
-    def linear(
-        self,
-        x: str,
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32] | None,
-        output: str,
-        layer: str = "",
-    ) -> str:
-        """Product with a weight matrix.
+    def linear(self, x: str, layers: str | Sequence[str], output: str, *, bias: str | Sequence[str] = ()) -> str:
+        """Product with the matrices of one layer, or of several by rows.
 
         Args:
             x: activations [..., K].
-            weight: [N, K], as torch keeps it.
-            bias: [N], added to the product; None adds nothing.
+            layers: names in the checkpoint, without `.weight`.
             output: name of the product [..., N].
-            layer: what the scheme knows it as; empty for the last part of `output`.
+            bias: tensors that are added to the product; none adds nothing.
         """
-        rows, columns = weight.shape
-        bits = self._scheme.bits(layer or output.rsplit(".", 1)[-1])
+        tensors = [f"{layer}.weight" for layer in ([layers] if isinstance(layers, str) else layers)]
+        bits = self._scheme.bits_of(tensors[0])
         if bits is None:
-            product = output if bias is None else f"{output}.product"
-            self.node("MatMul", [x, self.constant(f"{output}.weight", weight.T)], product)
-            if bias is not None:
-                self.node("Add", [product, self.constant(f"{output}.bias", bias)], output)
+            product = f"{output}.product" if bias else output
+            self.node("MatMul", [x, self.weight(tensors, f"{output}.weight", Form.TRANSPOSED)], product)
+            if bias:
+                self.node("Add", [product, self.weight(bias, f"{output}.bias")], output)
             return output
-        packed, scales = quantize_matrix(weight, self._scheme, bits)
-        inputs = [x, self.constant(f"{output}.weight", packed), self.constant(f"{output}.scales", scales)]
-        if bias is not None:
-            inputs += ["", "", self.constant(f"{output}.bias", bias)]
+        packed = self.weight(tensors, f"{output}.weight", Form.PACKED)
+        inputs = [x, packed, self.weight(tensors, f"{output}.scales", Form.SCALES)]
+        if bias:
+            inputs += ["", "", self.weight(bias, f"{output}.bias")]
         return self.fused(
             "MatMulNBits",
             inputs,
             output,
-            K=columns,
-            N=rows,
+            K=self._shapes[tensors[0]][1],
+            N=sum(self._shapes[tensor][0] for tensor in tensors),
             bits=bits,
             block_size=self._scheme.block_size,
             accuracy_level=self._scheme.accuracy_level,
         )
 
-    def linear_group(
-        self,
-        x: str,
-        weights: Sequence[NDArray[np.float32]],
-        biases: Sequence[NDArray[np.float32]],
-        outputs: Sequence[str],
-    ) -> list[str]:
-        """Several products of the same activations: one product and a split where weights are quantised by rows."""
-        if self._scheme.bits(outputs[0].rsplit(".", 1)[-1]) is None:
-            return [self.linear(x, w, b, name) for w, b, name in zip(weights, biases, outputs, strict=True)]
-        joined = self.linear(x, np.concatenate(weights), np.concatenate(biases), f"{outputs[0]}.joined")
-        rows = [w.shape[0] for w in weights]
-        self._joined |= {f"{joined}.{part}": rows for part in ("weight", "scales", "bias")}
-        sizes = self.constant(f"{joined}.sizes", np.array(rows, np.int64))
-        self.node("Split", [joined, sizes], outputs, axis=-1)
-        return list(outputs)
+    def linear_group(self, x: str, layers: Sequence[str]) -> list[str]:
+        """Layers with bias on the same activations: one product and a split where weights are quantised by rows."""
+        biases = [f"{layer}.bias" for layer in layers]
+        if self._scheme.bits_of(f"{layers[0]}.weight") is None:
+            return [self.linear(x, layer, layer, bias=bias) for layer, bias in zip(layers, biases, strict=True)]
+        joined = self.linear(x, layers, f"{layers[0]}.joined", bias=biases)
+        rows = np.array([self._shapes[bias][0] for bias in biases], np.int64)
+        self.node("Split", [joined, self.constant(f"{joined}.sizes", rows)], layers, axis=-1)
+        return list(layers)
 
-    def build(self, name: str) -> FusedGraph:
+    def build(self, name: str) -> Graph:
         """The graph of everything that was added."""
         import onnx
 
@@ -145,7 +146,7 @@ class GraphBuilder:
         )
         opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("com.microsoft", 1)]
         model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="export")
-        return FusedGraph(model, self._joined)
+        return Graph(model, self._stored)
 
 
 def _value(name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> onnx.ValueInfoProto:

@@ -6,20 +6,18 @@ import fnmatch
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from export.errors import CheckpointError, HubUnreachable, first_line
 from export.progress import Advance
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
 
 DEADLINE_S = 9.0
 POLL_S = 0.5
 WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")
 LOCAL_FOLDER_ADVICE = "pass a local folder that holds the checkpoint instead: python -m export --model FOLDER"
+GATED = "{} is gated; ask for access on its page on the Hub and set HF_TOKEN to a token of yours."
 
 
 class Repository:
@@ -50,11 +48,7 @@ class Repository:
         self.weight_bytes = None if None in sizes else sum(filter(None, sizes))
 
     def download(self, patterns: Sequence[str], advance: Advance = lambda count: None) -> Path:
-        """Fetch the files that match and return their folder, named after the commit.
-
-        Args:
-            patterns: of file names.
-            advance: told about bytes as they arrive.
+        """Fetch the files that match, told to `advance` as they grow, and return their folder, named after the commit.
 
         Raises:
             HubUnreachable: the download broke off.
@@ -73,22 +67,15 @@ class Repository:
             with _watched(fetch([]).parent.parent / "blobs", advance):
                 return fetch(patterns)
         except GatedRepoError as error:
-            raise self._gated() from error
+            raise CheckpointError(GATED.format(self._model)) from error
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise HubUnreachable(
                 f"The download of {self._model} broke off ({first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
             ) from error
 
-    def _describe(self) -> ModelInfo:
+    def _describe(self) -> Any:
         """What the Hub says of the model, within `DEADLINE_S` seconds whatever the network does."""
-        from huggingface_hub import get_token
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            HFValidationError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+        from huggingface_hub import errors
 
         answers: list[Any] = []
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
@@ -97,22 +84,21 @@ class Repository:
             thread.start()
             thread.join(DEADLINE_S)
         found = answers[-1] if answers else None
-        refused = self._token is False and get_token() is not None
-        if isinstance(found, HFValidationError):
+        status = found.response.status_code if isinstance(found, errors.HfHubHTTPError) else None
+        if isinstance(found, errors.HFValidationError):
             raise CheckpointError(f"{self._model} is neither a folder nor a Hub id (owner/name).") from found
-        if isinstance(found, RevisionNotFoundError):
+        if isinstance(found, errors.RevisionNotFoundError):
             raise CheckpointError(f"{self._model} has no revision {self._revision} on the Hub.") from found
-        if isinstance(found, GatedRepoError):
-            raise self._gated() from found
-        if refused and isinstance(found, Exception):
+        if isinstance(found, errors.GatedRepoError):
+            raise CheckpointError(GATED.format(self._model)) from found
+        if self._token is False and isinstance(found, Exception):
             raise CheckpointError(
                 "The Hub refuses your token (HF_TOKEN, or the one saved by hf auth login), and without one it shows no "
                 f"{self._model}; renew or unset the token."
             ) from found
-        if isinstance(found, RepositoryNotFoundError):
+        if isinstance(found, errors.RepositoryNotFoundError):
             raise CheckpointError(f"There is no model {self._model} on the Hub and no such folder.") from found
         if found is None or isinstance(found, Exception):
-            status = found.response.status_code if isinstance(found, HfHubHTTPError) else None
             reason = f"answered {status}" if status else "is switched off" if offline else "cannot be reached"
             raise HubUnreachable(
                 f"The Hub {reason}, so {self._model} cannot be downloaded; {LOCAL_FOLDER_ADVICE}"
@@ -120,29 +106,23 @@ class Repository:
         return found
 
     def _ask(self, answers: list[Any]) -> None:
-        """Ask the Hub, and once more without a token when it refuses that; answers and errors are appended."""
-        from huggingface_hub import HfApi, get_token
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+        """Ask the Hub, and once more without a token when it refuses that; the answer or error is appended."""
+        from huggingface_hub import HfApi, errors, get_token
 
         for token in (None, False):
+            self._token = token
             try:
-                answer = HfApi().model_info(
+                answer: Any = HfApi().model_info(
                     self._model, revision=self._revision, timeout=DEADLINE_S, files_metadata=True, token=token
                 )
             except Exception as error:
-                status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-                refused = status in {401, 403} and not isinstance(error, GatedRepoError)
+                status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+                refused = status in {401, 403} and not isinstance(error, errors.GatedRepoError)
                 if token is None and get_token() and (refused or isinstance(error, ValueError)):
                     continue
                 answer = error
-            self._token = token
             answers.append(answer)
             return
-
-    def _gated(self) -> CheckpointError:
-        return CheckpointError(
-            f"{self._model} is gated; ask for access on its page on the Hub and set HF_TOKEN to a token of yours."
-        )
 
 
 @contextmanager
@@ -150,21 +130,13 @@ def _watched(folder: Path, advance: Advance) -> Iterator[None]:
     """Report how the files of a folder grow while the block runs."""
     done = threading.Event()
 
-    def size() -> int:
-        total = 0
-        for path in folder.glob("*"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:  # renamed when it was complete
-                continue
-        return total
-
     def watch() -> None:
-        seen = size()
+        seen = None
         while not done.wait(POLL_S):
-            now = size()
-            advance(max(0, now - seen))
-            seen = max(seen, now)
+            with suppress(FileNotFoundError):  # a file is renamed when it is complete
+                size = sum(path.stat().st_size for path in folder.glob("*"))
+                advance(max(0, size - (size if seen is None else seen)))
+                seen = max(size, seen or 0)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -66,3 +66,6 @@ class ConsoleProgress:
                 self.console.print(f"{label}: {share}", markup=False)
 
         yield advance
+
+
+SILENT = ConsoleProgress(Console(quiet=True))

@@ -7,7 +7,6 @@ batch, and it is slower at the batch sizes of a beam search.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.config import Quantization
@@ -45,6 +44,10 @@ class WeightScheme:
         others = {"fc1": self.inner_bits, "fc2": self.outer_bits, OUTPUT_PROJECTION: self.output_projection_bits}
         return others.get(layer, self.attention_bits)
 
+    def bits_of(self, tensor: str) -> int | None:
+        """Bits of a matrix, by its name in the checkpoint."""
+        return self.bits(tensor.rsplit(".", 2)[-2])
+
     def describe(self) -> dict[str, Any]:
         """The scheme as the manifest holds it; nothing for fp32."""
         quantised = self.output_projection_bits is not None
@@ -72,36 +75,10 @@ def scheme_for(quantization: Quantization, width: int) -> WeightScheme:
     return (WIDE_SCHEMES if width >= WIDE else NARROW_SCHEMES)[quantization]
 
 
-def quantize(path: Path, scheme: WeightScheme) -> None:
-    """Replace products with a constant weight in the ONNX file `path` by MatMulNBits, in place."""
-    import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-    model = onnx.load(path)
-    products = {node.name: scheme.bits(_layer(node.name)) for node in model.graph.node if node.op_type == "MatMul"}
-    for bits in sorted({bits for bits in products.values() if bits is not None}):
-        quantizer = MatMulNBitsQuantizer(
-            model,
-            bits=bits,
-            block_size=scheme.block_size,
-            is_symmetric=True,
-            accuracy_level=scheme.accuracy_level,
-            nodes_to_exclude=[name for name, stored in products.items() if stored != bits],
-        )
-        quantizer.process()
-        model = quantizer.model.model
-    onnx.save(model, path)
-
-
-def _layer(node: str) -> str:
-    """The layer that the exporter of torch made a node for: `fc1` of `/layers.0/fc1/MatMul`."""
-    return node.rsplit("/", 2)[-2]
-
-
 def quantize_matrix(
     weight: NDArray[np.float32], scheme: WeightScheme, bits: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Quantise one matrix exactly as `quantize` does it inside a graph.
+    """Quantise one matrix as ONNX Runtime's quantiser does.
 
     Args:
         weight: [N, K], as torch keeps it.

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from export.config import ExportConfig, Quantization
 from export.errors import CheckpointError
 from export.exporter import run
-from export.progress import ConsoleProgress
+from export.progress import SILENT
 from tests.export_child import exported, refusal, run_export
 
 WEIGHT = "model.decoder.layers.2.fc1.weight"
-SILENCE = ConsoleProgress(Console(quiet=True))
 
 
 def _not_blenderbot(folder: Path) -> None:
@@ -181,7 +179,7 @@ def test_whatever_is_wrong_with_a_checkpoint_is_said_in_one_sentence(
     damage(checkpoint)
     config = ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
     with pytest.raises(CheckpointError) as raised:
-        run(config, SILENCE)
+        run(config, SILENT)
     message = str(raised.value)
     assert named in message
     assert str(checkpoint) in message

@@ -256,7 +256,7 @@ def _export_until_conversion(hub: FakeHub, tmp_path: Path, target: Path, *argume
         "def stop(checkpoint):\n"
         "    print('checkpoint of', checkpoint.source, 'at', checkpoint.revision)\n"
         "    raise ExportError('stopped before the conversion')\n"
-        "export.exporter.checkpoints.parameter_count = stop\n"
+        "export.exporter.checkpoints.read_settings = stop\n"
         "export.exporter._import_libraries = lambda: None"
     )
     return run_export(

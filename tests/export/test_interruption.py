@@ -13,12 +13,12 @@ import pytest
 
 from tests.export_child import ROOT, command, refusal, run_export
 
-FIND, CONVERT, COMPARE = "Find the checkpoint", "Convert to ONNX", "Compare with torch"
+READ, CONVERT, COMPARE = "Read the checkpoint", "Convert to ONNX", "Compare with torch"
 
 
 @pytest.mark.parametrize(
     ("number", "stage"),
-    [(signal.SIGTERM, FIND), (signal.SIGTERM, CONVERT), (signal.SIGTERM, COMPARE), (signal.SIGINT, CONVERT)],
+    [(signal.SIGTERM, READ), (signal.SIGTERM, CONVERT), (signal.SIGTERM, COMPARE), (signal.SIGINT, CONVERT)],
     ids=lambda value: value.name if isinstance(value, signal.Signals) else value.split()[0].lower(),
 )
 def test_a_signal_ends_the_export_with_code_130_and_leaves_nothing(

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from export.config import ExportConfig, Quantization
 from export.errors import ExportError
 from export.exporter import check, run
-from export.progress import ConsoleProgress
+from export.progress import SILENT
 from service.app import create_app
 from service.check import Kind, findings
 from service.config import ServiceConfig
 from service.runtime import Runtime
 
-SILENCE = ConsoleProgress(Console(quiet=True))
 PROMPT = "Hello, how are you today?"
+MATRIX = "model.decoder.layers.2.fc1.weight"
 # Settings that leave the reply of the tiny model what it is.
 WITHOUT_BEARING: list[dict[str, Any]] = [
     {},
@@ -83,12 +82,97 @@ def tokenizer_of_another_model(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def several(*changes: Change) -> Change:
+def tensors_changed(edit: Callable[[dict[str, Any]], object]) -> Change:
+    """Changes the tensors of the checkpoint, as torch has them."""
+
     def change(folder: Path) -> None:
-        for part in changes:
-            part(folder)
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(folder / "model.safetensors")
+        edit(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
     return change
+
+
+def of_type(name: str) -> Change:
+    import torch
+
+    kind = getattr(torch, name)
+    return tensors_changed(lambda tensors: tensors.update({key: value.to(kind) for key, value in tensors.items()}))
+
+
+def one_as_integers(folder: Path) -> None:
+    import torch
+
+    tensors_changed(lambda tensors: tensors.update({MATRIX: (tensors[MATRIX] * 100).to(torch.int8)}))(folder)
+
+
+def without_prefix(tensors: dict[str, Any]) -> None:
+    for name in list(tensors):
+        tensors[name.removeprefix("model.")] = tensors.pop(name)
+    del tensors["final_logits_bias"]
+
+
+def untied(folder: Path) -> None:
+    edited("config.json", tie_word_embeddings=False)(folder)
+    tensors_changed(lambda tensors: tensors.update({"lm_head.weight": -tensors["model.shared.weight"]}))(folder)
+
+
+def not_a_number(tensors: dict[str, Any]) -> None:
+    tensors[MATRIX][3, 4] = float("nan")
+
+
+def in_shards(suffix: str, damage: Change = lambda folder: None) -> Change:
+    """Splits the weights into two files with an index, and does something to them."""
+
+    def change(folder: Path) -> None:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(folder / "model.safetensors")
+        (folder / "model.safetensors").unlink()
+        places: dict[str, str] = {}
+        for number, names in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), 1):
+            part = {name: tensors[name] for name in names}
+            stem = "model" if suffix == "safetensors" else "pytorch_model"
+            file = folder / f"{stem}-0000{number}-of-00002.{suffix}"
+            save_file(part, file, metadata={"format": "pt"}) if suffix == "safetensors" else torch.save(part, file)
+            places |= dict.fromkeys(names, file.name)
+        (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": places}))
+        damage(folder)
+
+    return change
+
+
+def without_last_shard(folder: Path) -> None:
+    next(folder.glob("*-00002-of-*")).unlink()
+
+
+def with_half_a_shard(folder: Path) -> None:
+    shard = next(folder.glob("*-00002-of-*"))
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+
+
+def with_a_shard_elsewhere(folder: Path) -> None:
+    index = next(folder.glob("*.index.json"))
+    shard = next(folder.glob("*-00002-of-*"))
+    shard.rename(folder.parent / shard.name)
+    index.write_text(index.read_text().replace(shard.name, f"../{shard.name}"))
+
+
+def in_an_old_pickle(folder: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    (folder / "model.safetensors").unlink()
+
+
+def read_only(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
 
 
 EXPORTED: dict[str, Change] = {
@@ -104,6 +188,15 @@ EXPORTED: dict[str, Change] = {
     "a special token past the embeddings": with_tokens("<persona>", special=True),
     "tokens that the model was resized for": with_tokens("brb", "lol", resized=True),
     "embeddings that are not scaled": edited("config.json", scale_embedding=False),
+    "weights of float32": of_type("float32"),
+    "weights of float64": of_type("float64"),
+    "weights of bfloat16": of_type("bfloat16"),
+    "weights in several files": in_shards("safetensors"),
+    "pickled weights in several files": in_shards("bin"),
+    "weights that torch pickled before 1.6": in_an_old_pickle,
+    "weights of the model without its output projection": tensors_changed(without_prefix),
+    "an output projection of its own": untied,
+    "a folder that cannot be written": read_only,
 }
 SAME_REPLY = {
     *(f"generation settings {settings}" for settings in WITHOUT_BEARING),
@@ -111,6 +204,12 @@ SAME_REPLY = {
     "special tokens as transformers 5 writes them",
     "a tokenizer of transformers 5 in one file",
     "no start token but bos",
+    "weights of float32",
+    "weights of float64",
+    "weights in several files",
+    "pickled weights in several files",
+    "weights that torch pickled before 1.6",
+    "a folder that cannot be written",
 }
 REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "replies longer than the positions": (
@@ -141,6 +240,22 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("config.json", "encoder_attention_heads", "decoder_attention_heads"),
     ),
     "no layers": (edited("config.json", decoder_layers=0), ("config.json",)),
+    "weights of integers": (one_as_integers, (MATRIX, "int8")),
+    "a weight that is no number": (tensors_changed(not_a_number), (MATRIX, "not finite")),
+    "a weight of another shape": (
+        tensors_changed(lambda tensors: tensors.update({MATRIX: tensors[MATRIX][:5].clone()})),
+        (MATRIX, "[5, 128]", "[256, 128]"),
+    ),
+    "a file of weights that is not there": (
+        in_shards("safetensors", without_last_shard),
+        ("lacks model-00002-of-00002.safetensors",),
+    ),
+    "half a file of weights": (in_shards("safetensors", with_half_a_shard), ("model-00002-of-00002.safetensors",)),
+    "half a file of pickled weights": (in_shards("bin", with_half_a_shard), ("pytorch_model-00002-of-00002.bin",)),
+    "an index that names a file elsewhere": (
+        in_shards("safetensors", with_a_shard_elsewhere),
+        ("model.safetensors.index.json",),
+    ),
     "weights quantised before": (
         edited("config.json", quantization_config={"load_in_8bit": True, "quant_method": "bitsandbytes"}),
         ("config.json", "quantization_config"),
@@ -153,7 +268,7 @@ def test_what_check_passes_is_exported_and_served(checkpoint: Path, target: Path
     EXPORTED[name](checkpoint)
     config = to_export(checkpoint, target)
     check(config)
-    run(config, SILENCE)
+    run(config, SILENT)
     found = findings(ServiceConfig(model=str(target), port=0, store="memory"))
     assert [finding.sentence for finding in found if finding.kind is Kind.PROBLEM] == []
     reply = answer(target)
@@ -175,7 +290,7 @@ def test_what_cannot_be_served_is_refused_by_check_and_before_the_first_stage_in
     assert "\n" not in message
     assert message.endswith(".")
     with pytest.raises(ExportError) as ran:
-        run(config, SILENCE)
+        run(config, SILENT)
     assert str(ran.value) == message
     assert not target.parent.exists()
 

@@ -15,21 +15,21 @@ COMPARED = [("stock", 1, 3), ("stock", 10, 3), ("fused", 1, 3), ("fused", 10, 3)
 WRONG_FUSED_DECODER = """
 import export.exporter
 build = export.exporter.FUSED_GRAPHS["decoder_step.onnx"]
-def planted(model, scheme):
-    model.model.decoder.layer_norm.weight.data.mul_(-1)
-    graph = build(model, scheme)
-    model.model.decoder.layer_norm.weight.data.mul_(-1)
+def planted(config, builder):
+    graph = build(config, builder)
+    graph.stored["model.decoder.layer_norm.weight"] = graph.stored["model.decoder.layer_norm.bias"]
     return graph
 export.exporter.FUSED_GRAPHS["decoder_step.onnx"] = planted
 """
 BROKEN_GRAPH = """
-import export.exporter
-assemble = export.exporter._assemble
-def planted(work, finished, *rest):
-    assemble(work, finished, *rest)
-    (finished / "encoder_model.onnx").write_bytes(b"no graph")
-export.exporter._assemble = planted
+import export.checkpoint
+save = export.checkpoint.Settings.save
+def planted(settings, folder):
+    save(settings, folder)
+    (folder / "encoder_model.onnx").write_bytes(b"no graph")
+export.checkpoint.Settings.save = planted
 """
+LITTLE_MEMORY = "import export.exporter; export.exporter.available_memory = lambda: 10**6"
 
 
 def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, target: Path) -> None:
@@ -65,6 +65,15 @@ def test_the_agreement_of_a_quantised_export_is_measured(tiny_checkpoint: Path, 
     measured = _measured(tiny_checkpoint, tiny_export)
     assert [(entry["decoder"], entry["beams"], entry["compared"]) for entry in measured["replies"]] == COMPARED
     assert all(0 <= entry["equal"] <= 3 for entry in measured["replies"])
+
+
+def test_an_export_is_not_refused_for_the_memory_of_its_comparison_with_torch(
+    tiny_checkpoint: Path, target: Path
+) -> None:
+    finished = run_export("--model", tiny_checkpoint, "--output-dir", target, planted=LITTLE_MEMORY)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "Not compared with torch: that takes 0.9 GB and 0.0 GB are available." in finished.stdout
+    assert json.loads((target / "manifest.json").read_text())["verification"] == {}
 
 
 def test_an_export_that_does_not_run_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:

@@ -9,13 +9,25 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from transformers import BlenderbotConfig
 
-from export.weights import PAGE, WeightFile
+from export.quantizer import WeightScheme
+from export.tensors import Weights
+from export.weights import PAGE, Form, Graph, Stored, WeightFile
 from tests.conftest import TINY, WIDE
 
 STOCK = ("encoder_model.onnx", "decoder_model_merged.onnx")
 FUSED = ("cross_states.onnx", "decoder_step.onnx")
 GRAPHS = (*STOCK, *FUSED)
+LAYER = "model.decoder.layers.0"
+FC1, BIAS = f"{LAYER}.fc1.weight", f"{LAYER}.fc2.bias"
+QKV = tuple(f"{LAYER}.self_attn.{kind}_proj.weight" for kind in "qkv")
+
+
+@pytest.fixture
+def weights(tiny_checkpoint: Path) -> Weights:
+    """The tensors of the tiny checkpoint."""
+    return Weights(tiny_checkpoint, BlenderbotConfig.from_pretrained(tiny_checkpoint))
 
 
 @pytest.mark.parametrize(("precision", "bits"), [("int8", 8), ("int4", 4)])
@@ -94,45 +106,65 @@ def test_each_tensor_begins_at_a_page_unless_it_is_part_of_a_larger_one(any_expo
         end = max(end, offset - length)
 
 
-def test_equal_tensors_are_stored_once_and_small_ones_stay_in_the_graph(tmp_path: Path) -> None:
-    large, small = np.arange(1024, dtype=np.float32), np.arange(4, dtype=np.float32)
-    with WeightFile(tmp_path) as weights:
-        weights.save(_model({"a": large, "b": large.copy(), "c": small, "d": large + 1}), "first.onnx")
-        weights.save(_model({"e": large}), "second.onnx")
-    assert _weight_file(tmp_path) == 2 * large.nbytes
+def test_a_tensor_of_several_graphs_is_stored_once_and_a_small_one_stays_in_the_graph(
+    weights: Weights, tmp_path: Path
+) -> None:
+    fc1, bias = Stored((FC1,), Form.PLAIN), Stored((BIAS,), Form.PLAIN)
+    with WeightFile(tmp_path, weights, WeightScheme(), lambda count: None) as file:
+        file.save(_empty({"a": fc1, "b": bias}), "first.onnx")
+        file.save(_empty({"c": fc1}), "second.onnx")
+    expected = {"a": weights.read(FC1), "b": weights.read(BIAS), "c": weights.read(FC1)}
+    assert _weight_file(tmp_path) == expected["a"].nbytes
     first, second = onnx.load(tmp_path / "first.onnx"), onnx.load(tmp_path / "second.onnx")
     found = {t.name: numpy_helper.to_array(t) for model in (first, second) for t in model.graph.initializer}
-    expected = {"a": large, "b": large, "c": small, "d": large + 1, "e": large}
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
-    assert {name for name, *_ in _external(tmp_path / "first.onnx")} == {"a", "b", "d"}
+    assert {name for name, *_ in _external(tmp_path / "first.onnx")} == {"a"}
 
 
-def test_a_part_of_a_stacked_matrix_is_found_inside_it(tmp_path: Path) -> None:
-    stacked = np.arange(4 * 512, dtype=np.float32).reshape(4, 512)
-    with WeightFile(tmp_path) as weights:
-        weights.save(_model({"qkv": stacked}), "fused.onnx", {"qkv": [1, 2, 1]})
-        weights.save(_model({"k": stacked[1:3].copy()}), "stock.onnx")
-    assert _weight_file(tmp_path) == stacked.nbytes
-    assert [place[2:] for place in _external(tmp_path / "stock.onnx")] == [(2048, 4096)]
-    (found,) = onnx.load(tmp_path / "stock.onnx").graph.initializer
-    assert np.array_equal(numpy_helper.to_array(found), stacked[1:3])
+@pytest.mark.parametrize("form", [Form.PLAIN, Form.PACKED, Form.SCALES])
+def test_tensors_that_stand_end_to_end_are_found_one_by_one(weights: Weights, tmp_path: Path, form: Form) -> None:
+    scheme = WeightScheme(8, 8, 8, 8, block_size=16)
+    with WeightFile(tmp_path, weights, scheme, lambda count: None) as file:
+        file.save(_empty({"qkv": Stored(QKV, form)}), "fused.onnx")
+        size = _weight_file(tmp_path)
+        file.save(_empty({"k": Stored(QKV[1:2], form)}), "stock.onnx")
+    assert _weight_file(tmp_path) == size
+    (whole,), (part,) = (onnx.load(tmp_path / name).graph.initializer for name in ("fused.onnx", "stock.onnx"))
+    rows = TINY.d_model
+    assert np.array_equal(numpy_helper.to_array(part), numpy_helper.to_array(whole)[rows : 2 * rows])
+    assert {name for name, *_ in _external(tmp_path / "stock.onnx")} == {"k"}
 
 
-def test_a_weight_file_is_never_written_over(tmp_path: Path) -> None:
+def test_progress_counts_each_tensor_of_the_checkpoint_once(weights: Weights, tmp_path: Path) -> None:
+    counted: list[int] = []
+    with WeightFile(tmp_path, weights, WeightScheme(8, 8, 8, 8), counted.append) as file:
+        file.save(_empty({name: Stored((name,), Form.PLAIN) for name in weights.shapes}), "all.onnx")
+    assert sum(counted) == weights.size
+
+
+def test_a_weight_file_is_never_written_over(weights: Weights, tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"earlier")
     with pytest.raises(FileExistsError):
-        WeightFile(tmp_path)
+        WeightFile(tmp_path, weights, WeightScheme(), lambda count: None)
     assert (tmp_path / "weights.bin").read_bytes() == b"earlier"
+
+
+@pytest.mark.parametrize("name", ["encoder_model.onnx", "decoder_model_merged.onnx", "decoder_step.onnx"])
+def test_an_export_of_a_checkpoint_in_half_precision_holds_its_embeddings_so(tiny_export: Path, name: str) -> None:
+    graph = _graph(tiny_export / name).graph
+    tables = {node.input[0] for node in _nodes(graph) if node.op_type == "Gather"}
+    kinds = [tensor.data_type for tensor in graph.initializer if tensor.name in tables and len(tensor.dims) == 2]
+    assert kinds == [onnx.TensorProto.FLOAT16] * 2
 
 
 _EMBEDDING_SHAPE = (TINY.vocab_size, TINY.d_model)
 
 
-def _model(tensors: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> onnx.ModelProto:
-    initializers = [numpy_helper.from_array(values, name) for name, values in tensors.items()]
+def _empty(stored: dict[str, Stored]) -> Graph:
     output = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)
-    nodes = [helper.make_node("Identity", [initializers[0].name], ["out"])]
-    return helper.make_model(helper.make_graph(nodes, "graph", [], [output], initializers))
+    nodes = [helper.make_node("Identity", [next(iter(stored))], ["out"])]
+    initializers = [onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT) for name in stored]
+    return Graph(helper.make_model(helper.make_graph(nodes, "graph", [], [output], initializers)), stored)
 
 
 def _graph(path: Path) -> onnx.ModelProto:
