@@ -95,6 +95,20 @@ def test_same_seed_gives_the_same_files_and_another_seed_other_weights(tmp_path:
     assert content(tmp_path / "a")["model.safetensors"] != content(tmp_path / "c")["model.safetensors"]
 
 
+def test_a_large_checkpoint_is_written_in_several_files_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path / "one", shape=SMALL)
+    monkeypatch.setattr(synthetic, "SHARD_BYTES", 2000)
+    write_checkpoint(tmp_path / "several", shape=SMALL)
+    assert len(list((tmp_path / "several").glob("model-*.safetensors"))) > 2
+    one, several = (
+        BlenderbotForConditionalGeneration.from_pretrained(tmp_path / name).state_dict() for name in ("one", "several")
+    )
+    assert one.keys() == several.keys()
+    assert all(torch.equal(one[name], several[name]) for name in one)
+
+
 def test_existing_folder_is_kept_unless_forced(tmp_path: Path) -> None:
     target = tmp_path / "model"
     write_checkpoint(target, shape=SMALL)
