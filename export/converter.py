@@ -160,7 +160,7 @@ def _graph(model: onnx.ModelProto, config: BlenderbotConfig, stored: Mapping[str
     """Say what the initialisers of a traced graph hold, whose names the tracer and the merge have changed."""
     heads = config.decoder_attention_heads
     for output in model.graph.output:
-        if output.name.startswith("present."):  # which the tracer cannot know behind MatMulNBits
+        if ".decoder." in output.name:  # which the tracer cannot know behind MatMulNBits
             sizes = output.type.tensor_type.shape.dim
             sizes[1].dim_value, sizes[3].dim_value = heads, config.d_model // heads
     known = {}

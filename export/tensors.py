@@ -52,7 +52,7 @@ class Weights:
         """
         self.shapes = shapes_of(config)
         self._folder = folder
-        self._mapped = True
+        self._mapped: set[int] = set()  # ids of tensors in mapped files
         self._tensors: dict[str, torch.Tensor] = {}
         stored: dict[str, torch.Tensor] = {}
         for file in _files(folder):
@@ -78,7 +78,7 @@ class Weights:
     def copy(self, name: str, target: torch.Tensor) -> None:
         """Copy one tensor into another, and give the pages of the file that it took back to the system."""
         target.copy_(self._tensors[name])
-        if self._mapped:
+        if id(self._tensors[name]) in self._mapped:
             _give_back(self._tensors[name])
 
     def bytes_of(self, name: str) -> int:
@@ -110,12 +110,15 @@ class Weights:
         try:
             if file.suffix == ".safetensors":
                 with safe_open(file, framework="pt") as content:
-                    return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+                    tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+                self._mapped |= set(map(id, tensors.values()))
+                return tensors
             # Files from before torch 1.6 cannot be mapped.
             mapped = zipfile.is_zipfile(file)
-            self._mapped &= mapped
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-            return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+            tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+            self._mapped |= set(map(id, tensors.values())) if mapped else set()
+            return tensors
         except Exception as error:
             raise CheckpointError(
                 f"The weights in {file} cannot be read ({first_line(error)}); download the checkpoint again."
