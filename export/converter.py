@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -32,7 +32,6 @@ MERGED_DECODER = "decoder_model_merged.onnx"
 TASK = "text2text-generation-with-past"
 MERGED = re.compile(r"_merged_\d+$")
 FLOAT = 1
-MARKS = itertools.count(1)
 
 
 class _Product(torch.autograd.Function):
@@ -70,12 +69,12 @@ class _Lookup(torch.autograd.Function):
 class _Linear(torch.nn.Module):
     """A linear layer with placeholders for its matrix and its scales."""
 
-    def __init__(self, layer: torch.nn.Linear, scheme: WeightScheme, bits: int | None) -> None:
+    def __init__(self, layer: torch.nn.Linear, scheme: WeightScheme, bits: int | None, marks: Iterator[int]) -> None:
         super().__init__()
         self._sizes = (layer.in_features, layer.out_features, bits or 0, scheme.block_size, scheme.accuracy_level)
         self.packed = f"weight_Q{bits}" if bits else "weight"
-        self.register_parameter(self.packed, _placeholder((1, 1)))
-        self.weight_scales = _placeholder((1, 1))
+        self.register_parameter(self.packed, _placeholder((1, 1), marks))
+        self.weight_scales = _placeholder((1, 1), marks)
         self.bias = layer.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -134,24 +133,26 @@ def _hollow_out(
 ) -> dict[str, Stored]:
     """Put placeholders into a model that has no weights; returns what they stand for, by their names in the model."""
     stored: dict[str, Stored] = {}
-    for name, module in list(model.named_modules()):
+    marks = itertools.count(1)
+    modules = list(model.named_modules())
+    for name, module in modules:
+        if isinstance(module, torch.nn.Embedding):  # first, since half precision tells small numbers apart only
+            kind = torch.float16 if f"{name}.weight" in halved else torch.float32
+            module.weight = _placeholder((1, 1), marks, kind)
+    for name, module in modules:
         if isinstance(module, torch.nn.Linear):
             weight = f"{name}.weight"
-            hollow = _Linear(module, scheme, scheme.bits_of(weight))
+            bits = scheme.bits_of(weight)
+            hollow = _Linear(module, scheme, bits, marks)
             model.set_submodule(name, hollow)
-            stored[f"{name}.{hollow.packed}"] = Stored(
-                (weight,), Form.PACKED if scheme.bits_of(weight) else Form.TRANSPOSED
-            )
+            stored[f"{name}.{hollow.packed}"] = Stored((weight,), Form.PACKED if bits else Form.TRANSPOSED)
             stored[f"{name}.weight_scales"] = Stored((weight,), Form.SCALES)
-        elif isinstance(module, torch.nn.Embedding):
-            kind = torch.float16 if f"{name}.weight" in halved else torch.float32
-            module.weight = _placeholder((1, 1), kind)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if name not in stored:
             stored[name] = Stored((name,), Form.HALF if name in halved else Form.PLAIN)
         if tensor.is_meta:
             owner, _, last = name.rpartition(".")
-            value = _placeholder(tensor.shape)
+            value = _placeholder(tensor.shape, marks)
             setattr(model.get_submodule(owner), last, value if isinstance(tensor, torch.nn.Parameter) else value.data)
     return stored | dict.fromkeys(EMBEDDINGS, stored[SHARED])
 
@@ -179,5 +180,5 @@ def _lookup(width: int, ids: torch.Tensor, table: torch.Tensor, *_: Any, **__: A
     return rows
 
 
-def _placeholder(shape: Sequence[int], kind: torch.dtype = torch.float32) -> torch.nn.Parameter:
-    return torch.nn.Parameter(torch.full(tuple(shape), float(next(MARKS)), dtype=kind), requires_grad=False)
+def _placeholder(shape: Sequence[int], marks: Iterator[int], kind: torch.dtype = torch.float32) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.full(tuple(shape), float(next(marks)), dtype=kind), requires_grad=False)
