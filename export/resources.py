@@ -17,8 +17,8 @@ from service.engine.machine import available_memory
 # Graphs, tokenizer and what a file system adds.
 DISK_BYTES_BASE = 30_000_000
 # Measured: the libraries and the graphs, and what is held of the largest matrix while it is quantised.
-MEMORY_BYTES_BASE = 800_000_000
-MEMORY_BYTES_PER_ELEMENT = 20
+MEMORY_BYTES_BASE = 500_000_000
+MEMORY_BYTES_PER_ELEMENT = 25
 # The stock class and ours, one after the other, and torch with one matrix at a time.
 VERIFICATION_BYTES_BASE = 900_000_000
 VERIFICATION_BYTES_PER_BYTE = 1.6
