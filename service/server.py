@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 SPARE_THREADS = 16
 HEALTH_THREADS = 2
+# Each may hold a whole conversation for a moment.
+OTHER_THREADS = 8
 # What comes of a body in chunks, with the frames around them, for each byte that is wanted of it.
 FRAMED = 4
 FLUSH_TIMEOUT_S = 2.0
@@ -64,7 +66,7 @@ class Server:
         threads = {
             "messages": min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
             "health": HEALTH_THREADS,
-            "others": SPARE_THREADS,
+            "others": OTHER_THREADS,
         }
         self._server = Listener(
             app,

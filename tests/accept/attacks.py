@@ -47,7 +47,7 @@ def _unread(demo: Path, crowd: int, files: int) -> Iterator[Line]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = min(files, hard)
     planted = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))"
-    with TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with TemporaryDirectory() as folder, contextlib.ExitStack() as stack, contextlib.ExitStack() as crowded:
         path = Path(folder) / "conversations"
         store = SQLiteStore(path, capacity=100, ttl_s=3600)
         for version in range(500):
@@ -62,7 +62,7 @@ def _unread(demo: Path, crowd: int, files: int) -> Iterator[Line]:
 
         def attack() -> None:
             for asked in itertools.islice(itertools.cycle(ASKED.values()), crowd):
-                connection = stack.enter_context(socket.socket())
+                connection = crowded.enter_context(socket.socket())
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 connection.settimeout(10)
                 with contextlib.suppress(OSError):
@@ -79,6 +79,9 @@ def _unread(demo: Path, crowd: int, files: int) -> Iterator[Line]:
             time.sleep(0.25)
         attacker.join()
         answered = [_ask(service.port, PROMPT)[0] for _ in range(3)]
+        crowded.close()
+        service.wait_idle()
+        time.sleep(2)
         grown, left = process.memory_info().rss - before, process.num_fds() - open_before
         lines = service.log.count("\n") - lines
     yield Line(
