@@ -23,7 +23,7 @@ from service.engine.machine import available_memory
 from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
 from service.options import linked, misspelt
-from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find
+from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find, not_started
 from service.server import listen
 
 # What a service takes beside its model, mostly libraries.
@@ -230,15 +230,18 @@ def _check_decoding(folder: Path) -> None:
 def _hindrance(missing: Missing) -> str:
     """Why a model could not be exported now, in one sentence; empty if it could."""
     command = [sys.executable, "-m", "export", *missing.arguments, "--check"]
-    ended = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=libraries.child_environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=libraries.child_environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        return not_started(error)
     if ended.returncode == 0:
         return ""
     return complaint(ended.stderr.splitlines()) or f"The export would end with exit code {ended.returncode}."

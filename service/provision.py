@@ -156,15 +156,19 @@ class Provider:
         """Run `python -m export` as a child process, its progress on our terminal."""
         command = [sys.executable, "-m", "export", *arguments]
         shown = subprocess.DEVNULL if self._quiet else None
-        with subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=libraries.child_environment(),
-            stdout=shown,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        ) as process:
+        try:
+            started = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=libraries.child_environment(),
+                stdout=shown,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise ExportFailed(not_started(error)) from error
+        with started as process:
             self._process = process
             if self._cancelled:
                 process.terminate()
@@ -178,6 +182,11 @@ class Provider:
             if not said:
                 logger.error("The export failed:\n%s", "\n".join(lines))
             raise ExportFailed(said or f"The export ended with exit code {process.returncode}.")
+
+
+def not_started(error: OSError) -> str:
+    """One sentence for an export that the system does not start."""
+    return f"The model cannot be exported by this user: {sys.executable} cannot be run ({error.strerror})."
 
 
 def complaint(lines: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from service import check
 from service.config import ServiceConfig
 from service.engine import manifest
 from service.errors import ModelFolderError
@@ -183,3 +185,11 @@ def test_models_are_exported_to_and_found_in_the_folder_that_is_named(tmp_path: 
 
     assert Exporting(print, tmp_path).provide("somebody/some-model") == (tmp_path / "some-model-int8", "")
     assert asked == [["--model", "somebody/some-model", "--output-dir", str(tmp_path / "some-model-int8")]]
+
+
+def test_an_export_that_cannot_be_started_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path))
+    with pytest.raises(ModelFolderError, match=f"{tmp_path} cannot be run \\(Permission denied\\)"):
+        Provider(print, tmp_path / "models").provide("demo")
+    (finding,) = check.model(ServiceConfig(model="demo", models_dir=tmp_path / "models"))
+    assert f"{tmp_path} cannot be run (Permission denied)" in finding.sentence
