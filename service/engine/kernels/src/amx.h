@@ -67,9 +67,12 @@ void multiply_tiles(const Weights& weights, const Activations& rows, const Epilo
 
     const auto packed = [&](size_t s, int t) { return weights.values + (tile + t) * weights.tile_bytes() + s * step_bytes; };
     const auto make_ready = [&](size_t s) {
+        // Behind the end of a tile comes one of the next pair.
+        size_t ahead = s * step_bytes + Avx512Vnni::PREFETCH;
+        if (ahead >= weights.tile_bytes()) ahead += (COLUMN_TILES - 1) * weights.tile_bytes();
         for (int t = 0; t < COLUMN_TILES; ++t) {
             if (BITS == 4 && s < steps) unpack_nibbles(packed(s, t), step, unpacked[s % 2][t]);
-            for (size_t line = 0; line < step_bytes; line += 64) Avx512Vnni::prefetch(packed(s, t) + Avx512Vnni::PREFETCH + line);
+            for (size_t line = 0; line < step_bytes; line += 64) Avx512Vnni::prefetch(packed(0, t) + ahead + line);
         }
     };
     const auto bytes = [&](size_t s, int t) { return BITS == 4 ? unpacked[s % 2][t] : packed(s, t); };
