@@ -69,6 +69,7 @@ class RedisServer:
                     return self
                 except RedisError as error:
                     if time.monotonic() > end:
+                        self.stop()
                         raise ServerError(f"The Redis server did not start ({error}).") from error
                     time.sleep(0.02)
 
