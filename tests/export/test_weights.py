@@ -124,15 +124,20 @@ def test_a_tensor_of_several_graphs_is_stored_once_and_a_small_one_stays_in_the_
 @pytest.mark.parametrize("form", [Form.PLAIN, Form.PACKED, Form.SCALES])
 def test_tensors_that_stand_end_to_end_are_found_one_by_one(weights: Weights, tmp_path: Path, form: Form) -> None:
     scheme = WeightScheme(8, 8, 8, 8, block_size=16)
-    with WeightFile(tmp_path, weights, scheme, lambda count: None) as file:
-        file.save(_empty({"qkv": Stored(QKV, form)}), "fused.onnx")
-        size = _weight_file(tmp_path)
-        file.save(_empty({"k": Stored(QKV[1:2], form)}), "stock.onnx")
-    assert _weight_file(tmp_path) == size
-    (whole,), (part,) = (onnx.load(tmp_path / name).graph.initializer for name in ("fused.onnx", "stock.onnx"))
+    graphs = {"fused.onnx": _empty({"qkv": Stored(QKV, form)}), "stock.onnx": _empty({"k": Stored(QKV[1:2], form)})}
+    sizes = []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        with WeightFile(folder, weights, scheme, lambda count: None) as file:
+            for name in list(graphs)[:count]:
+                file.save(graphs[name], name)
+        sizes.append(_weight_file(folder))
+    assert sizes[0] == sizes[1]
+    (whole,), (part,) = (onnx.load(folder / name).graph.initializer for name in graphs)
     rows = TINY.d_model
     assert np.array_equal(numpy_helper.to_array(part), numpy_helper.to_array(whole)[rows : 2 * rows])
-    assert {name for name, *_ in _external(tmp_path / "stock.onnx")} == {"k"}
+    assert {name for name, *_ in _external(folder / "stock.onnx")} == {"k"}
 
 
 def test_progress_counts_each_tensor_of_the_checkpoint_once(weights: Weights, tmp_path: Path) -> None:
