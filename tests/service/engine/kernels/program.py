@@ -28,7 +28,9 @@ def compile_units(command: Sequence[str], folder: Path, flags: Sequence[str] = (
     chosen = [path for path in units() if not names or path.stem in names]
 
     def compile_unit(unit: Path) -> None:
-        own = (*sources.FLAGS, f"-I{sources.FOLDER}", "-Wall", "-Wextra", "-Werror", *flags)
+        # What is shipped is compiled as it is shipped; the checks themselves need no more than -O1.
+        optimised = [] if unit.parent == sources.FOLDER else ["-O1"]
+        own = (*sources.FLAGS, *optimised, f"-I{sources.FOLDER}", "-Wall", "-Wextra", "-Werror", *flags)
         run([*command, *own, "-c", str(unit), "-o", str(folder / f"{unit.stem}.o")])
 
     with ThreadPoolExecutor() as pool:
