@@ -16,7 +16,9 @@ from benchmarks.titles import SERVERS, TITLES
 LATENCIES = ("latency-400m", "latency-variants-400m")
 LOADS = ("load-400m", "load-greedy-400m")
 BEFORE_KERNELS = "(†)"
-BEFORE = f"{BEFORE_KERNELS} was measured before this project had kernels of its own; its rows stand for ONNX Runtime's there."
+BEFORE = (
+    f"{BEFORE_KERNELS} was measured before this project had kernels of its own: its rows there are of ONNX Runtime's."
+)
 ALTERNATIVE = "how many times as fast as torch each way to run the model is, on each machine"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence as Ids
 from itertools import groupby
 from types import ModuleType
 
+from service.engine.kernels.library import ONNX_RUNTIME
 from tests.service.fakes import VOCABULARY, FakeModel
 
 # Letters in the vocabularies of the tests' models and of the demo model.
@@ -30,6 +31,7 @@ class EchoModel(FakeModel):
     """A model that replies with the digest of what it read."""
 
     window = 128
+    kernels = ONNX_RUNTIME
     vocabulary = VOCABULARY
 
     def __init__(self) -> None:
@@ -44,5 +46,5 @@ class EchoModel(FakeModel):
 def plant() -> None:
     """Serve an `EchoModel` in place of whatever is loaded."""
     module = ModuleType("service.engine.chat_model")
-    module.load = lambda folder, *, threads=0: EchoModel()  # type: ignore[attr-defined]
+    module.load = lambda folder, *, threads=0, kernels="auto": EchoModel()  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
