@@ -7,10 +7,8 @@ import socket
 import struct
 import time
 from enum import Enum
-from fcntl import ioctl
 from functools import partial
 from io import BytesIO
-from termios import TIOCOUTQ
 from typing import Any
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
@@ -130,6 +128,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     def _in_kernel(self) -> int:
         """Bytes that were sent and that the client's machine has not taken yet."""
+        # Neither is on Windows.
+        from fcntl import ioctl
+        from termios import TIOCOUTQ
+
         try:
             (waiting,) = UNACKNOWLEDGED.unpack(ioctl(self.socket.fileno(), TIOCOUTQ, bytes(UNACKNOWLEDGED.size)))
         except OSError:

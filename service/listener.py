@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import resource
 import socket
 import time
 from collections.abc import Callable
@@ -160,6 +159,8 @@ def most_connections(threads: int) -> int:
     Args:
         threads: that may each hold one more descriptor.
     """
+    import resource  # not on Windows
+
     others = threads + OTHER_DESCRIPTORS
     soft, hard = map(_number, resource.getrlimit(resource.RLIMIT_NOFILE))
     wanted = min(CONNECTIONS + others, hard)
@@ -174,4 +175,6 @@ def most_connections(threads: int) -> int:
 
 
 def _number(limit: int) -> float:
+    import resource  # not on Windows
+
     return math.inf if limit == resource.RLIM_INFINITY else limit

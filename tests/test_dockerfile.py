@@ -126,7 +126,7 @@ def test_any_user_of_group_0_may_write_there_and_no_other_but_its_own(
     root = tmp_path / "root"
     root.mkdir()
     tmp_path.chmod(0o755)
-    for parent in (*root.parents[:3], root):
+    for parent in (*root.parents[:4], root):
         parent.chmod(parent.stat().st_mode | 0o055)
     for command in made:
         placed = [f"{root}{word}" if word.startswith("/") else word for word in shlex.split(command)]

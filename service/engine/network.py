@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ENCODER = "encoder_model.onnx"
 CROSS_STATES = "cross_states.onnx"
 DECODER_STEP = "decoder_step.onnx"
+WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,20 @@ class Network:
         """
         from onnxruntime import InferenceSession
 
+        weights = (folder / WEIGHTS).resolve()
         if kernels.library:
             options.register_custom_ops_library(str(kernels.library))
-            # A graph that is not read from a file has to be told where the weights are.
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+            # A graph that is not read from a file has to be told where the weights are, links followed.
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(weights.parent)
+            )
 
         def session(name: str) -> InferenceSession:
             path = folder / name
             if not path.exists():
                 raise ModelFolderError(f"{path} is missing; export the model again with this version of the exporter.")
             try:
-                graph = rewritten(path, kernels.name) if kernels.library else path
+                graph = rewritten(path, kernels.name, weights.name) if kernels.library else path
                 return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
             except Exception as error:
                 reason = str(error).splitlines()[0].replace(str(path), name)[:200]

@@ -140,7 +140,7 @@ def test_an_export_that_appears_while_another_is_made_is_not_replaced(tiny_check
         "def planted(*arguments):\n"
         f"    pathlib.Path({str(target)!r}).mkdir()\n"
         f"    pathlib.Path({str(target / 'manifest.json')!r}).write_text('meanwhile')\n"
-        "    convert(*arguments)\n"
+        "    return convert(*arguments)\n"
         "export.converter.convert = planted"
     )
     message = refusal(run_export("--model", tiny_checkpoint, "--output-dir", target, "--no-verify", planted=planted))

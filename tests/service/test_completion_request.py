@@ -404,7 +404,7 @@ def test_an_unknown_model_is_not_found(client: FlaskClient, served: ServedModel,
 
 
 def test_the_model_has_its_own_name_its_sources_and_auto(client: FlaskClient, served: ServedModel) -> None:
-    for name in (served.manifest.name, served.manifest.source, ANY):
+    for name in (served.manifest.name, served.manifest.origin, ANY):
         response = post(client, {"messages": [HELLO], "model": name})
         assert response.get_json()["model"] == served.manifest.name
     entry = client.get(f"/v1/models/{served.manifest.name}").get_json()

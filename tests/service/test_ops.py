@@ -123,7 +123,7 @@ def test_the_model_list_names_the_model(client: FlaskClient, served: ServedModel
     (model,) = response.json["data"]
     assert model["id"] == served.manifest.name
     assert model["object"] == "model"
-    assert model["owned_by"] == served.manifest.source
+    assert model["owned_by"] == served.manifest.origin
     assert model["precision"] == "int8"
     assert isinstance(model["created"], int)
 

@@ -28,17 +28,22 @@ FLOAT_BITS = 32
 PLACES = "places"
 
 
-def rewritten(path: Path, kernels: str) -> bytes:
-    """The graph of an ONNX file with its nodes exchanged; where it finds its weights stays as it is.
+def rewritten(path: Path, kernels: str, weights: str) -> bytes:
+    """The graph of an ONNX file with its nodes exchanged.
 
     Args:
         path: encoder, cross states or decoder step of an exported folder.
         kernels: name of the instruction set that the operators use.
+        weights: name of the file that its weights are read from.
     """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
     exchange(model, kernels)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = weights
     return bytes(model.SerializeToString())
 
 

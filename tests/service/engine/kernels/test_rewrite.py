@@ -23,7 +23,7 @@ def test_a_wide_decoder_step_becomes_products_attention_and_little_else(wide_exp
     for folder in wide_exports.values():
         before = onnx.load(folder / STEP, load_external_data=False)
         layers = sum(node.op_type == "ScatterND" for node in before.graph.node) // 2
-        after = operators(rewritten(folder / STEP, "avx2"))
+        after = operators(rewritten(folder / STEP, "avx2", "weights.bin"))
         assert after["Linear"] == 6 * layers + 1
         assert after["SelfAttention"] == after["CrossAttention"] == layers
         ours = {"Linear", "SelfAttention", "CrossAttention"}
@@ -31,14 +31,14 @@ def test_a_wide_decoder_step_becomes_products_attention_and_little_else(wide_exp
 
 
 def test_a_narrow_step_with_plain_matrices_does_too(int8_export: Path) -> None:
-    after = operators(rewritten(int8_export / STEP, "avx2"))
+    after = operators(rewritten(int8_export / STEP, "avx2", "weights.bin"))
     assert not set(after) & {"MatMul", "MatMulNBits", "SkipLayerNormalization", "BiasGelu", "ScatterND"}
 
 
 @pytest.mark.parametrize("name", ["encoder_model.onnx", "cross_states.onnx", STEP])
 def test_inputs_outputs_and_where_weights_lie_stay(int8_export: Path, name: str) -> None:
     before = onnx.load(int8_export / name, load_external_data=False)
-    after = onnx.load_from_string(rewritten(int8_export / name, "avx2"))
+    after = onnx.load_from_string(rewritten(int8_export / name, "avx2", "weights.bin"))
     assert before.graph.input == after.graph.input
     assert before.graph.output == after.graph.output
     kept = {tensor.name: tensor for tensor in before.graph.initializer}
