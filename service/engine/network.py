@@ -13,6 +13,7 @@ from service.engine.kernels.library import Kernels
 from service.engine.kernels.rewrite import rewritten
 from service.engine.kv_cache import CacheShape, KVCache
 from service.engine.machine import available_cores
+from service.engine.manifest import WEIGHTS
 from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 ENCODER = "encoder_model.onnx"
 CROSS_STATES = "cross_states.onnx"
 DECODER_STEP = "decoder_step.onnx"
-WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True)
