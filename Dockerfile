@@ -1,9 +1,10 @@
 FROM python:3.11-slim AS build
-COPY requirements.txt requirements.lock requirements-redis.lock requirements-setup.lock ./
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-setup.lock
+COPY requirements.txt ./
+COPY requirements requirements
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/setup.lock
 RUN python -m venv --without-pip /venv \
     && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --no-deps --require-hashes \
-        -r requirements.lock -r requirements-redis.lock \
+        -r requirements/service.lock -r requirements/redis.lock \
     && uv pip install --no-cache --compile-bytecode --python /venv/bin/python --no-deps --torch-backend cpu \
         "$(grep '^torch==' requirements.txt)"
 

@@ -26,40 +26,40 @@ help:
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
 	@echo "make setup    only make the virtual environment and build the kernels (COMPILER=ziglang brings a compiler)"
-	@echo "make lock     renew the lock files of requirements*.txt"
+	@echo "make lock     pin anew what requirements.txt and requirements/*.txt bring in"
 	@echo "make clean    remove it and what was exported"
 
 setup: kernels
 
 # Everything comes as the lock files have it, with hashes, but torch: uv knows where its CPU builds are; where only the
 # package index can be reached, pip takes the build that the index has.
-$(VENV)/.serve: requirements.txt requirements.lock requirements-setup.lock requirements-torch.txt
+$(VENV)/.serve: requirements.txt requirements/service.lock requirements/setup.lock requirements/torch.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(LOCKED) -r requirements-setup.lock
-	$(LOCKED) -r requirements.lock
+	$(LOCKED) -r requirements/setup.lock
+	$(LOCKED) -r requirements/service.lock
 	@torch="$$(grep '^torch==' requirements.txt)"; \
 	    $(BIN)/python -c "import importlib.metadata as m, sys; sys.exit('torch==' + m.version('torch').split('+')[0] != '$$torch')" 2>/dev/null || \
 	    UV_HTTP_TIMEOUT=30 UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --torch-backend cpu "$$torch" 2>/dev/null || \
-	    $(BIN)/python -m pip install --disable-pip-version-check --constraint requirements-torch.txt "$$torch"
+	    $(BIN)/python -m pip install --disable-pip-version-check --constraint requirements/torch.txt "$$torch"
 	@touch $@
 
 # Built anew when their sources change. Without a compiler everything works, and takes longer.
 kernels: $(VENV)/.serve
-	@$(if $(COMPILER),$(LOCKED) -r requirements-compiler.lock)
+	@$(if $(COMPILER),$(LOCKED) -r requirements/compiler.lock)
 	@$(BIN)/python -m service.engine.kernels
 
-$(VENV)/.bench: requirements-bench.lock $(VENV)/.serve
-	$(LOCKED) -r requirements-bench.lock
+$(VENV)/.bench: requirements/bench.lock $(VENV)/.serve
+	$(LOCKED) -r requirements/bench.lock
 	@touch $@
 
-$(VENV)/.ray: requirements-ray.lock $(VENV)/.serve
-	$(LOCKED) -r requirements-ray.lock
+$(VENV)/.ray: requirements/ray.lock $(VENV)/.serve
+	$(LOCKED) -r requirements/ray.lock
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.serve
-	$(LOCKED) -r requirements-dev.lock
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
+	$(LOCKED) -r requirements/dev.lock
 	@touch $@
 
 serve: kernels
@@ -94,7 +94,7 @@ accept: $(VENV)/.dev kernels
 
 # What people read says which packages are wanted; the lock files say what is installed for that, as of now.
 lock: $(VENV)/.serve
-	BIN=$(BIN) ./lock
+	UV=$(abspath $(BIN))/uv requirements/lock
 
 clean:
 	rm -rf $(VENV) benchmarks/.cache .accept service/engine/kernels/build

@@ -98,7 +98,7 @@ def _serve(config: ReplicaConfig) -> int:
             ended.wait()
             logger.info("Shutting down: running replies finish first.")
     except ModuleNotFoundError as error:
-        raise ConfigurationError("Replicas need Ray; run pip install -r requirements-ray.txt.") from error
+        raise ConfigurationError("Replicas need Ray; run pip install -r requirements/ray.txt.") from error
     return 0
 
 

@@ -50,7 +50,7 @@ def test_hooks_run_the_pinned_tools_that_make_lint_runs() -> None:
     (repository,) = read_yaml(".pre-commit-config.yaml")["repos"]
     tools = {Path(shlex.split(hook["entry"])[0]) for hook in repository["hooks"]}
     assert tools == {Path(".venv/bin/ruff"), Path(".venv/bin/mypy")}
-    pins = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    pins = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     assert all(re.search(rf"^{tool.name}==", pins, re.MULTILINE) for tool in tools)
 
 

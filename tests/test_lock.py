@@ -10,13 +10,14 @@ from packaging.markers import Marker
 
 from tests.service.process import ROOT
 
+FOLDER = ROOT / "requirements"
 SETS = (
-    "requirements-setup",
-    "requirements-compiler",
-    "requirements",
-    "requirements-redis",
-    "requirements-ray",
-    "requirements-bench",
+    "setup",
+    "compiler",
+    "service",
+    "redis",
+    "ray",
+    "bench",
 )
 LOCKED = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$", re.MULTILINE
@@ -26,19 +27,20 @@ HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
 def locked(name: str) -> dict[str, str]:
     """The packages of a lock file that are for this machine."""
-    found = LOCKED.finditer((ROOT / f"{name}.lock").read_text(encoding="utf-8"))
+    found = LOCKED.finditer((FOLDER / f"{name}.lock").read_text(encoding="utf-8"))
     return {each["name"]: each["version"] for each in found if not each["marker"] or Marker(each["marker"]).evaluate()}
 
 
 def wanted(name: str) -> dict[str, str]:
     """The packages that a file for people names, without those of the files that it names."""
-    lines = (ROOT / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    source = ROOT / "requirements.txt" if name == "service" else FOLDER / f"{name}.txt"
+    lines = source.read_text(encoding="utf-8").splitlines()
     return dict(re.sub(r"\[.*\]", "", line).split("==") for line in lines if "==" in line)
 
 
-@pytest.mark.parametrize("name", [*SETS, "requirements-dev"])
+@pytest.mark.parametrize("name", [*SETS, "dev"])
 def test_each_package_has_hashes_and_the_version_that_people_read(name: str) -> None:
-    lines = (ROOT / f"{name}.lock").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / f"{name}.lock").read_text(encoding="utf-8").splitlines()
     assert all(LOCKED.fullmatch(line) or HASH.fullmatch(line) for line in lines)
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         assert HASH.fullmatch(line) or HASH.fullmatch(following), line
@@ -49,7 +51,7 @@ def test_each_package_has_hashes_and_the_version_that_people_read(name: str) -> 
 
 
 def test_what_is_tested_is_what_is_locked() -> None:
-    for package, pinned in locked("requirements").items():
+    for package, pinned in locked("service").items():
         try:
             assert version(package) == pinned
         except PackageNotFoundError:

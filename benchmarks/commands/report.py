@@ -88,7 +88,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing; install requirements-bench.txt, as `make bench` does.") from error
+        raise InputError(f"{error.name} is missing; install requirements/bench.txt, as `make bench` does.") from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
     arguments.progress(f"the report is in {path}")

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         from benchmarks import store
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing; install requirements-redis.txt.") from error
+        raise InputError(f"{error.name} is missing; install requirements/redis.txt.") from error
     date = datetime.now(UTC).isoformat(timespec="seconds")
     missing: list[Missing] = []
     found: list[store.StoreCost] = []

@@ -112,7 +112,7 @@ def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:
             from service.chat.stores.redis import RedisStore
         except ModuleNotFoundError:
             raise ConfigurationError(
-                "Conversations in Redis need its client; run pip install -r requirements-redis.txt."
+                "Conversations in Redis need its client; run pip install -r requirements/redis.txt."
             ) from None
         return RedisStore(place, capacity=capacity, ttl_s=ttl_s)
     from platformdirs import user_data_path

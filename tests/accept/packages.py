@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.accept.outcome import Line
 
 AUDIT = "pip-audit==2.10.1"
-LOCKS = ("requirements.lock", "requirements-redis.lock", "requirements-ray.lock")
+LOCKS = ("requirements/service.lock", "requirements/redis.lock", "requirements/ray.lock")
 UNREACHABLE = ("ConnectionError", "ServiceError", "NameResolutionError", "Failed to fetch", "dns error", "timed out")
 
 

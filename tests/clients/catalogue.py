@@ -13,7 +13,7 @@ from tests.export_child import ROOT
 
 Where = Literal["Python", "Node.js", "Firefox", "Chromium"]
 PAGES: Sequence[Where] = ("Firefox", "Chromium")
-OWN_PINS = ROOT / "requirements-dev.txt"
+OWN_PINS = ROOT / "requirements/dev.txt"
 
 
 @dataclass(frozen=True)

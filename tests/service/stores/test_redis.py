@@ -54,7 +54,7 @@ def test_without_the_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigurationError, match=r"requirements-redis\.txt"):
+    with pytest.raises(ConfigurationError, match=r"requirements/redis\.txt"):
         open_store("redis://127.0.0.1:6379/0", capacity=9, ttl_s=9)
 
 
