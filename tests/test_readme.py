@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there, against a service on the demo model."""
+"""What README and docs show works as it stands there, against a service on the demo model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.config import DEFAULTS, OPTIONS
 from tests.page.visit import launch
 from tests.service.process import ROOT, ServiceProcess
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {page: page.read_text(encoding="utf-8") for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "127.0.0.1:5000"
 FOLDER = "models/blenderbot-400M-distill-int8"
@@ -26,8 +26,10 @@ OTHERS = re.compile(r"\$ (make|python -m export|docker|serve) ")
 
 
 def blocks(language: str) -> list[str]:
-    found = [(indent, text) for indent, name, text in BLOCK.findall(README) if name == language]
-    return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+    """The blocks of a language on all pages, without their indent; the same block on two pages once."""
+    every = [block for text in PAGES.values() for block in BLOCK.findall(text)]
+    blocks = [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, name, text in every if name == language]
+    return list(dict.fromkeys(blocks))
 
 
 def commands(block: str) -> list[tuple[str, str]]:
@@ -97,7 +99,8 @@ def test_the_javascript_example_runs_in_a_browser(address: str) -> None:
 
 
 def test_the_table_of_settings_has_each_flag_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `(--[\w-]+)` \| ([^|]*) \|", README, re.MULTILINE))
+    settings = "".join(PAGES[ROOT / "docs" / name] for name in ("settings.md", "deployment.md"))
+    rows = dict(re.findall(r"^\| `(--[\w-]+)` \| ([^|]*) \|", settings, re.MULTILINE))
     defaults = {option.flag: option.default or option.shown(DEFAULTS[name]) for name, option in OPTIONS.items()}
     assert rows == defaults
 
@@ -108,6 +111,27 @@ def test_what_the_examples_need_is_there() -> None:
     assert len(PYTHON) >= 4
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+?)\)", README))
-def test_links_lead_to_files(target: str) -> None:
-    assert target.startswith("http") or (ROOT / target).exists()
+LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "models/demo/README.md"]
+LINKS = [
+    (page, target) for page in LINKED for target in re.findall(r"\]\(([^)]+?)\)", page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS, ids=lambda value: value if isinstance(value, str) else value.stem)
+def test_links_lead_to_files_and_headings(page: Path, target: str) -> None:
+    if target.startswith("http"):
+        return
+    path, _, heading = target.partition("#")
+    linked = (page.parent / path).resolve() if path else page
+    assert linked.exists()
+    if heading:
+        titles = re.findall(r"^#+ (.*)", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_first_screen_of_the_readme_starts_the_service_and_talks_to_it() -> None:
+    lines = PAGES[ROOT / "README.md"].splitlines()
+    assert len(lines) <= 160
+    commands = [line for line in lines[:20] if line.startswith("$ ")]
+    assert commands[0] == "$ make serve"
+    assert commands[1].startswith("$ curl ")

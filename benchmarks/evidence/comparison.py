@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.environment import slug
 from benchmarks.evidence.markdown import picture, prose, table
@@ -15,6 +16,16 @@ from benchmarks.titles import SERVERS, TITLES
 
 LATENCIES = ("latency-400m", "latency-variants-400m")
 LOADS = ("load-400m", "load-greedy-400m")
+RIVALS = (
+    "torch-bf16",
+    "torch-dynamic-int8",
+    "torch-compile",
+    "optimum-fp32",
+    "stock-dynamic-int8",
+    "openvino-int8",
+    "openvino-int4",
+    "ctranslate2-int8",
+)
 BEFORE_KERNELS = "(†)"
 BEFORE = (
     f"{BEFORE_KERNELS} was measured before this project had kernels of its own: its rows there are of ONNX Runtime's."
@@ -60,6 +71,28 @@ def speed_table(machines: Sequence[Results], beams: int) -> Iterator[str]:
             if any(name in rows for _, rows in measured)
         ],
     )
+
+
+def summary_table(machines: Sequence[Results], beams: int) -> Iterator[str]:
+    """Best seconds of one reply of torch, of the fastest rival, and of this project, on each machine."""
+    measured = [(results, rows) for results in machines if (rows := results.latency(beams))]
+    lines = [
+        (TITLES["torch-fp32"], *(_speed(results, "torch-fp32", beams) for results, _ in measured)),
+        ("the fastest of all other ways", *(_fastest_rival(results, rows, beams) for results, rows in measured)),
+        *(
+            (TITLES[name], *(_speed(results, name, beams) for results, _ in measured))
+            for name in ("ours-int8", "ours-int4")
+        ),
+    ]
+    yield from table((decoding(beams), *(_dated(results, LATENCIES) for results, _ in measured)), lines)
+
+
+def _fastest_rival(results: Results, rows: Mapping[str, Any], beams: int) -> str:
+    rivals = {name: row["best_s"] for name, row in rows.items() if name in RIVALS}
+    if not rivals:
+        return "-"
+    name = min(rivals, key=lambda rival: rivals[rival])
+    return f"{_speed(results, name, beams)} ({TITLES[name].removesuffix(' (*)')})"
 
 
 def load_table(machines: Sequence[Results]) -> Iterator[str]:

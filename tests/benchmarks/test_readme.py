@@ -1,18 +1,26 @@
-"""The README's figures are those of the committed results."""
+"""The figures of README and docs are those of the committed results."""
 
 from __future__ import annotations
 
-from benchmarks.readme import README, SECTION, filled
+from pathlib import Path
+
+import pytest
+
+from benchmarks.readme import PAGES, SECTION, filled
+
+TABLES = dict(zip(PAGES, ({"summary"}, {"latency", "greedy", "load"}), strict=True))
 
 
-def test_the_readme_shows_the_committed_results() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert {found["name"] for found in SECTION.finditer(text)} == {"latency", "greedy", "load"}
+@pytest.mark.parametrize(("page", "tables"), list(TABLES.items()))
+def test_a_page_shows_the_committed_results(page: Path, tables: set[str]) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert {table["name"] for table in SECTION.finditer(text)} == tables
     assert filled(text) == text
 
 
-def test_a_figure_changed_by_hand_would_be_found() -> None:
-    text = README.read_text(encoding="utf-8")
-    found = next(SECTION.finditer(text))
-    planted = text[: found.end(1)] + "| made up | 1 |\n" + text[found.start(3) :]
+@pytest.mark.parametrize("page", PAGES)
+def test_a_figure_changed_by_hand_would_be_found(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    table = next(SECTION.finditer(text))
+    planted = text[: table.end(1)] + "| made up | 1 |\n" + text[table.start(3) :]
     assert filled(planted) == text
