@@ -7,6 +7,7 @@ FOLDER = Path(__file__).parent
 DIALOGUES = FOLDER / "dialogues"
 NAMES = FOLDER / "names.yaml"
 CHECKPOINT = FOLDER / "checkpoint"
+EVALUATION = FOLDER / "evaluation"
 
 MAX_POSITIONS = 128
 MIN_LENGTH = 20
