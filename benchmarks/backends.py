@@ -131,8 +131,8 @@ def load_ours(path: str, threads: int, kernels: str = AUTO) -> Loaded:
     import torch
     from transformers import GenerationConfig
 
-    from service.engine.model import ORTBlenderbotForConditionalGeneration
     from service.engine.settings import DecodingSettings
+    from service.ort_model import ORTBlenderbotForConditionalGeneration
 
     imported = time.perf_counter()
     torch.set_num_threads(threads)

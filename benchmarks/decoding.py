@@ -36,7 +36,8 @@ def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> P
         new_tokens: tokens of a reply, `</s>` included and the decoder's start token not.
         cache: where the copy is kept.
     """
-    from service.engine import manifest
+    from models import manifest
+    from models.folder import MANIFEST
 
     length = new_tokens + 1  # transformers counts the decoder's start token
     changes = {"num_beams": beams, "min_length": length, "max_length": length}
@@ -50,5 +51,5 @@ def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> P
         sealed = replace(manifest.read(exported), files=manifest.record_files(folder))
         sealed.write(folder)
 
-    made_from = {"export": fingerprint([exported / manifest.FILE_NAME]), **changes}
+    made_from = {"export": fingerprint([exported / MANIFEST]), **changes}
     return cache.kept(f"models/{exported.resolve().name}-beams{beams}-tokens{new_tokens}", made_from, make)

@@ -39,7 +39,7 @@ def torch_replies(checkpoint: Path, samples: Sequence[Sample]) -> list[str]:
 def exported_replies(exported: Path, samples: Sequence[Sample]) -> list[str]:
     """What an exported folder says: in our engine where it is ours, in the stock class otherwise."""
     if (exported / MANIFEST).is_file():
-        from service.engine.model import ORTBlenderbotForConditionalGeneration
+        from service.ort_model import ORTBlenderbotForConditionalGeneration
 
         return _said(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), exported, samples)
     from optimum.onnxruntime import ORTModelForSeq2SeqLM

@@ -134,7 +134,8 @@ def _variant_time(name: str, folder: str, threads: int) -> VariantTime:
     import psutil
     import torch
 
-    from service.engine import model, network
+    from service import ort_model as model
+    from service.engine import network
 
     changes = dict(VARIANTS[name])
     threads = int(changes.pop("threads", threads))

@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 from deploy.config import OPTIONS, OWN_OPTIONS, ReplicaConfig, parse
+from models import manifest
+from models.folder import MODELS, ModelFolderError
 from service import logs
 from service.chat.store import open_store
 from service.check import Finding, Kind, findings, links, report
-from service.engine import machine, manifest
+from service.engine import machine
+from service.engine.errors import EngineError
 from service.errors import ConfigurationError, ServiceError
 from service.options import linked, misspelt
-from service.provision import MODELS, Provider, Provision
+from service.provision import Provider, Provision
 from service.server import listen
 
 logger = logging.getLogger("service")
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _serve(config)
     except KeyboardInterrupt:
         return 1
-    except ServiceError as error:
+    except (ServiceError, EngineError, ModelFolderError) as error:
         logs.complain(str(error), config.service.log_format)
         return 1
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from export.config import DEFAULT_MODEL, ExportConfig, Quantization, default_output_dir
+from export.config import ExportConfig, Quantization, default_output_dir
 from export.errors import ExportError
+from models.folder import DEFAULT_MODEL
 from service import echo, hub
 from service.engine import machine
 

@@ -10,25 +10,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from export.config import DEFAULT_MODEL
 from export.errors import CheckpointError, HubUnreachable, first_line
 from export.hub import WEIGHT_PATTERNS, Repository
 from export.progress import SILENT, ConsoleProgress
+from models.folder import CONFIG, DEFAULT_MODEL, GENERATION_CONFIG, TOKENIZER
+from service.engine.errors import UnsupportedSetting
 from service.engine.settings import DecodingSettings
-from service.errors import UnsupportedSetting
 
 if TYPE_CHECKING:
     from transformers import BlenderbotConfig, GenerationConfig, PreTrainedTokenizerBase
 
 TOKENIZER_FILES = (
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "vocab.json",
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
 )
-CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def locate(model: str, revision: str | None, *, weights: bool = True, progress: 
             raise CheckpointError(f"--revision names a Hub revision, but {model} is a local folder; leave it out.")
         checkpoint = Checkpoint(folder, model, None)
     elif folder.exists():
-        raise CheckpointError(
-            f"{model} is a file; --model takes a folder or a Hub id such as facebook/blenderbot-400M-distill."
-        )
+        raise CheckpointError(f"{model} is a file; --model takes a folder or a Hub id such as {DEFAULT_MODEL}.")
     elif model.count("/") > 1 or model.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
     elif "/" not in model:
@@ -241,10 +239,10 @@ def _cached(model: str, revision: str | None) -> Checkpoint | None:
 def _check_files(checkpoint: Checkpoint) -> None:
     path = checkpoint.path
     _check_model_type(checkpoint)
-    for name in (GENERATION_CONFIG, "tokenizer.json", TOKENIZER_CONFIG):
+    for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
         if (path / name).exists():
             read_json(path / name)
-    if not (path / "tokenizer.json").exists() and not (path / "vocab.json").exists():
+    if not (path / TOKENIZER).exists() and not (path / "vocab.json").exists():
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
     if not any(any(path.glob(pattern)) for pattern in WEIGHT_PATTERNS):
         raise CheckpointError(f"{path} holds no weights (model.safetensors or pytorch_model.bin).")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-DEFAULT_MODEL = "facebook/blenderbot-400M-distill"
+from models.folder import folder_name
+
 MODELS_DIR = Path("models")
 
 
@@ -43,9 +44,4 @@ class ExportConfig:
 
 def default_output_dir(model: str, quantization: Quantization) -> Path:
     """The folder under `models/` that an export of `model` goes to when none is named."""
-    source = Path(model).expanduser()
-    name = source.resolve().name if source.exists() else model.rsplit("/", 1)[-1]
-    if name == "checkpoint":
-        name = source.resolve().parent.name
-    precision = "fp32" if quantization is Quantization.NONE else quantization.value
-    return MODELS_DIR / f"{name}-{precision}"
+    return MODELS_DIR / folder_name(model, quantization)

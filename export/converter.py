@@ -23,12 +23,11 @@ from export.errors import CheckpointError, first_line
 from export.quantizer import WeightScheme
 from export.tensors import EMBEDDINGS, SHARED
 from export.weights import Form, Graph, Stored
+from models.folder import ENCODER, MERGED_DECODER
 
 if TYPE_CHECKING:
     from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
 
-ENCODER = "encoder_model.onnx"
-MERGED_DECODER = "decoder_model_merged.onnx"
 TASK = "text2text-generation-with-past"
 MERGED = re.compile(r"_merged_\d+$")
 FLOAT = 1

@@ -24,8 +24,6 @@ from export.weights import Graph
 if TYPE_CHECKING:
     from transformers import BlenderbotConfig
 
-CROSS_STATES = "cross_states.onnx"
-DECODER_STEP = "decoder_step.onnx"
 LAYER_NORM_EPSILON = 1e-5
 
 

@@ -16,15 +16,16 @@ from typing import Any
 from export import checkpoint as checkpoints
 from export import output, quantizer, resources
 from export.checkpoint import Checkpoint
-from export.config import ExportConfig, Quantization, default_output_dir
-from export.decoder_graph import CROSS_STATES, DECODER_STEP, cross_states_graph, decoder_step_graph
+from export.config import ExportConfig, Quantization
+from export.decoder_graph import cross_states_graph, decoder_step_graph
 from export.errors import VerificationError
 from export.graph_builder import GraphBuilder
 from export.parity import TIE_TOLERANCE
 from export.progress import ConsoleProgress
 from export.tensors import TABLES, Weights, shapes_of
 from export.weights import WeightFile
-from service.engine import manifest
+from models import manifest
+from models.folder import CONFIG, CROSS_STATES, DECODER_STEP, model_name
 from service.engine.machine import available_memory
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
@@ -151,11 +152,10 @@ def _describe(verification: dict[str, Any]) -> str:
 
 
 def _write_manifest(config: ExportConfig, checkpoint: Checkpoint, finished: Path, verification: dict[str, Any]) -> None:
-    settings = json.loads((finished / "config.json").read_text(encoding="utf-8"))
+    settings = json.loads((finished / CONFIG).read_text(encoding="utf-8"))
     scheme = quantizer.scheme_for(config.quantization, settings["d_model"])
-    name = default_output_dir(config.model, config.quantization).name.rsplit("-", 1)[0]
     manifest.Manifest(
-        name=name,
+        name=model_name(config.model),
         source=checkpoint.source,
         revision=checkpoint.revision,
         notice=str(settings.get("notice", "")),

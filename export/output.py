@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from export.errors import OutputError
-from service.engine import manifest
+from models.folder import MANIFEST
 
 
 def check_free(target: Path, *, force: bool) -> None:
@@ -33,7 +33,7 @@ def check_free(target: Path, *, force: bool) -> None:
         return
     if not target.is_dir():
         raise OutputError(f"{target} is a file; name a folder with --output-dir.")
-    if not (target / manifest.FILE_NAME).exists():
+    if not (target / MANIFEST).exists():
         raise OutputError(f"{target} exists and is not an earlier export; name another folder with --output-dir.")
     if not force:
         raise OutputError(

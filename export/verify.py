@@ -73,7 +73,7 @@ def compare(checkpoint: Path, exported: Path) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     from export.parity import tie_gap
-    from service.engine.model import ORTBlenderbotForConditionalGeneration
+    from service.ort_model import ORTBlenderbotForConditionalGeneration
 
     tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=False)
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]

@@ -19,12 +19,12 @@ import numpy as np
 from export.progress import Advance
 from export.quantizer import WeightScheme, quantize_matrix
 from export.tensors import Weights
+from models.folder import WEIGHTS
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-FILE_NAME = "weights.bin"
 PAGE = 4096
 SMALLEST_EXTERNAL = 1024
 
@@ -80,7 +80,7 @@ class WeightFile:
             advance: told about bytes of the checkpoint that are done.
         """
         self._folder, self._weights, self._scheme, self._advance = folder, weights, scheme, advance
-        self._file = (folder / FILE_NAME).open("xb")
+        self._file = (folder / WEIGHTS).open("xb")
         self._pieces: dict[tuple[str, Form], _Piece] = {}
 
     def __enter__(self) -> WeightFile:
@@ -121,7 +121,7 @@ class WeightFile:
             tensor.raw_data = b"".join(piece.array.tobytes() for piece in pieces)
         else:
             tensor.raw_data = b""
-            set_external_data(tensor, FILE_NAME, offset=pieces[0].offset, length=length)
+            set_external_data(tensor, WEIGHTS, offset=pieces[0].offset, length=length)
             tensor.ClearField("raw_data")
 
     def _write(self, stored: Stored) -> None:

@@ -1,1 +1,1 @@
-"""Models that the service can answer with, one folder each."""
+"""Exported models, one folder each, and what everyone knows about such a folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,19 +10,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from models import manifest
+from models.folder import DEFAULT_MODEL, MODELS, ModelFolderError
 from service import libraries
 from service.api import keys
 from service.chat.never_say import read as read_phrases
 from service.chat.store import open_store
 from service.chat.vocabulary import check_folder
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
-from service.engine import machine, manifest
+from service.engine import configuration, machine
+from service.engine.errors import EngineError
 from service.engine.kernels import library as kernels
 from service.engine.machine import available_memory
 from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
 from service.options import linked, misspelt
-from service.provision import DEFAULT_MODEL, MODELS, ROOT, Missing, complaint, find, not_started
+from service.provision import ROOT, Missing, complaint, find, not_started
 from service.server import listen
 
 # What a service takes beside its model, mostly libraries.
@@ -109,7 +111,7 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
                     f"Serving {checked.name} takes at least {needed / 1e9:.1f} GB of memory and "
                     f"{available_memory() / 1e9:.1f} GB are available; close other programs, or take a smaller model.",
                 )
-    except ServiceError as error:
+    except (ServiceError, EngineError, ModelFolderError) as error:
         yield Finding(Kind.PROBLEM, str(error))
 
 
@@ -219,11 +221,10 @@ def _check_decoding(folder: Path) -> None:
     """Refuse an export whose own generation settings the engine does not do.
 
     Raises:
-        ServiceError: naming the setting.
+        UnsupportedSetting: naming the setting.
+        ModelFolderError: a configuration is missing or damaged.
     """
-    generation, config = (
-        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("generation_config.json", "config.json")
-    )
+    config, generation = configuration.read(folder)
     DecodingSettings.from_generation_config(generation).check_window(config["max_position_embeddings"])
 
 

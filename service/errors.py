@@ -23,11 +23,15 @@ ServiceError
 ├── StoreUnavailable        503  conversations cannot be read or kept
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
-├── ConfigurationError           a wrong flag or environment value (exit code 2), or one found wrong at the start (1)
-└── ModelFolderError             a model folder that is missing or damaged (exit code 1)
+└── ConfigurationError           a wrong flag or environment value (exit code 2), or one found wrong at the start (1)
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from service.engine import errors as engine
 
 
 class ServiceError(Exception):
@@ -177,5 +181,22 @@ class ConfigurationError(ServiceError):
     code = "configuration_error"
 
 
-class ModelFolderError(ServiceError):
-    code = "model_folder_error"
+_OF_ENGINE: Mapping[type[engine.EngineError], type[ServiceError]] = {
+    engine.UnsupportedSetting: UnsupportedSetting,
+    engine.Overloaded: Overloaded,
+    engine.Cancelled: Cancelled,
+    engine.DeadlineExceeded: DeadlineExceeded,
+    engine.EngineFault: EngineFault,
+    engine.EngineClosed: NotReady,
+    engine.EngineStopped: EngineStopped,
+}
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Raise the errors of the engine within the block as those of the service, each with its HTTP status."""
+    try:
+        yield
+    except engine.EngineError as error:
+        retry_after_s = error.retry_after_s if isinstance(error, engine.Overloaded) else None
+        raise _OF_ENGINE[type(error)](str(error), retry_after_s=retry_after_s) from error.__cause__ or error

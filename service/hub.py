@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-EXAMPLE = "facebook/blenderbot-400M-distill"
+from models.folder import DEFAULT_MODEL
+
 ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 HOSTS = frozenset({"huggingface.co", "hf.co"})
 ADDRESS = re.compile(r"(?:[a-z]+://)?(?:[^/@]+@)?(?:www\.)?(?P<host>[\w.-]+)(?::\d+)?[/:](?P<path>.*)", re.IGNORECASE)
@@ -43,7 +44,7 @@ def read_name(text: str) -> str:
     if found and found["host"].lower() in HOSTS | _mirror():
         return _id(found["path"])
     if separator:
-        raise NoModel(f"which is no address of a model on the Hub; give an id such as {EXAMPLE}")
+        raise NoModel(f"which is no address of a model on the Hub; give an id such as {DEFAULT_MODEL}")
     if "@" in text or text.endswith("/"):
         return _id(text) if ID.match(text) and text.rstrip("/").count("/") == 1 else text
     return text
@@ -63,7 +64,7 @@ def _id(path: str) -> str:
     name, at, revision = name.partition("@")
     name = name.removesuffix(".git")
     if owner in NO_MODELS or not ID.fullmatch(f"{owner}/{name}"):
-        raise NoModel(f"which names no model of the Hub; give an id such as {EXAMPLE}")
+        raise NoModel(f"which names no model of the Hub; give an id such as {DEFAULT_MODEL}")
     if page[:1] and page[0] in REVISED and page[1:]:
         at, revision = "@", page[1]
     if at and revision != MAIN:

@@ -7,11 +7,11 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
+from models.manifest import Manifest
 from service import logs
 from service.chat.answer import Reply
 from service.engine.generation import Origin, Timing
 from service.engine.kernels.library import Kernels
-from service.engine.manifest import Manifest
 from service.errors import Cancelled, ContextLengthExceeded, EngineStopped, ServiceError, StoreUnavailable
 
 PREFIX = "chatbot"

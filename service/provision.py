@@ -12,18 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from models import manifest
+from models.folder import DEFAULT_MODEL, DEMO_CHECKPOINT, MANIFEST, MODELS, PRECISIONS, ModelFolderError, folder_name
 from service import libraries
-from service.engine import manifest
-from service.errors import ModelFolderError
 
 logger = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
-DEFAULT_MODEL = "facebook/blenderbot-400M-distill"
-DEMO_CHECKPOINT = MODELS / "demo" / "checkpoint"
-DEMO_NAME = "demo-int8"
-PRECISIONS = ("int8", "int4", "fp32")
+ROOT = MODELS.parent
 GLANCE_S = 0.2
 
 
@@ -206,7 +201,7 @@ def find(model: str, models: Path) -> Path | Missing:
         ModelFolderError: a folder that is none, or one of another model.
     """
     if model == "demo":
-        folder = models / DEMO_NAME
+        folder = _first_choice(str(DEMO_CHECKPOINT), models)
         return folder if _usable(folder) else Missing(model, folder)
     if model == "auto":
         return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
@@ -248,14 +243,13 @@ def _locked(folder: int) -> bool:
 
 
 def _exported(model: str, models: Path) -> Path | None:
-    name = model.rsplit("/", 1)[-1]
-    candidates = (models / f"{name}-{precision}" for precision in PRECISIONS)
+    candidates = (models / folder_name(model, precision) for precision in PRECISIONS)
     return next((folder for folder in candidates if _usable(folder)), None)
 
 
 def _usable(folder: Path) -> bool:
-    return (folder / manifest.FILE_NAME).exists() and not manifest.outdated(folder)
+    return (folder / MANIFEST).exists() and not manifest.outdated(folder)
 
 
 def _first_choice(model: str, models: Path) -> Path:
-    return models / f"{model.rsplit('/', 1)[-1]}-{PRECISIONS[0]}"
+    return models / folder_name(model, next(iter(PRECISIONS)))

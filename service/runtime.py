@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import manifest
+from models.folder import MODELS, ModelFolderError
+from models.manifest import Manifest
 from service import logs
 from service.chat import never_say
 from service.chat.chatbot import Chatbot
@@ -17,12 +20,11 @@ from service.chat.conversation import SHARED, opened_by
 from service.chat.phrases import Phrases
 from service.chat.store import Store, open_store
 from service.config import ServiceConfig
-from service.engine import manifest
+from service.engine.errors import EngineError
 from service.engine.kernels.library import Kernels
-from service.engine.manifest import Manifest
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
-from service.provision import MODELS, Provider, ProvisionCancelled
+from service.provision import Provider, ProvisionCancelled
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +130,9 @@ class Runtime:
         """Find, check and load the model; meant for a thread of its own.
 
         Raises:
-            ServiceError: the model cannot be served.
+            ModelFolderError: there is no model that can be served, or it is damaged.
+            EngineError: it asks for what the engine does not do.
+            ServiceError: it cannot be served with these settings.
         """
         self.serve(*self._provider.provide(self.config.model))
 
@@ -141,7 +145,7 @@ class Runtime:
                 self.load()
             except ProvisionCancelled:
                 return
-            except ServiceError as error:
+            except (ServiceError, EngineError, ModelFolderError) as error:
                 on_failure(str(error))
             except Exception as error:
                 logger.exception("the model could not be loaded")

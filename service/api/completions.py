@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, g, request
 
+from models.manifest import Manifest
 from service import logs
 from service.api import events, limits
 from service.api.body import read_body
@@ -18,7 +19,6 @@ from service.api.problems import openai_error
 from service.api.timing import server_timing
 from service.chat.completion import Completion
 from service.chat.draft import Draft
-from service.engine.manifest import Manifest
 from service.errors import ServiceError
 from service.metrics import Metrics
 from service.runtime import Runtime

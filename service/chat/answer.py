@@ -9,7 +9,7 @@ from types import TracebackType
 
 from service.chat.conversation import Exchange
 from service.engine.generation import Progress, ReplyStream, Timing
-from service.errors import Cancelled, ConversationChanged
+from service.errors import Cancelled, ConversationChanged, engine_errors
 
 # A client that went away is noticed within this time.
 GLANCE_S = 0.1
@@ -50,7 +50,8 @@ class Writing:
         Raises:
             Cancelled: the client has gone away.
         """
-        progress = self.stream.wait(GLANCE_S, known=known)
+        with engine_errors():
+            progress = self.stream.wait(GLANCE_S, known=known)
         if self.gone():
             raise Cancelled("The client went away before its reply was complete.")
         return progress

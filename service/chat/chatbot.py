@@ -16,7 +16,14 @@ from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import Store
 from service.chat.task import Task
 from service.engine.engine import Engine
-from service.errors import Cancelled, ConversationChanged, DeadlineExceeded, KeyReused, UnknownConversation
+from service.errors import (
+    Cancelled,
+    ConversationChanged,
+    DeadlineExceeded,
+    KeyReused,
+    UnknownConversation,
+    engine_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ class Chatbot:
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
             prompt = self._format.encode([*turns(conversation.exchanges), message.text])
-            stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), client=client)
+            with engine_errors():
+                stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), client=client)
             stack.callback(stream.cancel)
 
             def complete(ids: list[int]) -> Reply:

@@ -13,7 +13,7 @@ from service.chat.prompt import PromptFormat
 from service.chat.stop import StopStrings
 from service.chat.task import Task, decodings
 from service.engine.engine import Engine
-from service.errors import Cancelled
+from service.errors import Cancelled, engine_errors
 
 
 class Piece(NamedTuple):
@@ -73,7 +73,8 @@ class Completion:
         self._gone = gone
         with ExitStack() as stack:
             for settings in decodings(engine.settings, task):
-                stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings, client=client)
+                with engine_errors():
+                    stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings, client=client)
                 stack.callback(stream.cancel)
                 self.drafts.append(Draft(stream, prompt_format, self._stop))
             self._held = stack.pop_all()

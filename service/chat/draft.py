@@ -7,6 +7,7 @@ from typing import Literal
 from service.chat.prompt import PromptFormat
 from service.chat.stop import StopStrings
 from service.engine.generation import ReplyStream, Timing
+from service.errors import engine_errors
 
 FinishReason = Literal["stop", "length"]
 
@@ -47,7 +48,8 @@ class Draft:
         Raises:
             ServiceError: there will be no reply.
         """
-        ids, done = self._stream.wait(timeout_s, known=self._known if watch else None)
+        with engine_errors():
+            ids, done = self._stream.wait(timeout_s, known=self._known if watch else None)
         self._known = len(ids)
         sent = len(self.text)
         text = self._format.decode(ids) if done else self._format.certain(ids)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.folder import TOKENIZER, ModelFolderError
 from service.chat.phrases import EMPTY, FOUND, Phrases
 from service.engine.forbidden import Moves
-from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +32,9 @@ def check_folder(folder: Path) -> None:
         ModelFolderError: they cannot.
     """
     try:
-        content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        content = (folder / TOKENIZER).read_text(encoding="utf-8")
     except OSError as error:
-        raise ModelFolderError(f"{folder} has no tokenizer.json, which --never-say needs.") from error
+        raise ModelFolderError(f"{folder} has no {TOKENIZER}, which --never-say needs.") from error
     _check_decoder(content)
 
 

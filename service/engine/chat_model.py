@@ -48,12 +48,12 @@ def load(folder: Path, *, threads: int = 0, kernels: str = AUTO) -> ChatModel:
         kernels: `auto` or `stock`.
 
     Raises:
-        ModelFolderError: the folder is incomplete.
+        ModelFolderError: the folder is incomplete, or not of a model that the engine runs.
         UnsupportedSetting: its generation settings ask for what the engine does not do, or for too long a reply.
     """
-    config, generation_config = configuration.read(folder)
-    window = int(config.max_position_embeddings)
-    settings = DecodingSettings.from_generation_config(generation_config.to_diff_dict())
+    config, generation = configuration.read(folder)
+    window: int = config["max_position_embeddings"]
+    settings = DecodingSettings.from_generation_config(generation)
     settings.check_window(window)
-    network = Network(folder, config.to_dict(), session_options(threads), library.choose(kernels))
-    return ChatModel(network, settings, window, int(config.vocab_size))
+    network = Network(folder, config, session_options(threads), library.choose(kernels))
+    return ChatModel(network, settings, window, config["vocab_size"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Ids
 from typing import Protocol
 
+from service.engine.errors import EngineClosed, EngineError, EngineStopped, UnsupportedSetting
 from service.engine.forbidden import Forbidden
 from service.engine.generation import Generation, ReplyStream
 from service.engine.lane import Steps
@@ -16,7 +17,6 @@ from service.engine.reply_cache import Key, ReplyCache
 from service.engine.scheduler import Scheduler
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
-from service.errors import EngineStopped, NotReady, ServiceError, UnsupportedSetting
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Engine:
 
         Raises:
             Overloaded: too many requests wait already.
-            NotReady: the engine was closed.
+            EngineClosed: it takes no more requests.
             EngineStopped: its thread has died.
             UnsupportedSetting: a reply longer than the model's own.
         """
@@ -129,7 +129,7 @@ class Engine:
             if self._dead:
                 raise EngineStopped("The engine has stopped; the service must be started again.")
             if self._closed:
-                raise NotReady("The service is shutting down; try again in a moment.")
+                raise EngineClosed("The service is shutting down; try again in a moment.")
             key = self._cache.key(source, settings)
             found = None if key is None else self._cache.find(key, deadline=deadline)
             return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline, client)
@@ -146,7 +146,7 @@ class Engine:
         assert stream is not None
         try:
             self._scheduler.submit(generation)
-        except ServiceError as error:
+        except EngineError as error:
             generation.fail(error)
             raise
         self._wake.notify()

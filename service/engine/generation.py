@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from service.engine.errors import Cancelled, DeadlineExceeded
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
-from service.errors import Cancelled, DeadlineExceeded
 
 # Computed for this request, for another one that asked the same at the same time, or earlier.
 Origin = Literal["computed", "shared", "cached"]
@@ -71,7 +71,7 @@ class ReplyStream(Protocol):
             known: come back as soon as more than so many tokens are settled; None waits for the end.
 
         Raises:
-            ServiceError: the reply failed, came too late, or was cancelled.
+            EngineError: the reply failed, came too late, or was cancelled.
         """
 
     def cancel(self) -> None:

@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.folder import CROSS_STATES, DECODER_STEP, ENCODER, WEIGHTS, ModelFolderError
 from service.engine.kernels.library import Kernels
 from service.engine.kernels.rewrite import rewritten
 from service.engine.kv_cache import CacheShape, KVCache
 from service.engine.machine import available_cores
-from service.engine.manifest import WEIGHTS
-from service.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import SessionOptions
-
-ENCODER = "encoder_model.onnx"
-CROSS_STATES = "cross_states.onnx"
-DECODER_STEP = "decoder_step.onnx"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from service.engine.errors import DeadlineExceeded, EngineError, EngineFault, Overloaded
 from service.engine.generation import Generation
 from service.engine.lane import Lane, Steps
-from service.errors import DeadlineExceeded, EngineFault, Overloaded, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Scheduler:
             if not other.running:
                 other.used_s = max(other.used_s, lane.used_s)
 
-    def fail_all(self, error: Callable[[], ServiceError]) -> None:
+    def fail_all(self, error: Callable[[], EngineError]) -> None:
         """End every request, waiting or running, with an error of its own."""
         with self._lock:
             held = [*self._running, *self._waiting]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from service.errors import UnsupportedSetting
+from service.engine.errors import UnsupportedSetting
 
 # Rows (beams times requests) of one step beyond which a larger batch brings few more tokens a second: measured on the
 # 400M shape, 10 rows take 1.8 ms each, 20 rows 1.4 and 40 rows 1.3.
@@ -45,6 +45,57 @@ WITHOUT_BEARING = frozenset(
         "use_cache",
     }
 )
+# Settings of transformers that this engine does not do, each with the value that asks for nothing.
+NEUTRAL: Mapping[str, Any] = {
+    "assistant_confidence_threshold": 0.4,
+    "assistant_early_exit": None,
+    "assistant_lookbehind": 10,
+    "bad_words_ids": None,
+    "begin_suppress_tokens": None,
+    "cache_config": None,
+    "cache_implementation": None,
+    "constraints": None,
+    "disable_compile": False,
+    "diversity_penalty": 0.0,
+    "dola_layers": None,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "exponential_decay_length_penalty": None,
+    "force_words_ids": None,
+    "forced_bos_token_id": None,
+    "guidance_scale": None,
+    "is_assistant": False,
+    "low_memory": None,
+    "max_matching_ngram_size": None,
+    "max_time": None,
+    "min_p": None,
+    "num_assistant_tokens": 20,
+    "num_assistant_tokens_schedule": "constant",
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "output_logits": None,
+    "output_scores": False,
+    "penalty_alpha": None,
+    "prefill_chunk_size": None,
+    "prompt_lookup_num_tokens": None,
+    "remove_invalid_values": False,
+    "renormalize_logits": False,
+    "return_dict_in_generate": False,
+    "return_legacy_cache": None,
+    "sequence_bias": None,
+    "stop_strings": None,
+    "suppress_tokens": None,
+    "target_lookbehind": 10,
+    "token_healing": False,
+    "typical_p": 1.0,
+    "use_cache": True,
+    "watermarking_config": None,
+}
+# The `max_length` of transformers that nobody has set; it is one less than ours, which counts the start token.
+UNSET_MAX_LENGTH = 20
 END_TOKENS = ("eos_token_id", "forced_eos_token_id")
 MOST, LEAST = sys.float_info.max, sys.float_info.min
 RANGES: Mapping[str, tuple[type[Any], float, float]] = {
@@ -95,12 +146,14 @@ class DecodingSettings:
         """The settings that a model brings along.
 
         Args:
-            config: content of `generation_config.json`, that is, what differs from the defaults of transformers.
+            config: content of `generation_config.json`; values that are the defaults of transformers are not set.
 
         Raises:
             UnsupportedSetting: it asks for something that this engine does not do.
         """
         settings = {name: value for name, value in config.items() if name not in WITHOUT_BEARING}
+        if settings.get("max_length") == UNSET_MAX_LENGTH:
+            del settings["max_length"]
         for name in END_TOKENS:
             if isinstance(tokens := settings.get(name), list) and len(tokens) == 1:
                 settings[name] = tokens[0]
@@ -112,10 +165,7 @@ class DecodingSettings:
         Raises:
             UnsupportedSetting: a setting is unknown, not done here, or out of range; the message names it.
         """
-        from transformers import GenerationConfig
-
         known = {field.name for field in fields(self)}
-        neutral = GenerationConfig().to_dict()
         values: dict[str, Any] = {}
         for name, value in changes.items():
             if name in known and value is not None:
@@ -124,7 +174,7 @@ class DecodingSettings:
                 values[name] = NONE_MEANS[name]
             elif name in known or name in NEW_TOKENS or name in IGNORED:
                 continue
-            elif name not in neutral or value not in (None, neutral[name]):
+            elif name not in NEUTRAL or value not in (None, NEUTRAL[name]):
                 raise UnsupportedSetting(f"The generation setting {name}={value!r} is not supported by this engine.")
         for name, total in NEW_TOKENS.items():
             if changes.get(name) is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from models.folder import DEMO_CHECKPOINT
 from service.engine.kernels import library
-from service.engine.model import ORTBlenderbotForConditionalGeneration
-from service.provision import DEMO_CHECKPOINT
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.accept.prompts import prompts

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.engine import manifest
-from service.provision import DEMO_CHECKPOINT
+from models import manifest
+from models.folder import DEMO_CHECKPOINT, MANIFEST
 
 CACHE = Path(".accept") / "models"
 SYNTHETIC = CACHE / "synthetic-400m"
@@ -32,7 +32,7 @@ def synthetic(precision: str) -> Path:
 
 
 def _exported(checkpoint: Path, folder: Path, precision: str) -> Path:
-    if not (folder / manifest.FILE_NAME).exists() or manifest.outdated(folder):
+    if not (folder / MANIFEST).exists() or manifest.outdated(folder):
         command = [sys.executable, "-m", "export", "--model", str(checkpoint), "--output-dir", str(folder), "--force"]
         subprocess.run([*command, "--quantization", precision, "--no-verify"], check=True)
     return folder

@@ -13,7 +13,7 @@ COUNT = 100
 def check() -> list[Line]:
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-    from service.provision import DEMO_CHECKPOINT
+    from models.folder import DEMO_CHECKPOINT
 
     lines = []
     for precision in ("none", "int8", "int4"):

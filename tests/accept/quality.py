@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.quality import fidelity, heldout_samples
-from service.provision import DEMO_CHECKPOINT
+from models.folder import DEMO_CHECKPOINT
 from tests.accept import folders
 from tests.accept.outcome import Line
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.decoding import decoding, fixed_length
-from service.engine import manifest
+from models import manifest
 
 
 def test_settings_are_those_that_matter_and_differ_from_the_defaults(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import parse
-from export.config import DEFAULT_MODEL, Quantization
+from export.config import Quantization
+from models.folder import DEFAULT_MODEL
 from tests.export_child import refusal, run_export
 
 

@@ -14,12 +14,12 @@ from flask import Flask
 from transformers import AutoTokenizer
 from waitress.server import create_server
 
+from models.manifest import Manifest
 from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.config import ServiceConfig
 from service.engine.kernels.library import ONNX_RUNTIME
-from service.engine.manifest import Manifest
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 from service.runtime import Runtime, ServedModel

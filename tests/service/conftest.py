@@ -14,11 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from models import manifest
 from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.config import ServiceConfig
-from service.engine import manifest
 from service.runtime import Runtime, ServedModel
 from tests.service.fakes import FakeEngine
 from tests.shared import SharedFolders

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from models import manifest
+from models.folder import ModelFolderError
 from service import check
 from service.app import create_app
 from service.chat.never_say import read
 from service.check import Kind
 from service.config import ServiceConfig
-from service.engine import manifest
-from service.errors import ConfigurationError, ModelFolderError
+from service.errors import ConfigurationError
 from service.runtime import Runtime
 from tests.service import streams
 from tests.service.never_said import holding

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from models import manifest
+from models.folder import DEFAULT_MODEL, ModelFolderError
 from service import check
 from service.config import ServiceConfig
-from service.engine import manifest
-from service.errors import ModelFolderError
-from service.provision import DEFAULT_MODEL, ExportFailed, Provider
+from service.provision import ExportFailed, Provider
 from service.runtime import Runtime
 from tests.service.process import ROOT, ServiceProcess
 

@@ -8,9 +8,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
+from models.folder import ModelFolderError
 from service.chat.phrases import Phrases
 from service.chat.vocabulary import ForbiddenPhrases, pieces
-from service.errors import ModelFolderError
 
 SIZE = 300
 END = 2

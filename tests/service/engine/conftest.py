@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.parity_cases import Pair, load_pairs, write_pairs
 from tests.shared import SharedFolders
 

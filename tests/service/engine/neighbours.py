@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
 from service.engine.settings import DecodingSettings
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.comparison import Comparison, Difference
 from tests.service.engine.trace import TracedReply, parting_gap, trace_engine
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.synthetic import Shape, write_checkpoint
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.export_child import exported
 from tests.service.engine.comparison import Comparison, Difference, until_end
 from tests.service.engine.trace import padded, parting_gap, trace_engine, trace_transformers

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.comparison import Comparison, Difference, until_end
 from tests.service.engine.trace import padded, parting_gap, trace_engine, trace_transformers
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.engine.engine import Engine
+from service.engine.errors import Overloaded
 from service.engine.generation import ReplyStream
-from service.errors import Overloaded
 from tests.service.fakes import FakeModel
 from tests.service.test_engine import PATIENCE_S, reply_of, until
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
-from service.errors import ModelFolderError
+from models.folder import ModelFolderError
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 
 GRAPHS = ("encoder_model.onnx", "cross_states.onnx", "decoder_step.onnx")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-from service.engine import model as engine_model
+from service import ort_model as engine_model
 from service.engine.batch import Batch
 from service.engine.sequence import Sequence
 from tests.service.engine.comparison import until_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.neighbours import compare_alone_and_among
 from tests.service.engine.parity_cases import Pair, draw_sources
 

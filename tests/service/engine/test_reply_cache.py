@@ -15,8 +15,8 @@ import pytest
 
 from service.engine.chat_model import load
 from service.engine.engine import Engine
+from service.engine.errors import Cancelled, DeadlineExceeded, EngineFault, EngineStopped, Overloaded
 from service.engine.generation import ReplyStream
-from service.errors import Cancelled, DeadlineExceeded, EngineFault, EngineStopped, Overloaded
 from tests.service.echo import EchoModel, digest
 
 PATIENCE_S = 10.0

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
+from service.engine.errors import UnsupportedSetting
 from service.engine.settings import IGNORED, NEW_TOKENS, WITHOUT_BEARING, DecodingSettings
-from service.errors import UnsupportedSetting
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.comparison import until_end
 from tests.service.engine.parity_cases import END, Pair
 

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnxruntime import InferenceSession
 
-from export.weights import FILE_NAME, SMALLEST_EXTERNAL
+from export.weights import SMALLEST_EXTERNAL
+from models.folder import WEIGHTS
 from tests.service.engine.parity_cases import Pair
 
 FUSED, STOCK = ("decoder_step.onnx", "cross_states.onnx"), "decoder_model_merged.onnx"
@@ -40,7 +41,7 @@ def places(path: Path) -> Mapping[str, Place]:
     for tensor in _tensors(onnx.load(path, load_external_data=False).graph):
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if entries:
-            assert entries["location"] == FILE_NAME
+            assert entries["location"] == WEIGHTS
             found[tensor.name] = Place(int(entries["offset"]), int(entries["length"]))
     return found
 
@@ -91,7 +92,7 @@ def test_joined_matrices_are_the_stock_ones_end_to_end(wide_exports: dict[str, P
 
 
 def test_no_bytes_stand_twice_in_the_weight_file(folder: Path) -> None:
-    content = (folder / FILE_NAME).read_bytes()
+    content = (folder / WEIGHTS).read_bytes()
     outer: list[Place] = []
     for place in sorted({place for graph in GRAPHS for place in places(folder / graph).values()},
                         key=lambda place: (place.offset, -place.length)):  # fmt: skip

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from service.engine.model import ORTBlenderbotForConditionalGeneration
 from service.engine.sequence import Sequence as Reply
 from service.engine.settings import DecodingSettings
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

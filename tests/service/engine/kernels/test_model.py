@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from service.engine.chat_model import load
-from service.engine.model import ORTBlenderbotForConditionalGeneration
 from service.engine.network import StepBinding
 from service.engine.sequence import Sequence
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.neighbours import compare_alone_and_among
 from tests.service.engine.parity_cases import Pair, draw_sources, run_cases
 

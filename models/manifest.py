@@ -10,10 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from service.errors import ModelFolderError
+from models.folder import CONFIG, MANIFEST, WEIGHTS, ModelFolderError
 
-FILE_NAME = "manifest.json"
-WEIGHTS = "weights.bin"
 FORMAT = 2
 # Libraries look for files of these kinds by themselves.
 LOADED = frozenset({".json", ".jinja", ".txt", ".model", ".py", ".onnx", ".data", ".bin", ".safetensors"})
@@ -61,7 +59,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write it into the folder that it describes."""
         content = {"format": FORMAT, **asdict(self)}
-        (folder / FILE_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
@@ -69,14 +67,14 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
     return {
         path.name: FileRecord(_sha256(path), path.stat().st_size)
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != FILE_NAME
+        if path.is_file() and path.name != MANIFEST
     }
 
 
 def outdated(folder: Path) -> bool:
     """Whether a folder is an export in the format of another release."""
     try:
-        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("format", FORMAT) != FORMAT
@@ -92,7 +90,7 @@ def read(folder: Path) -> Manifest:
         raise ModelFolderError(
             f"There is no model folder {folder}; make it with: python -m export --output-dir {folder}"
         )
-    path = folder / FILE_NAME
+    path = folder / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
@@ -113,7 +111,7 @@ def read(folder: Path) -> Manifest:
             if checkpoint is None
             else f"make one with: python -m export --model {checkpoint} and serve the folder that it names"
         )
-        raise ModelFolderError(f"{folder} holds no {FILE_NAME}, so it is not an exported model; {remedy}.") from error
+        raise ModelFolderError(f"{folder} holds no {MANIFEST}, so it is not an exported model; {remedy}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(
             f"{path} is damaged; export the model again: "
@@ -135,7 +133,7 @@ def check(folder: Path) -> Manifest:
     )
     for name, record in manifest.files.items():
         if name in {"", ".", ".."} or set(name) & {"/", "\\"}:
-            raise ModelFolderError(f"{folder / FILE_NAME} names {name!r}, which is no file of that folder; {remedy}")
+            raise ModelFolderError(f"{folder / MANIFEST} names {name!r}, which is no file of that folder; {remedy}")
         path = folder / name
         try:
             size = path.stat().st_size
@@ -150,7 +148,7 @@ def check(folder: Path) -> Manifest:
         if path.suffix == ".onnx":
             _check_link(folder, path)
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in LOADED and path.name not in {FILE_NAME, *manifest.files}:
+        if path.suffix.lower() in LOADED and path.name not in {MANIFEST, *manifest.files}:
             raise ModelFolderError(f"{path} is not among the exported files; take it out of the folder, or {remedy}")
     return manifest
 
@@ -166,7 +164,7 @@ def _check_link(folder: Path, graph: Path) -> None:
 
 def _is_checkpoint(folder: Path) -> bool:
     weights = (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin"))
-    return bool(weights) and (folder / "config.json").exists()
+    return bool(weights) and (folder / CONFIG).exists()
 
 
 def _sha256(path: Path) -> str:

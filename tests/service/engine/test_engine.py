@@ -11,17 +11,17 @@ from dataclasses import replace
 import pytest
 
 from service.engine.engine import Engine
-from service.engine.generation import ReplyStream
-from service.engine.sequence import Sequence
-from service.errors import (
+from service.engine.errors import (
     Cancelled,
     DeadlineExceeded,
+    EngineClosed,
     EngineFault,
     EngineStopped,
-    NotReady,
     Overloaded,
     UnsupportedSetting,
 )
+from service.engine.generation import ReplyStream
+from service.engine.sequence import Sequence
 from tests.service.fakes import REPLY, FakeBatch, FakeModel
 
 PATIENCE_S = 10.0
@@ -303,7 +303,7 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(model: FakeMode
     closing = threading.Thread(target=engine.close)
     closing.start()
     until(lambda: engine._closed)
-    with pytest.raises(NotReady):
+    with pytest.raises(EngineClosed):
         ask(engine, 9)
     model.gate.set()
     closing.join(PATIENCE_S)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.engine import manifest
+from models import manifest
+from models.folder import MANIFEST, ModelFolderError
 from service.engine.chat_model import load
-from service.errors import ModelFolderError
 
 
 def test_a_folder_of_another_format_is_refused_with_the_command_that_exports_it_again(
@@ -20,9 +20,9 @@ def test_a_folder_of_another_format_is_refused_with_the_command_that_exports_it_
 ) -> None:
     folder = tmp_path / "older"
     folder.mkdir()
-    shutil.copy(tiny_export / manifest.FILE_NAME, folder)
-    content = json.loads((folder / manifest.FILE_NAME).read_text(encoding="utf-8"))
-    (folder / manifest.FILE_NAME).write_text(json.dumps({**content, "format": 1}), encoding="utf-8")
+    shutil.copy(tiny_export / MANIFEST, folder)
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    (folder / MANIFEST).write_text(json.dumps({**content, "format": 1}), encoding="utf-8")
     with pytest.raises(ModelFolderError) as caught:
         manifest.read(folder)
     assert str(caught.value) == (
@@ -61,7 +61,7 @@ def test_a_folder_of_links_into_one_folder_is_served_and_so_is_a_linked_folder(
 def test_names_that_leave_the_folder_are_refused(tiny_export: Path, tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(tiny_export, tmp_path / "folder")
     (tmp_path / "outside.json").write_text("{}")
-    path = folder / manifest.FILE_NAME
+    path = folder / MANIFEST
     content = json.loads(path.read_text())
     content["files"][name] = {"sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}
     path.write_text(json.dumps(content))
@@ -74,7 +74,7 @@ def test_files_that_are_not_listed_are_refused_where_they_would_be_loaded(
     tiny_export: Path, tmp_path: Path, name: str
 ) -> None:
     folder = shutil.copytree(tiny_export, tmp_path / "folder")
-    path = folder / manifest.FILE_NAME
+    path = folder / MANIFEST
     content = json.loads(path.read_text())
     content["files"].pop(name, None)
     path.write_text(json.dumps(content))

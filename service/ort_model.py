@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 from optimum.onnxruntime import ORTModelForSeq2SeqLM
-from transformers import GenerationConfig, PretrainedConfig
+from transformers import AutoConfig, GenerationConfig, PretrainedConfig
 
 from service.engine import configuration
 from service.engine.batch import Batch
+from service.engine.errors import UnsupportedSetting
 from service.engine.kernels import library
 from service.engine.network import Network, session_options
 from service.engine.sequence import Sequence
 from service.engine.settings import MOST_ROWS, DecodingSettings
-from service.errors import UnsupportedSetting
 
 
 class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: ignore[misc]
@@ -50,8 +50,10 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
             ModelFolderError: the folder is incomplete, or this ONNX Runtime lacks an operator.
         """
         folder = Path(model_id)
-        config, generation_config = configuration.read(folder)
-        network = Network(folder, config.to_dict(), session_options(threads), library.choose(kernels))
+        sizes, _ = configuration.read(folder)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        network = Network(folder, sizes, session_options(threads), library.choose(kernels))
         return cls(network, config, generation_config)
 
     @property
