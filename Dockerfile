@@ -22,6 +22,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin chatbot \
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY LICENSE ./
+COPY models/__init__.py models/folder.py models/manifest.py models/
 COPY models/demo/checkpoint models/demo/checkpoint
 COPY export export
 COPY service service

@@ -16,7 +16,7 @@ from deploy.config import OPTIONS, OWN_OPTIONS, ReplicaConfig, parse
 from models import manifest
 from models.folder import MODELS, ModelFolderError
 from service import logs
-from service.chat.store import open_store
+from service.chat.opening import open_store
 from service.check import Finding, Kind, findings, links, report
 from service.engine import machine
 from service.engine.errors import EngineError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from service import config as service_config
-from service.chat.store import IN_MEMORY
+from service.chat.opening import IN_MEMORY
 from service.config import ServiceConfig
 from service.engine.machine import available_cores
 from service.errors import ConfigurationError

@@ -15,7 +15,7 @@ from models.folder import DEFAULT_MODEL, MODELS, ModelFolderError
 from service import libraries
 from service.api import keys
 from service.chat.never_say import read as read_phrases
-from service.chat.store import open_store
+from service.chat.opening import open_store
 from service.chat.vocabulary import check_folder
 from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import configuration, machine

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from service import echo, hub
-from service.chat.store import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
+from service.chat.opening import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
 Number = TypeVar("Number", int, float)

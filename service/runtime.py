@@ -17,8 +17,9 @@ from service import logs
 from service.chat import never_say
 from service.chat.chatbot import Chatbot
 from service.chat.conversation import SHARED, opened_by
+from service.chat.opening import open_store
 from service.chat.phrases import Phrases
-from service.chat.store import Store, open_store
+from service.chat.store import Store
 from service.config import ServiceConfig
 from service.engine.errors import EngineError
 from service.engine.kernels.library import Kernels

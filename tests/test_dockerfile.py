@@ -55,7 +55,7 @@ def copied(stage: list[Instruction]) -> list[tuple[Path, Path]]:
         if found.name == "COPY" and not IMAGE_ONLY.match(found.arguments):
             *sources, target = found.arguments.split()
             for source in sources:
-                place = Path(target) / source if target.endswith("/") else Path(target)
+                place = Path(target) / Path(source).name if target.endswith("/") else Path(target)
                 pairs.append((Path(source), place))
     return pairs
 

@@ -10,8 +10,8 @@ import pytest
 from service.engine.engine import Engine
 from service.engine.errors import Overloaded
 from service.engine.generation import ReplyStream
+from tests.service.engine.test_engine import PATIENCE_S, reply_of, until
 from tests.service.fakes import FakeModel
-from tests.service.test_engine import PATIENCE_S, reply_of, until
 
 LONG = [1, *range(10, 50), 2]
 

@@ -10,7 +10,14 @@ import torch
 from transformers import GenerationConfig
 
 from service.engine.errors import UnsupportedSetting
-from service.engine.settings import IGNORED, NEW_TOKENS, WITHOUT_BEARING, DecodingSettings
+from service.engine.settings import (
+    IGNORED,
+    NEUTRAL,
+    NEW_TOKENS,
+    UNSET_MAX_LENGTH,
+    WITHOUT_BEARING,
+    DecodingSettings,
+)
 from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.comparison import until_end
 from tests.service.engine.parity_cases import END, Pair
@@ -66,6 +73,18 @@ def test_one_end_token_in_a_list_is_that_token() -> None:
     for name in ("eos_token_id", "forced_eos_token_id"):
         with pytest.raises(UnsupportedSetting, match=name):
             DecodingSettings.from_generation_config({name: [7, 8]})
+
+
+def test_what_asks_for_nothing_are_the_defaults_of_transformers() -> None:
+    defaults = GenerationConfig().to_dict()
+    others = set(defaults) - KNOWN - set(NEW_TOKENS) - IGNORED
+    assert dict(NEUTRAL) == {name: defaults[name] for name in others}
+    assert defaults["max_length"] == UNSET_MAX_LENGTH
+
+
+def test_a_length_that_is_the_default_of_transformers_is_20_tokens_after_the_start_as_it_is_there() -> None:
+    assert DecodingSettings.from_generation_config({"max_length": 20}).max_length == 21
+    assert DecodingSettings.from_generation_config({"max_length": 21}).max_length == 21
 
 
 def test_the_defaults_of_transformers_change_nothing() -> None:

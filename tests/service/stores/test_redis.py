@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as Lost
 
 from benchmarks.redis_server import RedisServer
 from service.chat.conversation import turns
-from service.chat.store import Store, open_store
+from service.chat.opening import open_store
+from service.chat.store import Store
 from service.chat.stores.redis import NEEDS, RedisStore
 from service.errors import ConfigurationError, StoreUnavailable
 from tests.service.stores.conftest import said, say

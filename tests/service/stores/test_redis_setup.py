@@ -16,7 +16,8 @@ from redis import Redis
 
 from benchmarks.redis_server import RedisServer
 from service.chat.conversation import turns
-from service.chat.store import Store, open_store
+from service.chat.opening import open_store
+from service.chat.store import Store
 from service.chat.stores import redis_url
 from service.chat.stores.redis import RIGHTS, RedisStore, _replaced
 from service.errors import ConfigurationError

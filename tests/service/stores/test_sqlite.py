@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.chat.conversation import Exchange, turns
-from service.chat.store import open_store
+from service.chat.opening import open_store
 from service.chat.stores.sqlite import SCHEMA_VERSION, SQLiteStore
 from service.errors import ConfigurationError, StoreUnavailable
 from tests.service.stores.conftest import said, say
