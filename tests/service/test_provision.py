@@ -35,6 +35,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("service", "export"):
         shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "models" / "demo" / "checkpoint", root / "models" / "demo" / "checkpoint")
+    for module in (ROOT / "models").glob("*.py"):
+        shutil.copy(module, root / "models")
     return root
 
 
@@ -90,12 +92,13 @@ def test_an_export_of_another_release_is_made_anew(tree: Path, tmp_path: Path) -
 def test_sigterm_during_an_export_ends_it_and_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
     root = tmp_path / "clone"
     shutil.copytree(tree, root, ignore=shutil.ignore_patterns("demo-int8"))
+    before = sorted(root.joinpath("models").iterdir())
     with ServiceProcess("--model", "demo", root=root) as process:
         assert process.get("/livez").status == 200
         assert process.get("/readyz").status == 503
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
-    assert sorted(path.name for path in (root / "models").iterdir()) == ["demo"]
+    assert sorted(root.joinpath("models").iterdir()) == before
 
 
 def test_an_exported_400m_model_is_preferred_to_everything(tmp_path: Path) -> None:
