@@ -23,6 +23,7 @@ from service.api import (
     paths,
     problems,
     sessions,
+    tokenize,
 )
 from service.api.proxies import client_address, client_network
 from service.runtime import Runtime
@@ -48,6 +49,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     problems.register(app, runtime.metrics)
     app.register_blueprint(chatbot.blueprint(runtime))
+    app.register_blueprint(tokenize.blueprint(runtime))
     app.register_blueprint(sessions.blueprint(runtime.store))
     app.register_blueprint(ops.blueprint(runtime))
     app.register_blueprint(docs.blueprint(config, secured=bool(known)))
@@ -78,7 +80,7 @@ def create_app(runtime: Runtime) -> Flask:
     def wanted(method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Whether the body of a request will be read."""
         known_client = not known or not known.refusal(headers.get("AUTHORIZATION", ""))
-        return method == "POST" and path in body.MESSAGES and known_client
+        return method == "POST" and path in body.BODIES and known_client
 
     app.extensions[body.WANTED] = wanted
     hosts.register(app, host=config.host, origins=config.cors_origins, trusted_proxies=config.trusted_proxies)

@@ -9,6 +9,8 @@ ServiceError
 ├── UnknownConversation     404  no conversation has that id
 ├── UnknownModel            404  no model of that name is served
 ├── ConversationChanged     409  another message of the conversation was answered first
+├── NotTheLastExchange      409  what is to be replaced is not the last exchange of the conversation
+├── ExchangeReplaced        409  a retry of a message whose exchange has been replaced since
 ├── PayloadTooLarge         413  body or prompt over its limit
 ├── UnsupportedEncoding     415  a compressed body
 ├── ForeignHost             421  a name in `Host` that is not ours
@@ -102,6 +104,30 @@ class ConversationChanged(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("Another message of this conversation was answered first; send this one again.")
+
+
+class NotTheLastExchange(ServiceError):
+    status = 409
+    code = "not_the_last_exchange"
+
+    def __init__(self, asked: int, last: int) -> None:
+        if last:
+            super().__init__(
+                f"Exchange {asked} is not the last one of this conversation, which is {last}, and only that one can be "
+                "replaced; read the conversation again."
+            )
+        else:
+            super().__init__(f"This conversation has no exchange {asked} to replace; leave out replace to begin it.")
+
+
+class ExchangeReplaced(ServiceError):
+    status = 409
+    code = "exchange_replaced"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This message was answered, and another exchange has taken its place since; read the conversation again."
+        )
 
 
 class UnknownModel(ServiceError):

@@ -10,8 +10,10 @@ from service.errors import PayloadTooLarge, UnsupportedEncoding
 
 LONGEST_SHOWN = 60
 
-# The paths whose requests have a body, and where an application says whether it will read one.
+# The paths of messages, all that have a body, and where an application says whether it will read one.
 MESSAGES = frozenset({"/chatbot", "/v1/chat/completions"})
+COUNTS = "/tokenize"
+BODIES = MESSAGES | {COUNTS}
 WANTED = "chatbot.wanted"
 
 

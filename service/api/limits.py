@@ -10,22 +10,26 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from service.api.body import MESSAGES
+from service.api.body import COUNTS, MESSAGES
 from service.errors import TooManyRequests
 
 CONVERSATIONS = "/sessions/"
 EXTENSION = "chatbot.limit"
+# Pages count tokens while someone writes: for each message so many times, of which none costs what a message does.
+COUNTS_PER_MESSAGE = 10
 
 
 class Limit:
     """Messages a minute of each client. Safe for many threads."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, what: str = "messages") -> None:
         """
         Args:
             per_minute: messages of one client in a minute.
+            what: what is counted, in a word.
         """
         self._per_minute = per_minute
+        self._what = what
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
@@ -39,7 +43,8 @@ class Limit:
             return
         seconds = max(1, math.ceil(self._limiter.get_window_stats(self._item, client).reset_time - time.time()))
         raise TooManyRequests(
-            f"More than {self._per_minute} messages a minute came from your address; try again in {seconds} seconds.",
+            f"More than {self._per_minute} {self._what} a minute came from your address; "
+            f"try again in {seconds} seconds.",
             retry_after_s=seconds,
         )
 
@@ -54,12 +59,15 @@ def register(app: Flask, *, per_minute: int) -> None:
     if not per_minute:
         return
     app.extensions[EXTENSION] = Limit(per_minute)
+    counts = Limit(COUNTS_PER_MESSAGE * per_minute, "counts of tokens")
 
     @app.before_request
     def refuse() -> None:
         message = request.method == "POST" and request.path in MESSAGES
         if message or (request.method != "OPTIONS" and request.path.startswith(CONVERSATIONS)):
             count(1)
+        elif request.method == "POST" and request.path == COUNTS:
+            counts.count(g.client, 1)
 
 
 def count(messages: int) -> None:

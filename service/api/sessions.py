@@ -61,5 +61,6 @@ def _page(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
 
 
 def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
-    said = Turn(speaker="user", text=exchange.message, truncated_tokens=exchange.truncated_tokens)
-    return said, Turn(speaker="bot", text=exchange.reply, truncated_tokens=0)
+    number = exchange.number
+    said = Turn(speaker="user", text=exchange.message, exchange=number, truncated_tokens=exchange.truncated_tokens)
+    return said, Turn(speaker="bot", text=exchange.reply, exchange=number, truncated_tokens=0)

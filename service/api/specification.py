@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.config import ServiceConfig
-from service.schemas.chat_reply import ChatDelta, ChatReply
+from service.schemas.chat_reply import ChatDelta, ChatReply, QueuePosition
 from service.schemas.chat_request import ChatRequest
 from service.schemas.completion import ChatCompletion, ChatCompletionChunk
 from service.schemas.completion_request import ChatCompletionRequest
@@ -18,10 +18,11 @@ from service.schemas.health import Alive, NotReadyYet, Ready
 from service.schemas.model_list import Model, ModelList
 from service.schemas.openai_error import ErrorBody
 from service.schemas.problem import Problem
+from service.schemas.token_count import TokenCount, TokenCountRequest
 
-REQUESTS: Sequence[type[BaseModel]] = (ChatRequest, ChatCompletionRequest)
+REQUESTS: Sequence[type[BaseModel]] = (ChatRequest, TokenCountRequest, ChatCompletionRequest)
 REPLIES: Sequence[type[BaseModel]] = (
-    *(ChatReply, ChatDelta, ConversationBody, Problem, Alive, Ready, NotReadyYet),
+    *(ChatReply, ChatDelta, QueuePosition, TokenCount, ConversationBody, Problem, Alive, Ready, NotReadyYet),
     *(ChatCompletion, ChatCompletionChunk, ModelList, Model, ErrorBody),
 )
 JSON, TEXT, EVENTS, HTML = "application/json", "text/plain", "text/event-stream", "text/html"
@@ -31,7 +32,8 @@ REASONS: Mapping[int, str] = {
     400: "The body is not JSON.",
     401: "No API key, or one that is not known.",
     404: "There is no such conversation.",
-    409: "Another message of the conversation was answered first; send this one again.",
+    409: "Another message of the conversation was answered first; send this one again. Or what `replace` names is not "
+    "the last exchange, or the exchange of a retry has been replaced since; read the conversation again.",
     413: "The body or the prompt is over its limit.",
     415: "The body is compressed.",
     422: "JSON, but not a request that can be answered.",
@@ -98,13 +100,15 @@ def _paths(secured: bool) -> Json:
                 "description": "The conversation is the one of `session_id` in the body, else of the `X-Session-Id` "
                 "header, else of the cookie; with none of them a new one begins. Both turns are stored before the "
                 "reply is complete. With an `Idempotency-Key` header, such as a UUID, a retry gets the stored reply; "
-                "the same key with another prompt is a 422.",
+                "the same key with another request is a 422. With `replace`, message and reply take the place of the "
+                "last exchange.",
                 "parameters": [_parameter("X-Session-Id", "header", "Id of the conversation to go on with.")],
                 "requestBody": _body(ChatRequest),
                 "responses": {
                     "200": {
                         "description": "The reply: as text, as an object, or as a stream of events, each a piece of "
-                        "text; `event: done` brings the object at the end, `event: error` a problem.",
+                        "text; `event: queue` tells its place among those that wait, `event: done` brings the object "
+                        "at the end, `event: error` a problem.",
                         "headers": {
                             "X-Session-Id": {**_header("The conversation."), "required": True},
                             "Idempotent-Replayed": _header("true for a reply that was stored before."),
@@ -113,7 +117,9 @@ def _paths(secured: bool) -> Json:
                         "content": {
                             **text,
                             JSON: _ref(ChatReply),
-                            EVENTS: _events({"message": ChatDelta, "done": ChatReply, "error": Problem}),
+                            EVENTS: _events(
+                                {"message": ChatDelta, "queue": QueuePosition, "done": ChatReply, "error": Problem}
+                            ),
                         },
                         "links": {
                             name: {"operationId": name, "parameters": {"session_id": SESSION_LINK}}
@@ -121,6 +127,20 @@ def _paths(secured: bool) -> Json:
                         },
                     },
                     **chat,
+                },
+            }
+        },
+        "/tokenize": {
+            "post": {
+                "operationId": "count_tokens",
+                "summary": "Count what the model would read",
+                "description": "Of the conversation, and of a message that is not sent yet: how many tokens, and from "
+                "which turn on. Nothing is stored. The conversation is found as for `/chatbot`.",
+                "parameters": [_parameter("X-Session-Id", "header", "Id of the conversation.")],
+                "requestBody": _body(TokenCountRequest),
+                "responses": {
+                    "200": _json("The count.", TokenCount),
+                    **errors(400, 404, 409, 413, 415, 422, 429, 503, content=sentence),
                 },
             }
         },

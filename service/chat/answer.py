@@ -81,6 +81,11 @@ class Answer:
     ) -> None:
         self.close()
 
+    @property
+    def position(self) -> int:
+        """Its place among those that wait to be answered, 1 for the next one; 0 once it is being answered."""
+        return self._source.stream.position if isinstance(self._source, Writing) else 0
+
     def close(self) -> None:
         """Stop the work, if there still is any, and let the conversation's next message forward."""
         self._held.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,16 +15,21 @@ from service.chat.line import Lines
 from service.chat.phrases import Phrases
 from service.chat.prompt import Prompt, PromptFormat
 from service.chat.store import Store
-from service.chat.task import Task
+from service.chat.task import Task, decodings
 from service.engine.engine import Engine
 from service.errors import (
     Cancelled,
     ConversationChanged,
     DeadlineExceeded,
+    ExchangeReplaced,
     KeyReused,
+    NotTheLastExchange,
     UnknownConversation,
     engine_errors,
 )
+
+# More than replacements of one exchange that are still being sent again.
+KEPT_KEYS = 32
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,25 @@ class Message:
         text: the user's words.
         fresh: whether the conversation may be made; a message to one that is gone fails otherwise.
         key: by which a retry is known; empty for none.
+        temperature: of the drawing; at 0 the model decodes in its own way.
+        seed: of the drawing; None takes a fresh one.
+        replace: number of the last exchange, in whose place message and reply are stored; None to go on after it.
     """
 
     conversation_id: str
     text: str
     fresh: bool = True
     key: str = ""
+    temperature: float = 0.0
+    seed: int | None = None
+    replace: int | None = None
+
+    @property
+    def request(self) -> str:
+        """What it says beside the text, as JSON; empty for nothing."""
+        said = {"temperature": self.temperature or None, "seed": self.seed, "replace": self.replace}
+        said = {name: value for name, value in said.items() if value is not None}
+        return json.dumps(said) if said else ""
 
 
 class Chatbot:
@@ -101,25 +120,50 @@ class Chatbot:
             stored = _stored(conversation, message)
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
-            prompt = self._format.encode([*turns(conversation.exchanges), message.text])
+            before, replaced = _split(conversation, message)
+            prompt = self._format.encode([*turns(before), message.text])
+            settings = decodings(self.engine.settings, Task([], temperature=message.temperature, seed=message.seed))[0]
             with engine_errors():
-                stream = self.engine.submit(prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), client=client)
+                stream = self.engine.submit(
+                    prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), settings=settings, client=client
+                )
             stack.callback(stream.cancel)
 
             def complete(ids: list[int]) -> Reply:
-                exchange = self._exchange(message, prompt, ids)
+                version = conversation.version
+                exchange = self._exchange(message, prompt, ids, number=version + 1, replaced=replaced)
                 try:
-                    store.append(message.conversation_id, exchange, version=conversation.version)
+                    store.append(
+                        message.conversation_id, exchange, version=version, replace=message.replace is not None
+                    )
                 except ConversationChanged:
                     # Another service on the same store was faster, perhaps with another try of this very message.
-                    stored = _stored(_read(store, message), message)
+                    conversation_now = _read(store, message)
+                    stored = _stored(conversation_now, message)
                     if stored is None:
+                        _split(conversation_now, message)
                         raise
                     return Reply(stored, None)
                 return Reply(exchange, stream.timing)
 
             writing = Writing(stream, self._format.certain, complete, gone)
             return Answer(stack.pop_all(), writing)
+
+    def read(self, store: Store, message: Message) -> Prompt:
+        """What the model would read if a message were said now, and nothing else of it than the end of the
+        conversation if it has no text.
+
+        Raises:
+            NotTheLastExchange: it is to replace another one.
+            UnknownConversation: see `Message`.
+        """
+        before, _ = _split(_read(store, message), message)
+        return self._format.encode([*turns(before), *([message.text] if message.text else [])])
+
+    @property
+    def window(self) -> int:
+        """Tokens that the model reads at most."""
+        return self._format.window
 
     def complete(
         self, task: Task, *, timeout_s: float, gone: Callable[[], bool] = lambda: False, client: str = ""
@@ -139,7 +183,10 @@ class Chatbot:
             client=client,
         )
 
-    def _exchange(self, message: Message, prompt: Prompt, ids: list[int]) -> Exchange:
+    def _exchange(
+        self, message: Message, prompt: Prompt, ids: list[int], *, number: int, replaced: Exchange | None
+    ) -> Exchange:
+        keys = [*replaced.replaced.split(), replaced.key] if replaced else []
         return Exchange(
             message=message.text,
             reply=self._format.decode(ids),
@@ -148,6 +195,9 @@ class Chatbot:
             truncated_turns=prompt.truncated_turns,
             truncated_tokens=prompt.truncated_tokens,
             key=message.key,
+            request=message.request,
+            replaced=" ".join(filter(None, keys[-KEPT_KEYS:])),
+            number=number,
         )
 
 
@@ -160,11 +210,36 @@ def _read(store: Store, message: Message) -> Conversation:
         raise
 
 
+def _split(conversation: Conversation, message: Message) -> tuple[Sequence[Exchange], Exchange | None]:
+    """The exchanges that a message goes on with, and the one that it replaces.
+
+    Raises:
+        NotTheLastExchange: it would replace another one than the last.
+    """
+    if message.replace is None:
+        return conversation.exchanges, None
+    if message.replace != conversation.version or not conversation.exchanges:
+        raise NotTheLastExchange(message.replace, conversation.version)
+    return conversation.exchanges[:-1], conversation.exchanges[-1]
+
+
 def _stored(conversation: Conversation, message: Message) -> Exchange | None:
-    """The reply that a retry has got before."""
+    """The reply that a retry has got before.
+
+    Raises:
+        KeyReused: the request differs.
+        ExchangeReplaced: it is no longer there.
+    """
     for exchange in conversation.exchanges if message.key else ():
         if exchange.key == message.key:
             if exchange.message != message.text:
                 raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")
+            if exchange.request != message.request:
+                raise KeyReused(
+                    "This Idempotency-Key came with another temperature, seed or replace before; "
+                    "send a new key with this request."
+                )
             return exchange
+        if message.key in exchange.replaced.split():
+            raise ExchangeReplaced
     return None

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ID_BYTES = 16
 # No client can send this as its key: keys hold no space.
@@ -60,6 +60,9 @@ class Exchange:
         truncated_turns: oldest turns that did not fit the model's window.
         key: the client's name for the request, by which a retry is known; empty for none.
         truncated_tokens: tokens at the beginning of the message that did not fit the model's window.
+        request: what the request said beside the message, as JSON; empty for nothing.
+        replaced: keys of the exchanges in whose place it stands, a space between; empty for none.
+        number: its place among all exchanges that the conversation has ever had, from 1; its store gives it.
     """
 
     message: str
@@ -69,6 +72,9 @@ class Exchange:
     truncated_turns: int = 0
     key: str = ""
     truncated_tokens: int = 0
+    request: str = ""
+    replaced: str = ""
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ class Conversation:
 
     Attributes:
         exchanges: the latest, oldest first.
-        version: exchanges that it has ever had; 0 for one that has not begun.
+        version: exchanges that it has ever had, replaced ones too, and so the number of the last one; 0 for one that
+            has not begun.
     """
 
     exchanges: Sequence[Exchange] = ()

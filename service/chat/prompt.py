@@ -50,6 +50,11 @@ class PromptFormat:
         self._window = window
         self._separator = len(self._encode(TURN_SEPARATOR))
 
+    @property
+    def window(self) -> int:
+        """Tokens of the longest prompt, the end token included."""
+        return self._window
+
     def encode(self, turns: Sequence[str]) -> Prompt:
         """Encode a history, newest turn last, dropping whole oldest turns until it fits the window.
 

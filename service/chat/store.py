@@ -40,13 +40,16 @@ class Store(Protocol):
             UnknownConversation: there is none of that id.
         """
 
-    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         """Add to a conversation, of which the last `KEPT_EXCHANGES` are kept. Once this returns, the exchange is safe.
+
+        It gets the number `version + 1`.
 
         Args:
             conversation_id: of any conversation.
             exchange: what was said.
             version: of the conversation that the exchange goes on with; 0 begins it.
+            replace: whether it takes the place of the last exchange, which is gone then.
 
         Raises:
             UnknownConversation: it is gone; nothing is stored.

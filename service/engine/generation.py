@@ -56,6 +56,10 @@ class ReplyStream(Protocol):
         """How it is decoded."""
 
     @property
+    def position(self) -> int:
+        """Its place among the requests that wait, as things stand, 1 for the next one; 0 once it has begun."""
+
+    @property
     def done(self) -> bool:
         """Whether the reply is complete or has failed."""
 
@@ -96,6 +100,7 @@ class Generation:
         """
         self.sequence = sequence
         self.client = client
+        self.position = 0
         self.work_s = 0.0
         self.begun = self.encoded = self.first_token = self.ended = time.monotonic()
         self.settled: list[int] = []
@@ -209,6 +214,10 @@ class Subscription:
     @property
     def settings(self) -> DecodingSettings:
         return self._generation.sequence.settings
+
+    @property
+    def position(self) -> int:
+        return self._generation.position
 
     @property
     def done(self) -> bool:

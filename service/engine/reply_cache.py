@@ -27,6 +27,10 @@ class CachedReply:
     ids: list[int]
 
     @property
+    def position(self) -> int:
+        return 0
+
+    @property
     def done(self) -> bool:
         return True
 

@@ -86,6 +86,7 @@ class Scheduler:
                     raise self._overloaded()
                 self._waiting.remove(displaced)
             self._waiting.append(generation)
+            generation.position = len(self._waiting)
         if displaced is not None:
             displaced.fail(self._overloaded())
 
@@ -157,8 +158,12 @@ class Scheduler:
                     newcomer = None
                 if newcomer is not None:
                     self._waiting.remove(newcomer)
+                    order.remove(newcomer)
+                    newcomer.position = 0
                     lane.running.append(newcomer)
                 if lane.running:
+                    for position, generation in enumerate(order, 1):
+                        generation.position = position
                     return lane, newcomer
         return self._lanes[0], None
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from service.errors import BadRequest
+from service.errors import BadRequest, InvalidPrompt
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_json(body: bytes, *, example: str) -> Any:
@@ -25,6 +28,38 @@ def read_json(body: bytes, *, example: str) -> Any:
         raise BadRequest(f"The body is not UTF-8; send a JSON object in UTF-8 such as {example}.") from None
     except ValueError:
         raise BadRequest(f"The body is not valid JSON; send an object such as {example}.") from None
+
+
+def read_object(body: bytes, model: type[Model], *, example: str, expected: Mapping[str, str]) -> Model:
+    """Read a body as a JSON object of one shape.
+
+    Args:
+        body: of the request.
+        model: the shape.
+        example: of such an object.
+        expected: what each field must be.
+
+    Raises:
+        BadRequest: not JSON.
+        InvalidPrompt: JSON of another shape; the message names the field.
+    """
+    content = read_json(body, example=example)
+    if not isinstance(content, dict):
+        raise InvalidPrompt(f"The body must be a JSON object such as {example}.")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InvalidPrompt(_sentence(error, example, expected)) from None
+
+
+def _sentence(error: ValidationError, example: str, expected: Mapping[str, str]) -> str:
+    problem = error.errors()[0]
+    field = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"The field {field} is missing; send an object such as {example}."
+    if problem["type"] == "string_unicode":
+        return f"The field {field} holds half of a surrogate pair; send whole Unicode characters."
+    return f"The field {field} must be {expected[field]}; send an object such as {example}."
 
 
 def _off(value: bool) -> bool:

@@ -22,6 +22,7 @@ class ChatReply(BaseModel):
 
     reply: str = Field(description="What the bot says.")
     session_id: str = Field(description="The conversation, to go on with.")
+    exchange: int = Field(description="Number of message and reply in the conversation, by which they can be replaced.")
     usage: Usage
     truncated_turns: int = Field(description="Oldest turns that did not fit the model's window.")
     truncated_tokens: int = Field(description=TRUNCATED_TOKENS)
@@ -33,10 +34,19 @@ class ChatReply(BaseModel):
         return ChatReply(
             reply=exchange.reply,
             session_id=conversation_id,
+            exchange=exchange.number,
             usage=usage,
             truncated_turns=exchange.truncated_turns,
             truncated_tokens=exchange.truncated_tokens,
         )
+
+
+class QueuePosition(BaseModel):
+    """Data of an event `queue`, which comes when the place changes."""
+
+    position: int = Field(
+        description="Place among the messages that wait, 1 for the next one; 0: it is being answered."
+    )
 
 
 class ChatDelta(BaseModel):

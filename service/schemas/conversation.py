@@ -12,6 +12,7 @@ class Turn(BaseModel):
 
     speaker: Literal["user", "bot"]
     text: str
+    exchange: int = Field(description="Number of message and reply, by which the last ones can be replaced.")
     truncated_tokens: int = Field(
         description="Tokens at the beginning of a message that did not fit the model's window."
     )

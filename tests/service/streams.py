@@ -14,12 +14,14 @@ class Stream:
 
     Attributes:
         deltas: pieces of text.
+        positions: places in the queue that were told.
         done: the object at the end; None when there was none.
         error: the problem that ended it; None when there was none.
         comments: lines that say nothing.
     """
 
     deltas: list[str] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     done: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     comments: int = 0
@@ -42,6 +44,8 @@ def read(content: Iterable[bytes]) -> Stream:
         value = json.loads("\n".join(data))
         if name == "done":
             stream.done = value
+        elif name == "queue":
+            stream.positions.append(value["position"])
         elif name == "error":
             stream.error = value
         else:

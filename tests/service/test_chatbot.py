@@ -34,7 +34,7 @@ def test_a_json_client_gets_the_reply_with_its_session_and_its_tokens(
     assert response.status_code == 200
     assert response.mimetype == "application/json"
     content = response.get_json()
-    assert set(content) == {"reply", "session_id", "usage", "truncated_turns", "truncated_tokens"}
+    assert set(content) == {"reply", "session_id", "exchange", "usage", "truncated_turns", "truncated_tokens"}
     assert content["session_id"] == response.headers["X-Session-Id"]
     assert content["truncated_turns"] == 0
     assert set(content["usage"]) == {"prompt_tokens", "completion_tokens"}

@@ -9,6 +9,7 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
+from service.api.limits import COUNTS_PER_MESSAGE
 from service.api.proxies import client_address
 from service.runtime import ServedModel
 from tests.service.conftest import Application
@@ -26,6 +27,16 @@ def test_messages_over_the_limit_are_refused_until_later(application: Applicatio
     assert refused.text.startswith("More than 3 messages a minute came from your address; try again in ")
     assert client.get("/readyz").status_code == 200
     assert client.get("/metrics").status_code == 200
+
+
+def test_tokens_are_counted_more_often_than_messages_are_sent_and_not_without_end(
+    application: Application, faked: ServedModel
+) -> None:
+    client = application(faked, client_limit=1).test_client()
+    assert ask(client).status_code == 200
+    answers = [client.post("/tokenize", data="{}") for _ in range(COUNTS_PER_MESSAGE + 1)]
+    assert [answer.status_code for answer in answers] == [*[200] * COUNTS_PER_MESSAGE, 429]
+    assert answers[-1].text.startswith("More than 10 counts of tokens a minute came from your address")
 
 
 def test_there_is_no_limit_unless_it_is_asked_for(application: Application, faked: ServedModel) -> None:

@@ -207,8 +207,8 @@ def test_a_conversation_can_be_read(app: Flask) -> None:
     assert response.get_json() == {
         "session_id": session,
         "turns": [
-            {"speaker": "user", "text": "Hello", "truncated_tokens": 0},
-            {"speaker": "bot", "text": first.text, "truncated_tokens": 0},
+            {"speaker": "user", "text": "Hello", "exchange": 1, "truncated_tokens": 0},
+            {"speaker": "bot", "text": first.text, "exchange": 1, "truncated_tokens": 0},
         ],
         "truncated_turns": 0,
         "earlier_turns": 0,

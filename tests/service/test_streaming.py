@@ -50,7 +50,7 @@ def test_a_stream_is_asked_for_in_the_body_or_by_the_accept_header(client: Flask
         assert stream.done is not None
         assert stream.done["reply"] == plain
         assert stream.done["session_id"] == response.headers["X-Session-Id"]
-        assert set(stream.done) == {"reply", "session_id", "usage", "truncated_turns", "truncated_tokens"}
+        assert set(stream.done) == {"reply", "session_id", "exchange", "usage", "truncated_turns", "truncated_tokens"}
 
 
 def test_both_turns_are_stored_before_the_last_piece_is_sent(app: Flask, engine: FakeEngine) -> None:
@@ -64,6 +64,26 @@ def test_both_turns_are_stored_before_the_last_piece_is_sent(app: Flask, engine:
         if b"delta" in chunk:
             last = chunk
     raise AssertionError(last)
+
+
+def test_a_stream_tells_its_place_in_the_queue_until_its_turn_comes(
+    application: Application, served: ServedModel, prompt_format: PromptFormat
+) -> None:
+    engine = FakeEngine(most_rows=1)
+    app = application(replace(served, chatbot=Chatbot(engine, prompt_format)))
+    engine.gate.clear()
+    running = ask(app.test_client(), "one", stream=True)
+    engine.model.wait_begun()
+    waiting = [ask(app.test_client(), name, stream=True).iter_encoded() for name in ("two", "three")]
+    heads = [[next(chunks), next(chunks)] for chunks in waiting]
+    engine.gate.set()
+    assert streams.read(running.iter_encoded()).positions == []
+    for place, (head, chunks) in enumerate(zip(heads, waiting, strict=True), 1):
+        stream = streams.read([*head, *chunks])
+        assert stream.positions[0] == place
+        assert stream.positions == sorted(stream.positions, reverse=True)
+        assert stream.done is not None
+    engine.close()
 
 
 def test_a_refusal_comes_with_its_status_and_not_in_a_stream(app: Flask, engine: FakeEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import threading
 import time
@@ -51,7 +52,7 @@ class MemoryStore:
                 raise UnknownConversation
             return self._entries[conversation_id].conversation
 
-    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         with self._lock:
             self._expire()
             entry = self._entries.get(conversation_id)
@@ -60,7 +61,9 @@ class MemoryStore:
             current = Conversation() if entry is None else entry.conversation
             if current.version != version:
                 raise ConversationChanged
-            grown = Conversation((*current.exchanges, exchange)[-KEPT_EXCHANGES:], version + 1)
+            before = current.exchanges[:-1] if replace else current.exchanges
+            numbered = dataclasses.replace(exchange, number=version + 1)
+            grown = Conversation((*before, numbered)[-KEPT_EXCHANGES:], version + 1)
             self._entries[conversation_id] = _Entry(grown, self._clock())
             self._entries.move_to_end(conversation_id)
             while len(self._entries) > self._capacity:

@@ -61,8 +61,8 @@ NEEDS = {
     "maxmemory-policy": ("noeviction", "conversations disappear when the memory of Redis is full"),
 }
 
-# KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live, and what the
-# keys of conversations begin with.
+# KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live, what the
+# keys of conversations begin with, and the place of the last exchange that stays.
 # An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
 APPEND = """
 local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
@@ -75,6 +75,7 @@ local version = last and cjson.decode(last).number or 0
 if version ~= tonumber(ARGV[2]) then
     return version == 0 and 'gone' or 'changed'
 end
+redis.call('LTRIM', KEYS[1], 0, ARGV[10])
 redis.call('RPUSH', KEYS[1], ARGV[3])
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[7]), -1)
 redis.call('EXPIRE', KEYS[1], ARGV[8])
@@ -172,12 +173,15 @@ class RedisStore:
         if not self._lives(touched) or not stored:
             raise UnknownConversation
         records = [json.loads(record) for record in stored]
-        return Conversation(tuple(Exchange(**record["exchange"]) for record in records), records[-1]["number"])
+        exchanges = (Exchange(**(record["exchange"] | {"number": record["number"]})) for record in records)
+        return Conversation(tuple(exchanges), records[-1]["number"])
 
-    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         # The mark tells this exchange from the same words stored by someone else.
         record = {"number": version + 1, "mark": secrets.token_hex(8), "exchange": asdict(exchange)}
-        outcome = self._ask(lambda: self._store(conversation_id, version, record, self._clock(), self._capacity))
+        outcome = self._ask(
+            lambda: self._store(conversation_id, version, record, self._clock(), self._capacity, replace=replace)
+        )
         if outcome == "gone":
             raise UnknownConversation
         if outcome == "changed":
@@ -203,7 +207,15 @@ class RedisStore:
         return f"{self._prefix}touched"
 
     def _store(
-        self, conversation_id: str, version: int, record: Any, now: float, capacity: int, ttl_s: float = 0
+        self,
+        conversation_id: str,
+        version: int,
+        record: Any,
+        now: float,
+        capacity: int,
+        ttl_s: float = 0,
+        *,
+        replace: bool = False,
     ) -> str:
         """Run the script that appends; a conversation lives for as long as the store says, if not for `ttl_s`."""
         return str(
@@ -219,6 +231,7 @@ class RedisStore:
                     KEPT_EXCHANGES,
                     int(ttl_s or self._ttl_s) + 1,
                     self._turns(""),
+                    -2 if replace else -1,
                 ],
             )
         )

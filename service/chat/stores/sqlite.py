@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sqlite3
@@ -20,7 +21,7 @@ from service.errors import ConfigurationError, ConversationChanged, StoreUnavail
 logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x63686174
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = (
     "CREATE TABLE store (secret BLOB NOT NULL, conversations INTEGER NOT NULL)",
     """CREATE TABLE conversations (
@@ -31,7 +32,7 @@ SCHEMA = (
         conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, number INTEGER NOT NULL,
         message TEXT NOT NULL, reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
         completion_tokens INTEGER NOT NULL, truncated_turns INTEGER NOT NULL,
-        truncated_tokens INTEGER NOT NULL, key TEXT NOT NULL,
+        truncated_tokens INTEGER NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, replaced TEXT NOT NULL,
         PRIMARY KEY (conversation, number)
     ) WITHOUT ROWID""",
     """CREATE TRIGGER begun AFTER INSERT ON conversations
@@ -43,12 +44,15 @@ SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 # What makes a file one of the present format, by the format that it has; 0 is a new one.
+FROM_2 = (
+    "ALTER TABLE exchanges ADD COLUMN request TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE exchanges ADD COLUMN replaced TEXT NOT NULL DEFAULT ''",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 STEPS = {
     0: SCHEMA,
-    1: (
-        "ALTER TABLE exchanges ADD COLUMN truncated_tokens INTEGER NOT NULL DEFAULT 0",
-        f"PRAGMA user_version = {SCHEMA_VERSION}",
-    ),
+    1: ("ALTER TABLE exchanges ADD COLUMN truncated_tokens INTEGER NOT NULL DEFAULT 0", *FROM_2),
+    2: FROM_2,
 }
 COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
@@ -141,7 +145,7 @@ class SQLiteStore:
             ).fetchall()
         return Conversation(tuple(Exchange(*row) for row in rows), version)
 
-    def append(self, conversation_id: str, exchange: Exchange, *, version: int) -> None:
+    def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         with self._transaction("IMMEDIATE") as connection:
             self._forget(connection, "touched < ?", [self._oldest])
             found = self._find(connection, conversation_id)
@@ -158,12 +162,17 @@ class SQLiteStore:
                     [conversation_id, self._clock()],
                 ).lastrowid
                 self._make_room(connection)
+            if replace:
+                connection.execute("DELETE FROM exchanges WHERE conversation = ? AND number = ?", [number, version])
             connection.execute(
-                f"INSERT INTO exchanges (conversation, number, {COLUMNS}) VALUES (?, ?{', ?' * len(fields(Exchange))})",
-                [number, version + 1, *astuple(exchange)],
+                f"INSERT INTO exchanges (conversation, {COLUMNS}) VALUES (?{', ?' * len(fields(Exchange))})",
+                [number, *astuple(dataclasses.replace(exchange, number=version + 1))],
             )
+            # Replaced ones leave gaps between the numbers.
             connection.execute(
-                "DELETE FROM exchanges WHERE conversation = ? AND number <= ?", [number, version + 1 - KEPT_EXCHANGES]
+                "DELETE FROM exchanges WHERE conversation = ?1 AND number <= "
+                "(SELECT number FROM exchanges WHERE conversation = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+                [number, KEPT_EXCHANGES],
             )
             connection.execute(
                 "UPDATE conversations SET version = ?, touched = ? WHERE number = ?",

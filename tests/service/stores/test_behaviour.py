@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,7 +26,15 @@ def test_turns_come_back_in_order(store: Store) -> None:
 
 def test_everything_about_an_exchange_comes_back(store: Store) -> None:
     odd = Exchange(
-        "left\0right \u202e 🙂 '; DROP TABLE exchanges; --", '{"a": "\\n"}\r\n\uffff', 128, 60, 7, 'key "{}" \\', 9
+        "left\0right \u202e 🙂 '; DROP TABLE exchanges; --",
+        '{"a": "\\n"}\r\n\uffff',
+        128,
+        60,
+        7,
+        'key "{}" \\',
+        9,
+        '{"temperature": 0.5}',
+        "k1 k2",
     )
     store.append("a", odd, version=0)
     assert store.read("a") == Conversation((odd,), 1)
@@ -125,6 +134,74 @@ def test_an_exchange_goes_on_with_the_conversation_that_was_read_or_nowhere(stor
             store.append("a", said("late"), version=version)
     store.append("a", said("two"), version=1)
     assert store.read("a") == Conversation((said("one"), said("two")), 2)
+
+
+def test_exchanges_are_numbered_as_they_come(store: Store) -> None:
+    say(store, "a", "one")
+    say(store, "a", "two")
+    assert [exchange.number for exchange in store.read("a").exchanges] == [1, 2]
+
+
+def test_an_exchange_can_take_the_place_of_the_last_one(store: Store) -> None:
+    say(store, "a", "one")
+    say(store, "a", "two")
+    store.append("a", said("better"), version=2, replace=True)
+    assert store.read("a") == Conversation((said("one"), said("better")), 3)
+    assert [exchange.number for exchange in store.read("a").exchanges] == [1, 3]
+    say(store, "a", "three")
+    assert messages(store, "a") == ["one", "better", "three"]
+    assert store.read("a").version == 4
+
+
+def test_the_only_exchange_can_be_replaced(store: Store, clock: Clock) -> None:
+    say(store, "a", "one")
+    clock.now += 90
+    store.append("a", said("better"), version=1, replace=True)
+    clock.now += 90
+    assert store.read("a") == Conversation((said("better"),), 2)
+    assert len(store) == 1
+
+
+def test_nothing_is_replaced_in_a_conversation_that_went_on_or_is_gone(store: Store) -> None:
+    say(store, "a", "one")
+    say(store, "a", "two")
+    for version in (1, 3):
+        with pytest.raises(ConversationChanged):
+            store.append("a", said("late"), version=version, replace=True)
+    assert store.read("a") == Conversation((said("one"), said("two")), 2)
+    store.delete("a")
+    with pytest.raises(UnknownConversation):
+        store.append("a", said("late"), version=2, replace=True)
+    assert "a" not in store
+
+
+def test_of_those_that_replace_the_same_exchange_at_once_one_succeeds(store: Store) -> None:
+    say(store, "a", "one")
+    barrier = threading.Barrier(6)
+
+    def work(worker: int) -> bool:
+        barrier.wait()
+        try:
+            store.append("a", said(f"by {worker}"), version=1, replace=worker % 2 == 0)
+        except ConversationChanged:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        won = list(pool.map(work, range(6)))
+    assert sum(won) == 1
+    winner = won.index(True)
+    assert messages(store, "a") == [f"by {winner}"] if winner % 2 == 0 else ["one", f"by {winner}"]
+    assert store.read("a").version == 2
+
+
+def test_replaced_exchanges_take_no_room_of_those_that_are_kept(store: Store) -> None:
+    for version in range(KEPT_EXCHANGES):
+        store.append("a", said(str(version)), version=version)
+    for version in range(KEPT_EXCHANGES, KEPT_EXCHANGES + 20):
+        store.append("a", said("again"), version=version, replace=True)
+    store.append("a", said("next"), version=KEPT_EXCHANGES + 20)
+    assert messages(store, "a") == [*map(str, range(1, KEPT_EXCHANGES - 1)), "again", "next"]
 
 
 def test_a_conversation_that_is_gone_is_not_made_anew(store: Store) -> None:

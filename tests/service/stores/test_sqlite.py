@@ -178,19 +178,26 @@ def test_a_file_of_a_later_release_is_refused(path: Path) -> None:
         opened(path)
 
 
-def test_a_file_of_an_earlier_release_goes_on(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "missing"), [(1, ["truncated_tokens", "request", "replaced"]), (2, ["request", "replaced"])]
+)
+def test_a_file_of_an_earlier_release_goes_on(path: Path, version: int, missing: list[str]) -> None:
     store = opened(path)
     say(store, "a", "one")
     store.close()
     connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE exchanges DROP COLUMN truncated_tokens")
-    connection.execute("PRAGMA user_version = 1")
+    for column in missing:
+        connection.execute(f"ALTER TABLE exchanges DROP COLUMN {column}")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     stores = [opened(path), opened(path)]
     for number, store in enumerate(stores, start=1):
         assert len(store.read("a").exchanges) == number
-        store.append("a", Exchange("word", "reply", truncated_tokens=7), version=number)
-    assert [exchange.truncated_tokens for exchange in stores[0].read("a").exchanges] == [0, 7, 7]
+        store.append("a", Exchange("word", "reply", truncated_tokens=7, request="{}", replaced="k"), version=number)
+    found = stores[0].read("a").exchanges
+    assert [exchange.truncated_tokens for exchange in found] == [0, 7, 7]
+    assert [(exchange.request, exchange.replaced) for exchange in found] == [("", ""), ("{}", "k"), ("{}", "k")]
+    assert [exchange.number for exchange in found] == [1, 2, 3]
     for store in stores:
         store.close()
 
