@@ -51,7 +51,7 @@ export async function ask(text, { session, key, signal, onText }) {
     for await (const { name, data } of events(response.body)) {
       if (name === "done") return data;
       if (name === "error") throw new Problem(data.detail, { status: data.status, code: data.title });
-      onText(data.delta);
+      if (name === "message") onText(data.delta);
     }
   } catch (error) {
     if (error instanceof Problem || signal.aborted) throw error;

@@ -125,8 +125,9 @@ def test_a_lost_server_is_said_so_and_used_again_when_it_is_back(server: RedisSe
     store.close()
 
 
+@pytest.mark.parametrize("replace", [False, True])
 def test_an_append_whose_answer_was_lost_is_not_done_twice(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, replace: bool
 ) -> None:
     store = opened(server)
     say(store, "a", "one")
@@ -143,9 +144,9 @@ def test_an_append_whose_answer_was_lost_is_not_done_twice(
         return answer
 
     monkeypatch.setattr(Redis, "parse_response", losing)
-    store.append("a", said("two"), version=1)
+    store.append("a", said("two"), version=1, replace=replace)
     assert lost == 2
-    assert turns(store.read("a").exchanges)[0::2] == ["one", "two"]
+    assert turns(store.read("a").exchanges)[0::2] == (["two"] if replace else ["one", "two"])
     store.close()
 
 
