@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.output import machine_line, wrapped
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession
 
     from export.quantizer import WeightScheme
 
@@ -134,25 +134,18 @@ def _variant_time(name: str, folder: str, threads: int) -> VariantTime:
     import psutil
     import torch
 
-    from service import ort_model as model
-    from service.engine import network
+    from service.engine.network import session_options
+    from service.ort_model import ORTBlenderbotForConditionalGeneration
 
     changes = dict(VARIANTS[name])
-    threads = int(changes.pop("threads", threads))
-    own = network.session_options
-
-    def changed(number: int) -> SessionOptions:
-        options = own(number)
-        options.enable_cpu_mem_arena = changes.get("arena") != "0"
-        options.enable_mem_pattern = changes.get("pattern") != "0"
-        for key, value in changes.items():
-            if key.startswith("session."):
-                options.add_session_config_entry(key, value)
-        return options
-
-    model.session_options = changed  # type: ignore[assignment, attr-defined]
+    options = session_options(int(changes.pop("threads", threads)))
+    options.enable_cpu_mem_arena = changes.get("arena") != "0"
+    options.enable_mem_pattern = changes.get("pattern") != "0"
+    for key, value in changes.items():
+        if key.startswith("session."):
+            options.add_session_config_entry(key, value)
     started = time.perf_counter()
-    loaded = model.ORTBlenderbotForConditionalGeneration.from_pretrained(folder, threads=threads)
+    loaded = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, session_options=options)
     load_s = time.perf_counter() - started
     random = np.random.default_rng(0)
     taken: dict[int, list[float]] = {1: [], 10: []}

@@ -17,7 +17,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "models.manifest": frozenset({"models.folder"}),
     "models.demo": frozenset({"models.folder"}),
     "service.engine": frozenset({"models.folder"}),
-    "service.ort_model": frozenset({"models.folder", "service.engine"}),
+    "service.ort_model": frozenset({"models", "service.engine"}),
     "service.errors": frozenset({"service.engine"}),
     "service.hub": frozenset({"models.folder"}),
     "service.chat": frozenset({"models.folder", "service.engine", "service.errors"}),

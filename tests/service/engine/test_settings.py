@@ -219,7 +219,7 @@ def test_a_generation_config_goes_before_the_models_own_as_in_transformers(
 
 def test_a_model_without_a_max_length_takes_that_of_transformers(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = GenerationConfig(decoder_start_token_id=1, eos_token_id=END, pad_token_id=0, num_beams=2, min_length=50)
-    engine = ORTBlenderbotForConditionalGeneration(pair.engine.network, pair.engine.config, bare)
+    engine = ORTBlenderbotForConditionalGeneration.from_pretrained(pair.export, threads=1, generation_config=bare)
     monkeypatch.setattr(pair.reference, "generation_config", bare)
     with pytest.warns(UserWarning, match="Unfeasible length constraints"):
         expected = reply(pair.reference)
