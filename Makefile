@@ -14,7 +14,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept lock clean
+.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept docs lock clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
@@ -26,6 +26,7 @@ help:
 	@echo "make lint     check style and types"
 	@echo "make accept   run the acceptance checks      (CHECK=name or all)"
 	@echo "make setup    only make the virtual environment and build the kernels (COMPILER=ziglang brings a compiler)"
+	@echo "make docs     write the pages that are made from the sources"
 	@echo "make lock     pin anew what requirements.txt and requirements/*.txt bring in"
 	@echo "make clean    remove it and what was exported"
 
@@ -91,6 +92,9 @@ lint: $(VENV)/.dev
 accept: $(VENV)/.dev kernels
 	tests/install-system-packages
 	$(BIN)/python -m tests.accept $(CHECK)
+
+docs: $(VENV)/.serve
+	$(BIN)/python -m service.settings > docs/settings.md
 
 # What people read says which packages are wanted; the lock files say what is installed for that, as of now.
 lock: $(VENV)/.serve

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
-from service import config as service_config
+from service import settings
 from service.chat.opening import IN_MEMORY
-from service.config import ServiceConfig
 from service.engine.machine import available_cores
 from service.errors import ConfigurationError
-from service.options import Option, Program, integer, read_mapping, read_settings
+from service.options import Option, Program, integer, options_of, read_mapping, read_settings, setting
+from service.settings import ServiceConfig
 
 REPLICAS = "replicas"
 
@@ -22,18 +22,41 @@ class ReplicaConfig:
 
     Attributes:
         service: settings of each replica; its host and port are those of Ray's proxy.
-        replicas: copies of the engine, and the fewest when their number follows the load.
-        max_replicas: the most of them; 0 for a fixed number.
-        target_requests: requests under way in each replica, above which more replicas are started.
-        metrics_port: first of the ports at which replicas show their metrics, each at the next one that is free on its
-            machine; 0 for none.
     """
 
     service: ServiceConfig = field(default_factory=ServiceConfig)
-    replicas: int = 2
-    max_replicas: int = 0
-    target_requests: int = 4
-    metrics_port: int = 9400
+    replicas: int = setting(
+        2,
+        REPLICAS,
+        "--replicas",
+        "copies of the engine, the fewest if --max-replicas is given",
+        takes=integer(1, 1000),
+        metavar="N",
+    )
+    max_replicas: int = setting(
+        0,
+        REPLICAS,
+        "--max-replicas",
+        "the most of them, when their number follows the load; 0 keeps it fixed",
+        takes=integer(0, 1000),
+        metavar="N",
+    )
+    target_requests: int = setting(
+        4,
+        REPLICAS,
+        "--target-requests",
+        "requests under way in each replica, above which more are started: at 10 beams, 4 fill a batch of 40 rows",
+        takes=integer(1, 10_000),
+        metavar="N",
+    )
+    metrics_port: int = setting(
+        9400,
+        REPLICAS,
+        "--metrics-port",
+        "where the first replica of a machine shows its metrics, the next ones at the ports after it; 0 for nowhere",
+        takes=integer(0, 65_000),
+        metavar="PORT",
+    )
 
     @property
     def most(self) -> int:
@@ -62,16 +85,16 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     Raises:
         ConfigurationError: values are wrong; each line of the message names a flag or variable and what it takes.
     """
-    return _config(read_settings(PROGRAM, arguments, environ, OPTIONS, DEFAULTS))
+    return _config(read_settings(PROGRAM, arguments, environ, OPTIONS))
 
 
-def from_mapping(settings: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> ReplicaConfig:
+def from_mapping(content: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> ReplicaConfig:
     """Read settings that a configuration file names like the flags, without the dashes before them.
 
     Raises:
         ConfigurationError: see `parse`.
     """
-    return _config(read_mapping(PROGRAM, settings, environ, OPTIONS))
+    return _config(read_mapping(PROGRAM, content, environ, OPTIONS))
 
 
 def _config(values: dict[str, object]) -> ReplicaConfig:
@@ -98,34 +121,5 @@ PROGRAM = Program(
         "python -m deploy --store redis://127.0.0.1:6379/0 --replicas 2 --max-replicas 8",
     ),
 )
-OWN_OPTIONS: Mapping[str, Option] = {
-    "replicas": Option(
-        REPLICAS, "--replicas", "copies of the engine, the fewest if --max-replicas is given", integer(1, 1000), "N"
-    ),
-    "max_replicas": Option(
-        REPLICAS,
-        "--max-replicas",
-        "the most of them, when their number follows the load; 0 keeps it fixed",
-        integer(0, 1000),
-        "N",
-    ),
-    "target_requests": Option(
-        REPLICAS,
-        "--target-requests",
-        "requests under way in each replica, above which more are started: at 10 beams, 4 fill a batch of 40 rows",
-        integer(1, 10_000),
-        "N",
-    ),
-    "metrics_port": Option(
-        REPLICAS,
-        "--metrics-port",
-        "where the first replica of a machine shows its metrics, the next ones at the ports after it; 0 for nowhere",
-        integer(0, 65_000),
-        "PORT",
-    ),
-}
-OPTIONS: Mapping[str, Option] = {**OWN_OPTIONS, **service_config.OPTIONS}
-DEFAULTS: Mapping[str, object] = {
-    **{field.name: field.default for field in fields(ReplicaConfig) if field.name in OWN_OPTIONS},
-    **service_config.DEFAULTS,
-}
+OWN_OPTIONS = options_of(ReplicaConfig)
+OPTIONS: Mapping[str, Option] = {**OWN_OPTIONS, **settings.OPTIONS}

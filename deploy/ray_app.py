@@ -22,12 +22,12 @@ from deploy.config import ReplicaConfig, from_mapping
 from service import libraries, logs
 from service.api import keys
 from service.app import create_app
-from service.config import ServiceConfig
 from service.errors import ConfigurationError
 from service.metrics import Metrics
 from service.provision import Provision
 from service.runtime import Runtime, most_at_work
 from service.server import SPARE_THREADS
+from service.settings import ServiceConfig
 
 logger = logging.getLogger("service")
 

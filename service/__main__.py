@@ -7,9 +7,9 @@ import os
 import sys
 
 from service import libraries, logs
-from service.config import ServiceConfig, parse
 from service.engine import machine
 from service.errors import ConfigurationError
+from service.settings import ServiceConfig, parse
 
 logger = logging.getLogger("service")
 

@@ -17,7 +17,6 @@ from service.api import keys
 from service.chat.never_say import read as read_phrases
 from service.chat.opening import open_store
 from service.chat.vocabulary import check_folder
-from service.config import DEFAULTS, OPTIONS, ServiceConfig
 from service.engine import configuration, machine
 from service.engine.errors import EngineError
 from service.engine.kernels import library as kernels
@@ -27,6 +26,7 @@ from service.errors import ConfigurationError, ServiceError
 from service.options import linked, misspelt
 from service.provision import ROOT, Missing, complaint, find, not_started
 from service.server import listen
+from service.settings import OPTIONS, ServiceConfig
 
 # What a service takes beside its model, mostly libraries.
 MEMORY_BYTES_BASE = 200_000_000
@@ -196,7 +196,7 @@ def settings(config: ServiceConfig) -> Iterator[Finding]:
     changed = [
         f"{option.flag} {option.shown(getattr(config, name))}"
         for name, option in OPTIONS.items()
-        if name != "check" and getattr(config, name) != DEFAULTS[name]
+        if name != "check" and getattr(config, name) != option.default
     ]
     yield Finding(
         Kind.FACT, f"Settings: {', '.join(changed)}; else the defaults." if changed else "Settings: the defaults."

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from urllib.request import ProxyHandler, build_opener
 
-from service.config import parse
 from service.errors import ConfigurationError
+from service.settings import parse
 
 TIMEOUT_S = 4.0
 # What a service that listens on all addresses answers at.

@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import groupby
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from service import echo, hub
 from service.chat.opening import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
+
+OPTION = "option"
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
 WIDEST_HELP = 100
@@ -42,30 +49,37 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """One flag and what it accepts.
+    """How one setting is written.
 
     Attributes:
         group: under which heading `--help` shows it.
         flag: as it is written on the command line.
         help: what it does, without its default.
-        convert: makes a value of the text; its ValueError says what the flag takes.
+        takes: makes a value of the text; its ValueError says what the flag takes.
         metavar: stands for the value in `--help`.
-        default: the default in words, where the value says too little.
+        default: the value where nothing is said.
+        default_text: the default in words, where the value says too little.
         secret: whether neither the text nor the value may be shown.
     """
 
     group: str
     flag: str
     help: str
-    convert: Callable[[str], object]
+    takes: Callable[[str], object]
     metavar: str
-    default: str = ""
+    default: object
+    default_text: str = ""
     secret: bool = False
 
     @property
     def variable(self) -> str:
         """The flag's environment twin."""
         return ENVIRONMENT_PREFIX + self.flag.removeprefix("--").replace("-", "_").upper()
+
+    @property
+    def shown_default(self) -> str:
+        """The default as people read it."""
+        return self.default_text or self.shown(self.default)
 
     def shown(self, value: object) -> str:
         """A value as people read it."""
@@ -78,6 +92,39 @@ class Option:
         if isinstance(value, tuple):
             return "any" if value == ANY_ORIGIN else ",".join(map(str, value)) or "none"
         return "none" if value is None else echo.public(str(value))
+
+
+def setting(
+    default: Value,
+    group: str,
+    flag: str,
+    help: str,
+    *,
+    takes: Callable[[str], Value],
+    metavar: str,
+    default_text: str = "",
+    secret: bool = False,
+) -> Value:
+    """A field of a dataclass of settings, with its `Option`; the arguments are those of the option."""
+    option = Option(group, flag, help, takes, metavar, default, default_text, secret)
+    return field(default=default, repr=not secret, metadata={OPTION: option})
+
+
+def options_of(kind: type[DataclassInstance]) -> dict[str, Option]:
+    """The options of a dataclass of settings, by the names of its fields."""
+    return {field.name: field.metadata[OPTION] for field in fields(kind) if OPTION in field.metadata}
+
+
+def tables(options: Mapping[str, Option]) -> str:
+    """The options as tables in Markdown, one for each group."""
+    parts = []
+    for group, of_group in groupby(options.values(), key=lambda option: option.group):
+        rows = [
+            f"| `{option.flag}` | {option.shown_default} | {option.help} | `{option.variable}` |" for option in of_group
+        ]
+        head = ["| flag | default | what it sets | variable |", "| --- | --- | --- | --- |"]
+        parts.append("\n".join(["", f"## {group[:1].upper()}{group[1:]}", "", *head, *rows, ""]))
+    return "".join(parts)
 
 
 @dataclass(frozen=True)
@@ -100,14 +147,13 @@ def read_settings(
     arguments: Sequence[str],
     environ: Mapping[str, str],
     options: Mapping[str, Option],
-    defaults: Mapping[str, object],
 ) -> dict[str, object]:
     """The values that the command line or the environment name, the command line first; `--help` ends the program.
 
     Raises:
         ConfigurationError: flags or values are wrong; each line of the message names one and what it takes.
     """
-    given = _read_arguments(program, arguments, options, defaults)
+    given = _read_arguments(program, arguments, options)
     return _values({name: (option.flag, given[name]) for name, option in options.items()}, environ, options)
 
 
@@ -193,7 +239,7 @@ def _values(
             if value is None or service_link(origin, value):
                 continue
             try:
-                values[name] = option.convert(plain(value))
+                values[name] = option.takes(plain(value))
             except Unusable as error:
                 problems.append(f"{origin} {error}.")
             except ValueError as error:
@@ -214,13 +260,13 @@ def _written(value: object, option: Option) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
-        if option.convert is not switch:
+        if option.takes is not switch:
             raise Unusable("is true or false in the file; put quotes around a word that is meant as text")
         return "on" if value else "off"
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list | tuple):
-        if option.convert not in SEVERAL:
+        if option.takes not in SEVERAL:
             raise Unusable("is a list, and takes one value")
         if not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in value):
             raise Unusable("is a list that holds something else than text")
@@ -228,10 +274,8 @@ def _written(value: object, option: Option) -> str | None:
     raise Unusable(f"is a {type(value).__name__}, and takes text or a number")
 
 
-def _read_arguments(
-    program: Program, arguments: Sequence[str], options: Mapping[str, Option], defaults: Mapping[str, object]
-) -> dict[str, str | None]:
-    given, unknown = _parser(program, options, defaults).parse_known_args(list(arguments))
+def _read_arguments(program: Program, arguments: Sequence[str], options: Mapping[str, Option]) -> dict[str, str | None]:
+    given, unknown = _parser(program, options).parse_known_args(list(arguments))
     if unknown:
         raise ConfigurationError(
             f"There is no flag {' '.join(map(echo.flag, unknown))}; {program.command} --help lists the flags."
@@ -253,7 +297,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         return [line for part in text.splitlines() for line in super(_Formatter, self)._split_lines(part, width)]
 
 
-def _parser(program: Program, options: Mapping[str, Option], defaults: Mapping[str, object]) -> argparse.ArgumentParser:
+def _parser(program: Program, options: Mapping[str, Option]) -> argparse.ArgumentParser:
     examples = "\n".join(f"  {example}" for example in program.examples)
     parser = _Parser(
         prog=program.command,
@@ -269,9 +313,8 @@ def _parser(program: Program, options: Mapping[str, Option], defaults: Mapping[s
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, option in options.items():
         group = groups.get(option.group) or groups.setdefault(option.group, parser.add_argument_group(option.group))
-        default = option.default or option.shown(defaults[name])
-        described = f"{option.help}\n(default: {default}; {option.variable})".replace("%", "%%")
-        if option.convert is switch:
+        described = f"{option.help}\n(default: {option.shown_default}; {option.variable})".replace("%", "%%")
+        if option.takes is switch:
             group.add_argument(option.flag, dest=name, nargs="?", const="on", metavar="on|off", help=described)
         else:
             group.add_argument(option.flag, dest=name, metavar=option.metavar, help=described)

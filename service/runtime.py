@@ -20,12 +20,12 @@ from service.chat.conversation import SHARED, opened_by
 from service.chat.opening import open_store
 from service.chat.phrases import Phrases
 from service.chat.store import Store
-from service.config import ServiceConfig
 from service.engine.errors import EngineError
 from service.engine.kernels.library import Kernels
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.provision import Provider, ProvisionCancelled
+from service.settings import ServiceConfig
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from waitress.adjustments import Adjustments
 
 from service.api.body import MESSAGES, WANTED
 from service.api.ops import HEALTH
-from service.config import ServiceConfig
 from service.errors import ConfigurationError
 from service.listener import CONNECTIONS, Listener, Threads, most_connections
 from service.runtime import Runtime, most_at_work
+from service.settings import ServiceConfig
 
 logger = logging.getLogger(__name__)
 

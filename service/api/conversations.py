@@ -10,9 +10,9 @@ from service.api.origins import familiar
 from service.api.proxies import over_tls
 from service.chat.conversation import new_id, opened_by
 from service.chat.store import name_of
-from service.config import ServiceConfig
 from service.errors import InvalidPrompt
 from service.runtime import Runtime
+from service.settings import ServiceConfig
 
 SESSION_HEADER = "X-Session-Id"
 SESSION_COOKIE = "session_id"

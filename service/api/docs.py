@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Blueprint, Response, make_response, render_template, request
 
 from service.api.specification import specification
-from service.config import ServiceConfig
+from service.settings import ServiceConfig
 
 # Swagger UI writes its styles into the page and holds its pictures in them.
 POLICY = (

@@ -13,9 +13,9 @@ from flask import Flask, g, request
 
 from service import echo
 from service.api.hosts import loopback
-from service.config import ServiceConfig
 from service.errors import ConfigurationError, InvalidKey
 from service.options import KEY, KEY_RULE, Unusable, plain
+from service.settings import ServiceConfig
 
 logger = logging.getLogger(__name__)
 

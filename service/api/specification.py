@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.config import ServiceConfig
 from service.schemas.chat_reply import ChatDelta, ChatReply, QueuePosition
 from service.schemas.chat_request import ChatRequest
 from service.schemas.completion import ChatCompletion, ChatCompletionChunk
@@ -19,6 +18,7 @@ from service.schemas.model_list import Model, ModelList
 from service.schemas.openai_error import ErrorBody
 from service.schemas.problem import Problem
 from service.schemas.token_count import TokenCount, TokenCountRequest
+from service.settings import ServiceConfig
 
 REQUESTS: Sequence[type[BaseModel]] = (ChatRequest, TokenCountRequest, ChatCompletionRequest)
 REPLIES: Sequence[type[BaseModel]] = (

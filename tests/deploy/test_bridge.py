@@ -16,8 +16,8 @@ import uvicorn
 from deploy import bridge
 from deploy.bridge import Bridge
 from service.app import create_app
-from service.config import ServiceConfig
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine
 
 PATIENCE_S = 10.0

@@ -21,7 +21,7 @@ import yaml
 from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from service.chat.stores.redis import NEEDS
-from service.config import OPTIONS, parse
+from service.settings import OPTIONS, parse
 from tests.service import echo
 from tests.service.process import ROOT, ServiceProcess, free_port
 from tests.service.soak import converse, insist_while

@@ -12,7 +12,7 @@ import yaml
 
 from service import healthcheck
 from service.check import Kind, links, settings
-from service.config import OPTIONS, parse
+from service.settings import OPTIONS, parse
 from tests.service.process import ROOT, ServiceProcess
 from tests.test_dockerfile import environment, last
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import OPTIONS, parse
+from service.settings import OPTIONS, parse
 from tests.service.process import ROOT
 
 UNIT = ROOT / "deploy" / "chatbot.service"

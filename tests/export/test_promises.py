@@ -15,8 +15,8 @@ from export.exporter import check, run
 from export.progress import SILENT
 from service.app import create_app
 from service.check import Kind, findings
-from service.config import ServiceConfig
 from service.runtime import Runtime
+from service.settings import ServiceConfig
 
 PROMPT = "Hello, how are you today?"
 MATRIX = "model.decoder.layers.2.fc1.weight"

@@ -18,11 +18,11 @@ from models.manifest import Manifest
 from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
-from service.config import ServiceConfig
 from service.engine.kernels.library import ONNX_RUNTIME
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service.fakes import FakeBatch, FakeEngine, FakeModel
 
 NAME = "tiny"

@@ -18,8 +18,8 @@ from models import manifest
 from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
-from service.config import ServiceConfig
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine
 from tests.shared import SharedFolders
 

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.chat.conversation import Exchange, new_id
-from service.config import ServiceConfig
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service.conftest import Application
 from tests.service.visitor import JSON, ask, ask_json, turns
 

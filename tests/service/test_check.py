@@ -13,8 +13,8 @@ import pytest
 
 from service import check
 from service.check import Kind
-from service.config import ServiceConfig
 from service.engine.kernels import library
+from service.settings import ServiceConfig
 from tests.export.fake_hub import FakeHub
 from tests.service.process import ROOT, RUN_MAIN
 

@@ -17,10 +17,10 @@ from redis import Redis
 from benchmarks.redis_server import RedisServer
 from service.app import create_app
 from service.check import Kind, findings
-from service.config import ServiceConfig, parse
 from service.errors import ServiceError
 from service.runtime import Runtime
 from service.server import listen
+from service.settings import ServiceConfig, parse
 
 KEY = "a-key-of-the-table-0123456789"
 

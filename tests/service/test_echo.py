@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.config import OPTIONS, parse
 from service.errors import ConfigurationError
 from service.options import misspelt
+from service.settings import OPTIONS, parse
 from tests.service.process import ROOT, ServiceProcess
 
 SECRET = "mysecretkey0123456789"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.check import Kind, model
-from service.config import ServiceConfig, parse
 from service.errors import ConfigurationError
 from service.hub import NoModel, read_name
+from service.settings import ServiceConfig, parse
 from tests.export_child import refusal, run_export
 
 ID = "facebook/blenderbot-400M-distill"

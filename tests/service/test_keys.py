@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 
 from service.api import keys
 from service.api.keys import Keys
-from service.config import ServiceConfig
 from service.errors import ConfigurationError
 from service.runtime import ServedModel
+from service.settings import ServiceConfig
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.process import ServiceProcess

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
-from service.config import ServiceConfig
 from service.errors import Cancelled
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

@@ -20,9 +20,9 @@ from service import check
 from service.app import create_app
 from service.chat.never_say import read
 from service.check import Kind
-from service.config import ServiceConfig
 from service.errors import ConfigurationError
 from service.runtime import Runtime
+from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.never_said import holding
 from tests.service.process import ROOT

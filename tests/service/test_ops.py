@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.config import ServiceConfig
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import ask

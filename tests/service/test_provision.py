@@ -19,9 +19,9 @@ import pytest
 from models import manifest
 from models.folder import DEFAULT_MODEL, ModelFolderError
 from service import check
-from service.config import ServiceConfig
 from service.provision import ExportFailed, Provider
 from service.runtime import Runtime
+from service.settings import ServiceConfig
 from tests.service.process import ROOT, ServiceProcess
 
 DEMO = "demo model"

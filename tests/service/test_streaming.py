@@ -17,11 +17,11 @@ from service.chat.chatbot import Chatbot, Message
 from service.chat.conversation import new_id
 from service.chat.prompt import PromptFormat
 from service.chat.stores.memory import MemoryStore
-from service.config import ServiceConfig
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 from service.errors import DeadlineExceeded, EngineFault
 from service.runtime import Runtime, ServedModel
+from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.fakes import REPLY, FakeEngine, FakeModel

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import OPTIONS, ServiceConfig, parse
 from service.errors import ConfigurationError
+from service.settings import OPTIONS, ServiceConfig, parse
 from tests.service.process import ROOT
 
 SECRET = "0123456789abcdef"
