@@ -13,12 +13,12 @@ from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent, Scope, Send, SendEvent
 
 from service.connections import SENDING_TIMEOUT_S
+from service.http.departure import DISCONNECTED
 
 GONE = "chatbot.gone"
 END: ReceiveEvent = {"type": "http.disconnect"}
 VISIBLE = bytes(range(0x21, 0x7F))
 # The key by which waitress tells the same.
-CLIENT_DISCONNECTED = "waitress.client_disconnected"
 
 
 class Bridge:
@@ -100,7 +100,7 @@ def _readable(scope: HTTPScope, gone: threading.Event) -> HTTPScope:
 
 def _told(app: WSGIApplication) -> Any:
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        environ[CLIENT_DISCONNECTED] = environ["asgi.scope"][GONE].is_set
+        environ[DISCONNECTED] = environ["asgi.scope"][GONE].is_set
         # Bodies without a Content-Length have their end too.
         environ["wsgi.input_terminated"] = True
         return app(environ, start_response)

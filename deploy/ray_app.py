@@ -20,9 +20,9 @@ from ray.serve.config import AutoscalingConfig
 from deploy.bridge import Bridge
 from deploy.config import ReplicaConfig, from_mapping
 from service import libraries, logs
-from service.api import keys
-from service.app import create_app
 from service.errors import ConfigurationError
+from service.http import keys
+from service.http.app import create_app
 from service.metrics import Metrics
 from service.provision import Provision
 from service.runtime import Runtime, most_at_work

@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(config: ServiceConfig) -> int:
     from service import check
-    from service.api import keys
-    from service.app import create_app
+    from service.http import keys
+    from service.http.app import create_app
     from service.runtime import Runtime
     from service.server import Server, listen
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from models import manifest
 from models.folder import DEFAULT_MODEL, MODELS, ModelFolderError
 from service import libraries
-from service.api import keys
 from service.chat.never_say import read as read_phrases
 from service.chat.opening import open_store
 from service.chat.vocabulary import check_folder
@@ -23,6 +22,7 @@ from service.engine.kernels import library as kernels
 from service.engine.machine import available_memory
 from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
+from service.http import keys
 from service.options import linked, misspelt
 from service.provision import ROOT, Missing, complaint, find, not_started
 from service.server import listen

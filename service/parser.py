@@ -9,7 +9,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from service.api.paths import SLASHES
+from service.http.paths import SLASHES
 
 # Of a body in chunks, what may stand between the chunks and after them.
 MOST_FRAMING = 8 * 1024

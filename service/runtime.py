@@ -60,6 +60,11 @@ class ServedModel:
     kernels: Kernels
     chatbot: Chatbot
 
+    @property
+    def notice(self) -> str:
+        """What its users must be told; empty when there is nothing."""
+        return " ".join(filter(None, (self.manifest.notice, self.reason)))
+
 
 class Runtime:
     """Loads the model in the background and holds what the request handlers share.

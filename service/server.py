@@ -13,9 +13,9 @@ from types import FrameType
 from flask import Flask
 from waitress.adjustments import Adjustments
 
-from service.api.body import MESSAGES, WANTED
-from service.api.ops import HEALTH
 from service.errors import ConfigurationError
+from service.http.body import MESSAGES, WANTED
+from service.http.health import HEALTH
 from service.listener import CONNECTIONS, Listener, Threads, most_connections
 from service.runtime import Runtime, most_at_work
 from service.settings import ServiceConfig

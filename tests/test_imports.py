@@ -21,6 +21,12 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.errors": frozenset({"service.engine"}),
     "service.hub": frozenset({"models.folder"}),
     "service.chat": frozenset({"models.folder", "service.engine", "service.errors"}),
+    "service.http": frozenset(
+        {
+            *("models", "service.chat", "service.engine", "service.errors", "service.settings", "service.options"),
+            *("service.runtime", "service.metrics", "service.logs", "service.echo"),
+        }
+    ),
     "service": frozenset({"models", "service"}),
     "export": frozenset({"models", "service.echo", "service.engine", "service.hub", "service.ort_model"}),
     "deploy": frozenset({"models", "service"}),
@@ -32,7 +38,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "torch": frozenset({"service.ort_model"}),
     "optimum": frozenset({"service.ort_model"}),
     "transformers": frozenset({"service.ort_model", "service.chat", "service.runtime"}),
-    "flask": frozenset({"service.api", "service.app", "service.server"}),
+    "flask": frozenset({"service.http", "service.server"}),
     "waitress": frozenset({"service.connections", "service.listener", "service.parser", "service.server"}),
 }
 

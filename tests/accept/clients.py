@@ -32,7 +32,7 @@ OWN_WORDS = {"LangChain, Python": "ContextOverflow", "LiteLLM": "ContextWindowEx
 GREEDY = {"num_beams": 1}
 PLANTED = """
 import itertools, time
-from service.api import events
+from service.http import events
 from service.engine.batch import Batch
 events.PING_S = 0.0
 step, steps = Batch.step, itertools.count()

@@ -15,7 +15,7 @@ import uvicorn
 
 from deploy import bridge
 from deploy.bridge import Bridge
-from service.app import create_app
+from service.http.app import create_app
 from service.runtime import Runtime, ServedModel
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine

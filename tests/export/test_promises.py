@@ -13,8 +13,8 @@ from export.config import ExportConfig, Quantization
 from export.errors import ExportError
 from export.exporter import check, run
 from export.progress import SILENT
-from service.app import create_app
 from service.check import Kind, findings
+from service.http.app import create_app
 from service.runtime import Runtime
 from service.settings import ServiceConfig
 

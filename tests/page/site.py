@@ -15,12 +15,12 @@ from transformers import AutoTokenizer
 from waitress.server import create_server
 
 from models.manifest import Manifest
-from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.engine.kernels.library import ONNX_RUNTIME
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
+from service.http.app import create_app
 from service.runtime import Runtime, ServedModel
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeBatch, FakeEngine, FakeModel

@@ -10,8 +10,8 @@ import pytest
 from flask import Response, request
 from playwright.sync_api import expect
 
-from service.api.problems import render
 from service.errors import NotReady, Overloaded
+from service.http.errors import render
 from tests.page.conftest import Visitor
 from tests.page.site import Site, site
 from tests.page.visit import COUNTED, Visit

@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models import manifest
-from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
+from service.http.app import create_app
 from service.runtime import Runtime, ServedModel
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine

@@ -15,9 +15,9 @@ import pytest
 from redis import Redis
 
 from benchmarks.redis_server import RedisServer
-from service.app import create_app
 from service.check import Kind, findings
 from service.errors import ServiceError
+from service.http.app import create_app
 from service.runtime import Runtime
 from service.server import listen
 from service.settings import ServiceConfig, parse

@@ -9,10 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.app import create_app
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.errors import Cancelled
+from service.http.app import create_app
 from service.runtime import Runtime, ServedModel
 from service.settings import ServiceConfig
 from tests.service import streams

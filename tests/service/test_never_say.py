@@ -17,10 +17,10 @@ from flask.testing import FlaskClient
 from models import manifest
 from models.folder import ModelFolderError
 from service import check
-from service.app import create_app
 from service.chat.never_say import read
 from service.check import Kind
 from service.errors import ConfigurationError
+from service.http.app import create_app
 from service.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service import streams

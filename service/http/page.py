@@ -1,0 +1,27 @@
+"""`/`: the chat page."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+
+from service.errors import NotReady
+from service.http.operation import HTML, Operation, Reply, Text, describe
+from service.runtime import Runtime
+
+OPERATION = Operation("The chat page", Reply("A page.", {HTML: Text()}), is_open=True)
+
+
+def blueprint(runtime: Runtime) -> Blueprint:
+    """The route, bound to the model that the page names."""
+    routes = Blueprint("page", __name__)
+
+    @routes.get("/")
+    @describe(OPERATION)
+    def page() -> str:
+        try:
+            model = runtime.model
+        except NotReady:
+            return render_template("index.html", name="", notice="", state=runtime.state)
+        return render_template("index.html", name=model.manifest.name, notice=model.notice, state="")
+
+    return routes

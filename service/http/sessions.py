@@ -1,0 +1,106 @@
+"""`/sessions/{id}`: read a conversation, forget it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from flask import Blueprint, Response, g, request
+from pydantic import BaseModel, Field
+
+from service.chat.conversation import Exchange
+from service.chat.store import Store, name_of
+from service.errors import InvalidPrompt
+from service.http.operation import JSON, Operation, Parameter, Reply, describe
+
+# Of the texts of one answer; most conversations are shorter.
+PAGE_BYTES = 128 * 1024
+NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+class Turn(BaseModel):
+    """What one side said."""
+
+    speaker: Literal["user", "bot"]
+    text: str
+    exchange: int = Field(description="Number of message and reply, by which the last ones can be replaced.")
+    truncated_tokens: int = Field(
+        description="Tokens at the beginning of a message that did not fit the model's window."
+    )
+
+
+class ConversationBody(BaseModel):
+    """A conversation so far."""
+
+    session_id: str
+    turns: list[Turn] = Field(description="Oldest first.")
+    truncated_turns: int = Field(description="Oldest turns that the model did not read for its last reply.")
+    earlier_turns: int = Field(description="Turns before these, which `?before=` with this number brings.")
+
+
+SESSION_ID = Parameter("session_id", "path", "Id of the conversation.")
+READ = Operation(
+    "Read a conversation",
+    Reply("The conversation.", {JSON: ConversationBody}),
+    description="The latest turns, as many as fit 128 KiB; `before` brings those before them.",
+    parameters=[
+        SESSION_ID,
+        Parameter("before", "query", "Only turns before so many: the `earlier_turns` of another page."),
+    ],
+    errors=(404, 422, 429, 503),
+)
+FORGET = Operation(
+    "Forget a conversation", Reply("It is gone."), status=204, parameters=[SESSION_ID], errors=(404, 429, 503)
+)
+
+
+def blueprint(store: Store) -> Blueprint:
+    """The routes, bound to the store they read."""
+    routes = Blueprint("sessions", __name__)
+
+    @routes.get("/sessions/<session_id>")
+    @describe(READ)
+    def read_conversation(session_id: str) -> Response:
+        exchanges = store.read(name_of(store, session_id, g.owner)).exchanges
+        asked = exchanges[: _before(2 * len(exchanges)) // 2]
+        page = _page(asked)
+        body = ConversationBody(
+            session_id=session_id,
+            turns=[turn for said in page for turn in _turns(said)],
+            truncated_turns=exchanges[-1].truncated_turns,
+            earlier_turns=2 * (len(asked) - len(page)),
+        )
+        return Response(body.model_dump_json(), mimetype="application/json")
+
+    @routes.delete("/sessions/<session_id>")
+    @describe(FORGET)
+    def forget_conversation(session_id: str) -> Response:
+        store.delete(name_of(store, session_id, g.owner))
+        return Response(status=204)
+
+    return routes
+
+
+def _before(all_turns: int) -> int:
+    """Up to which turn is asked for; up to the last one if nothing is said."""
+    asked = request.args.get("before", "")
+    if "before" in request.args and not NUMBER.fullmatch(asked):
+        raise InvalidPrompt("before must be a whole number, such as the earlier_turns of the page after it.")
+    return min(int(asked), all_turns) if asked else all_turns
+
+
+def _page(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+    """The latest that fit a page, one at least."""
+    size = 0
+    for number, said in enumerate(reversed(exchanges)):
+        size += len(said.message.encode()) + len(said.reply.encode())
+        if size > PAGE_BYTES and number:
+            return exchanges[-number:]
+    return exchanges
+
+
+def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
+    number = exchange.number
+    said = Turn(speaker="user", text=exchange.message, exchange=number, truncated_tokens=exchange.truncated_tokens)
+    return said, Turn(speaker="bot", text=exchange.reply, exchange=number, truncated_tokens=0)

@@ -1,1 +1,0 @@
-"""What requests may say, and what the objects of `/v1` look like."""
