@@ -14,7 +14,7 @@ from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
 from service.chat.phrases import Phrases
 from service.chat.prompt import Prompt, PromptFormat
-from service.chat.store import Store
+from service.chat.store import Page, Store
 from service.chat.task import Task, decodings
 from service.engine.engine import Engine
 from service.errors import (
@@ -116,12 +116,12 @@ class Chatbot:
                     raise DeadlineExceeded(
                         "An earlier message of this conversation is still being answered; try again."
                     )
-            conversation = _read(store, message)
-            stored = _stored(conversation, message)
+            stored = _stored(store, message)
             if stored is not None:
                 return Answer(stack.pop_all(), Reply(stored, None))
+            conversation = self._read(store, message)
             before, replaced = _split(conversation, message)
-            prompt = self._format.encode([*turns(before), message.text])
+            prompt = self._format.encode([*turns(before), message.text], earlier=2 * conversation.earlier)
             settings = decodings(self.engine.settings, Task([], temperature=message.temperature, seed=message.seed))[0]
             with engine_errors():
                 stream = self.engine.submit(
@@ -138,10 +138,9 @@ class Chatbot:
                     )
                 except ConversationChanged:
                     # Another service on the same store was faster, perhaps with another try of this very message.
-                    conversation_now = _read(store, message)
-                    stored = _stored(conversation_now, message)
+                    stored = _stored(store, message)
                     if stored is None:
-                        _split(conversation_now, message)
+                        _split(self._read(store, message), message)
                         raise
                     return Reply(stored, None)
                 return Reply(exchange, stream.timing)
@@ -157,8 +156,10 @@ class Chatbot:
             NotTheLastExchange: it is to replace another one.
             UnknownConversation: see `Message`.
         """
-        before, _ = _split(_read(store, message), message)
-        return self._format.encode([*turns(before), *([message.text] if message.text else [])])
+        conversation = self._read(store, message)
+        before, _ = _split(conversation, message)
+        said = [message.text] if message.text else []
+        return self._format.encode([*turns(before), *said], earlier=2 * conversation.earlier)
 
     @property
     def window(self) -> int:
@@ -183,10 +184,19 @@ class Chatbot:
             client=client,
         )
 
+    def _read(self, store: Store, message: Message) -> Conversation:
+        """As much of a conversation as the model can read, since each turn takes a token, and what may be replaced."""
+        try:
+            return store.read(message.conversation_id, Page(most=self._format.window // 2 + 1))
+        except UnknownConversation:
+            if message.fresh:
+                return Conversation()
+            raise
+
     def _exchange(
         self, message: Message, prompt: Prompt, ids: list[int], *, number: int, replaced: Exchange | None
     ) -> Exchange:
-        keys = [*replaced.replaced.split(), replaced.key] if replaced else []
+        keys = replaced.keys if replaced else []
         return Exchange(
             message=message.text,
             reply=self._format.decode(ids),
@@ -196,18 +206,9 @@ class Chatbot:
             truncated_tokens=prompt.truncated_tokens,
             key=message.key,
             request=message.request,
-            replaced=" ".join(filter(None, keys[-KEPT_KEYS:])),
+            replaced=" ".join(keys[-KEPT_KEYS:]),
             number=number,
         )
-
-
-def _read(store: Store, message: Message) -> Conversation:
-    try:
-        return store.read(message.conversation_id)
-    except UnknownConversation:
-        if message.fresh:
-            return Conversation()
-        raise
 
 
 def _split(conversation: Conversation, message: Message) -> tuple[Sequence[Exchange], Exchange | None]:
@@ -223,23 +224,23 @@ def _split(conversation: Conversation, message: Message) -> tuple[Sequence[Excha
     return conversation.exchanges[:-1], conversation.exchanges[-1]
 
 
-def _stored(conversation: Conversation, message: Message) -> Exchange | None:
+def _stored(store: Store, message: Message) -> Exchange | None:
     """The reply that a retry has got before.
 
     Raises:
         KeyReused: the request differs.
         ExchangeReplaced: it is no longer there.
     """
-    for exchange in conversation.exchanges if message.key else ():
-        if exchange.key == message.key:
-            if exchange.message != message.text:
-                raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")
-            if exchange.request != message.request:
-                raise KeyReused(
-                    "This Idempotency-Key came with another temperature, seed or replace before; "
-                    "send a new key with this request."
-                )
-            return exchange
-        if message.key in exchange.replaced.split():
-            raise ExchangeReplaced
-    return None
+    found = store.find(message.conversation_id, message.key) if message.key else None
+    if found is None:
+        return None
+    if found.key != message.key:
+        raise ExchangeReplaced
+    if found.message != message.text:
+        raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")
+    if found.request != message.request:
+        raise KeyReused(
+            "This Idempotency-Key came with another temperature, seed or replace before; "
+            "send a new key with this request."
+        )
+    return found

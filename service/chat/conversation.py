@@ -76,19 +76,26 @@ class Exchange:
     replaced: str = ""
     number: int = field(default=0, compare=False)
 
+    @property
+    def keys(self) -> list[str]:
+        """Its key, and those of the exchanges in whose place it stands."""
+        return [*self.replaced.split(), *([self.key] if self.key else [])]
+
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation as a store has it.
+    """A conversation as a store has it, or a page of it.
 
     Attributes:
-        exchanges: the latest, oldest first.
+        exchanges: those that were asked for, oldest first.
         version: exchanges that it has ever had, replaced ones too, and so the number of the last one; 0 for one that
             has not begun.
+        earlier: exchanges that are kept before these.
     """
 
     exchanges: Sequence[Exchange] = ()
     version: int = 0
+    earlier: int = 0
 
 
 def turns(exchanges: Sequence[Exchange]) -> list[str]:

@@ -55,10 +55,14 @@ class PromptFormat:
         """Tokens of the longest prompt, the end token included."""
         return self._window
 
-    def encode(self, turns: Sequence[str]) -> Prompt:
+    def encode(self, turns: Sequence[str], *, earlier: int = 0) -> Prompt:
         """Encode a history, newest turn last, dropping whole oldest turns until it fits the window.
 
         A newest turn that is too long by itself loses its beginning.
+
+        Args:
+            turns: a window's worth of the latest at least; each takes a token.
+            earlier: turns before them.
         """
         room = self._window - 1
         kept: list[str] = []
@@ -71,7 +75,8 @@ class PromptFormat:
             room -= size
         ids = self._encode(TURN_SEPARATOR.join(kept))
         excess = max(0, len(ids) - (self._window - 1))
-        return Prompt([*ids[excess:], self._end], len(turns) - len(kept), excess if len(kept) == 1 else 0)
+        truncated = earlier + len(turns) - len(kept)
+        return Prompt([*ids[excess:], self._end], truncated, excess if len(kept) == 1 else 0)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply, special tokens left out."""

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from service.chat.conversation import Conversation, Exchange, owned
 
 # The model reads a few of the latest; the rest is there to be read back.
 KEPT_EXCHANGES = 500
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which exchanges of a conversation are read: the latest, up to a number of them and of their bytes.
+
+    Attributes:
+        before: only exchanges before so many of those that are kept; None for all.
+        most: exchanges, at least 1.
+        most_bytes: of their texts in UTF-8; one exchange is read whatever its size.
+    """
+
+    before: int | None = None
+    most: int = KEPT_EXCHANGES
+    most_bytes: float = math.inf
+
+    def take(self, latest_first: Iterable[Exchange]) -> tuple[Exchange, ...]:
+        """Those of the page, oldest first; no more are taken than one beyond them."""
+        taken: list[Exchange] = []
+        size = 0
+        for exchange in latest_first:
+            size += len(exchange.message.encode()) + len(exchange.reply.encode())
+            if taken and size > self.most_bytes:
+                break
+            taken.append(exchange)
+            if len(taken) == self.most:
+                break
+        return tuple(reversed(taken))
+
+    def end(self, kept: int) -> int:
+        """How many of so many kept exchanges are before its end."""
+        return kept if self.before is None else min(self.before, kept)
+
+
+WHOLE = Page()
 
 
 class Store(Protocol):
@@ -33,11 +70,19 @@ class Store(Protocol):
 
     def __contains__(self, conversation_id: str) -> bool: ...
 
-    def read(self, conversation_id: str) -> Conversation:
-        """What is kept of a conversation; to read it does not lengthen its life.
+    def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
+        """A page of what is kept of a conversation, at the cost of that page; to read it does not lengthen its life.
 
         Raises:
             UnknownConversation: there is none of that id.
+        """
+
+    def find(self, conversation_id: str, key: str) -> Exchange | None:
+        """The exchange that came with a key, or that stands in the place of one that did.
+
+        Args:
+            conversation_id: of any conversation, known or not.
+            key: without a space, and not empty.
         """
 
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Literal
 
 from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, Field
 
 from service.chat.conversation import Exchange
-from service.chat.store import Store, name_of
+from service.chat.store import Page, Store, name_of
 from service.errors import InvalidPrompt
 from service.http.operation import JSON, Operation, Parameter, Reply, describe
 
@@ -62,14 +61,14 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/sessions/<session_id>")
     @describe(READ)
     def read_conversation(session_id: str) -> Response:
-        exchanges = store.read(name_of(store, session_id, g.owner)).exchanges
-        asked = exchanges[: _before(2 * len(exchanges)) // 2]
-        page = _page(asked)
+        name, before = name_of(store, session_id, g.owner), _before()
+        page = store.read(name, Page(before=before, most_bytes=PAGE_BYTES))
+        latest = page if before is None else store.read(name, Page(most=1))
         body = ConversationBody(
             session_id=session_id,
-            turns=[turn for said in page for turn in _turns(said)],
-            truncated_turns=exchanges[-1].truncated_turns,
-            earlier_turns=2 * (len(asked) - len(page)),
+            turns=[turn for said in page.exchanges for turn in _turns(said)],
+            truncated_turns=latest.exchanges[-1].truncated_turns,
+            earlier_turns=2 * page.earlier,
         )
         return Response(body.model_dump_json(), mimetype="application/json")
 
@@ -82,22 +81,14 @@ def blueprint(store: Store) -> Blueprint:
     return routes
 
 
-def _before(all_turns: int) -> int:
-    """Up to which turn is asked for; up to the last one if nothing is said."""
-    asked = request.args.get("before", "")
-    if "before" in request.args and not NUMBER.fullmatch(asked):
+def _before() -> int | None:
+    """Before how many exchanges is asked for; None if nothing is said."""
+    asked = request.args.get("before")
+    if asked is None:
+        return None
+    if not NUMBER.fullmatch(asked):
         raise InvalidPrompt("before must be a whole number, such as the earlier_turns of the page after it.")
-    return min(int(asked), all_turns) if asked else all_turns
-
-
-def _page(exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
-    """The latest that fit a page, one at least."""
-    size = 0
-    for number, said in enumerate(reversed(exchanges)):
-        size += len(said.message.encode()) + len(said.reply.encode())
-        if size > PAGE_BYTES and number:
-            return exchanges[-number:]
-    return exchanges
+    return int(asked) // 2
 
 
 def _turns(exchange: Exchange) -> tuple[Turn, Turn]:

@@ -107,7 +107,7 @@ def _fill(path: Path, ids: list[str], lengths: list[int]) -> None:
             ((n, an_id, length, now - n) for n, (an_id, length) in enumerate(zip(ids, lengths, strict=True), 1)),
         )
         connection.executemany(
-            "INSERT INTO exchanges VALUES (?, ?, ?, ?, 128, 20, 3, '')",
+            "INSERT INTO exchanges VALUES (?, ?, ?, ?, 128, 20, 3, 0, '', '', '')",
             (
                 (n, m, f"How are you? I am visitor {n}. " * 2, f"I am fine. {m} " * 6)
                 for m in range(1, KEPT_EXCHANGES + 1)

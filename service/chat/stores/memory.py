@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES
+from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConversationChanged, UnknownConversation
 
 
@@ -45,12 +45,22 @@ class MemoryStore:
             self._expire()
             return conversation_id in self._entries
 
-    def read(self, conversation_id: str) -> Conversation:
+    def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
         with self._lock:
             self._expire()
             if conversation_id not in self._entries:
                 raise UnknownConversation
-            return self._entries[conversation_id].conversation
+            kept = self._entries[conversation_id].conversation
+        end = page.end(len(kept.exchanges))
+        exchanges = page.take(kept.exchanges[index] for index in reversed(range(end)))
+        return Conversation(exchanges, kept.version, end - len(exchanges))
+
+    def find(self, conversation_id: str, key: str) -> Exchange | None:
+        with self._lock:
+            self._expire()
+            entry = self._entries.get(conversation_id)
+        exchanges = () if entry is None else entry.conversation.exchanges
+        return next((exchange for exchange in exchanges if key in exchange.keys), None)
 
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
+from redis.commands.core import Script
 from redis.exceptions import (
     AuthenticationError,
     ClusterCrossSlotError,
@@ -28,7 +29,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES
+from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
 from service.chat.stores import redis_url
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
@@ -40,7 +41,7 @@ PREFIX = "chatbot:"
 CLUSTER_PREFIX = PREFIX + "{chatbot}:"
 # What a user of the server needs, beside the keys that begin with the prefix.
 RIGHTS = (
-    *("get", "set", "del", "exists", "expire", "lindex", "lrange", "ltrim", "rpush"),
+    *("get", "set", "del", "exists", "expire", "lindex", "llen", "lrange", "ltrim", "rpush"),
     *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zscore"),
     *("multi", "exec", "evalsha", "script|load"),
 )
@@ -92,6 +93,38 @@ end
 return 'stored'
 """
 
+# KEYS: conversation, touched. ARGV: id, before how many of those kept (negative for all), most exchanges, most bytes.
+READ = """
+local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
+local last = redis.call('LINDEX', KEYS[1], -1)
+if not touched or not last then return {} end
+local stop = redis.call('LLEN', KEYS[1])
+if tonumber(ARGV[2]) >= 0 then stop = math.min(stop, tonumber(ARGV[2])) end
+local page, size = {}, 0
+for index = stop - 1, math.max(0, stop - tonumber(ARGV[3])), -1 do
+    local record = redis.call('LINDEX', KEYS[1], index)
+    local said = cjson.decode(record).exchange
+    size = size + #said.message + #said.reply
+    if #page > 0 and size > tonumber(ARGV[4]) then break end
+    table.insert(page, record)
+end
+return {touched, cjson.decode(last).number, stop - #page, page}
+"""
+
+# KEYS: conversation, touched. ARGV: id, key, and the key as it stands in records.
+FIND = """
+local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if not touched then return {} end
+for _, record in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+    if string.find(record, ARGV[3], 1, true) then
+        local said = cjson.decode(record).exchange
+        local keys = ' ' .. (said.replaced or '') .. ' ' .. said.key .. ' '
+        if string.find(keys, ' ' .. ARGV[2] .. ' ', 1, true) then return {touched, record} end
+    end
+end
+return {}
+"""
+
 DELETE = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('DEL', KEYS[1])
@@ -131,6 +164,8 @@ class RedisStore:
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),
             )
             self._append = self._redis.register_script(APPEND)
+            self._read = self._redis.register_script(READ)
+            self._find = self._redis.register_script(FIND)
             self._delete = self._redis.register_script(DELETE)
             self._prefix = self._find_prefix()
             self._redis.set(self._prefix + "secret", secrets.token_hex(32), nx=True)
@@ -161,20 +196,17 @@ class RedisStore:
 
         return self._ask(ask)
 
-    def read(self, conversation_id: str) -> Conversation:
-        def ask() -> tuple[Any, list[str]]:
-            both = self._redis.pipeline()
-            both.zscore(self._touched, conversation_id)
-            both.lrange(self._turns(conversation_id), 0, -1)
-            touched, stored = both.execute()
-            return touched, stored
-
-        touched, stored = self._ask(ask)
-        if not self._lives(touched) or not stored:
+    def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
+        wanted = [-1 if page.before is None else page.before, page.most, min(page.most_bytes, UNBOUNDED)]
+        found = self._run(self._read, conversation_id, *wanted)
+        if not found or not self._lives(found[0]):
             raise UnknownConversation
-        records = [json.loads(record) for record in stored]
-        exchanges = (Exchange(**(record["exchange"] | {"number": record["number"]})) for record in records)
-        return Conversation(tuple(exchanges), records[-1]["number"])
+        _, version, earlier, records = found
+        return Conversation(tuple(map(_exchange, reversed(records))), version, earlier)
+
+    def find(self, conversation_id: str, key: str) -> Exchange | None:
+        found = self._run(self._find, conversation_id, key, json.dumps(key)[1:-1])
+        return _exchange(found[1]) if found and self._lives(found[0]) else None
 
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         # The mark tells this exchange from the same words stored by someone else.
@@ -198,6 +230,10 @@ class RedisStore:
 
     def close(self) -> None:
         self._redis.close()
+
+    def _run(self, script: Script, conversation_id: str, *arguments: str | float) -> list[Any]:
+        keys = [self._turns(conversation_id), self._touched]
+        return self._ask(lambda: list(script(keys=keys, args=[conversation_id, *arguments])))
 
     def _turns(self, conversation_id: str) -> str:
         return f"{self._prefix}turns:{conversation_id}"
@@ -270,7 +306,13 @@ class RedisStore:
         commands: Sequence[tuple[str | float, ...]] = (
             ("RPUSH", turns, "trial"),
             ("EXPIRE", turns, TRIAL_S),
-            *(("LINDEX", turns, -1), ("LRANGE", turns, 0, -1), ("LTRIM", turns, -1, -1), ("EXISTS", turns)),
+            *(
+                ("LINDEX", turns, -1),
+                ("LLEN", turns),
+                ("LRANGE", turns, 0, -1),
+                ("LTRIM", turns, -1, -1),
+                ("EXISTS", turns),
+            ),
             ("ZADD", touched, now, trial),
             *(("ZSCORE", touched, trial), ("ZCARD", touched), ("ZCOUNT", touched, 0, 0)),
             *(("ZRANGE", touched, 0, 0), ("ZRANGEBYSCORE", touched, 0, 0), ("ZREM", touched, trial)),
@@ -281,7 +323,7 @@ class RedisStore:
             with self._redis.client() as connection:  # type: ignore[no-untyped-call]
                 for command in commands:
                     connection.execute_command(*command)
-                for script in (APPEND, DELETE):
+                for script in (APPEND, READ, FIND, DELETE):
                     connection.script_load(script)
             for version in (0, 1):
                 self._store(trial, version, {"number": version + 1, "mark": trial}, now, UNBOUNDED, TRIAL_S)
@@ -333,6 +375,11 @@ class RedisStore:
                 "Conversations cannot be read or kept right now (Redis does not answer as it should); "
                 "try again in a moment."
             ) from error
+
+
+def _exchange(record: str) -> Exchange:
+    content = json.loads(record)
+    return Exchange(**(content["exchange"] | {"number": content["number"]}))
 
 
 def _replaced(error: Exception) -> bool:

@@ -10,12 +10,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES
+from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
 logger = logging.getLogger(__name__)
@@ -134,16 +134,35 @@ class SQLiteStore:
         with self._transaction() as connection:
             return self._find(connection, conversation_id) is not None
 
-    def read(self, conversation_id: str) -> Conversation:
+    def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
         with self._transaction() as connection:
             found = self._find(connection, conversation_id)
             if found is None:
                 raise UnknownConversation
-            number, version = found
-            rows = connection.execute(
-                f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ? ORDER BY number", [number]
-            ).fetchall()
-        return Conversation(tuple(Exchange(*row) for row in rows), version)
+            conversation, version = found
+            (kept,) = connection.execute(
+                "SELECT count(*) FROM exchanges WHERE conversation = ?", [conversation]
+            ).fetchone()
+            end = page.end(kept)
+            latest_first = (
+                f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ? ORDER BY number DESC LIMIT -1 OFFSET ?"
+            )
+            with closing(connection.execute(latest_first, [conversation, kept - end])) as rows:
+                exchanges = page.take(Exchange(*row) for row in rows)
+        return Conversation(exchanges, version, end - len(exchanges))
+
+    def find(self, conversation_id: str, key: str) -> Exchange | None:
+        with self._transaction() as connection:
+            found = self._find(connection, conversation_id)
+            row = (
+                found
+                and connection.execute(
+                    f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ?1 "
+                    "AND (key = ?2 OR instr(' ' || replaced || ' ', ' ' || ?2 || ' '))",
+                    [found[0], key],
+                ).fetchone()
+            )
+        return Exchange(*row) if row else None
 
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         with self._transaction("IMMEDIATE") as connection:

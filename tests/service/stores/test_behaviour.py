@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
-from service.chat.store import KEPT_EXCHANGES, Store
+from service.chat.store import KEPT_EXCHANGES, Page, Store
 from service.errors import ConversationChanged, UnknownConversation
 from tests.service.stores.conftest import Clock, MakeStore, said, say
 
@@ -274,3 +275,115 @@ def test_the_oldest_exchanges_of_a_long_conversation_are_let_go(store: Store) ->
         store.append("a", said(str(version)), version=version)
     assert messages(store, "a") == [str(number) for number in range(5, KEPT_EXCHANGES + 5)]
     assert store.read("a").version == KEPT_EXCHANGES + 5
+
+
+def fill(store: Store, exchanges: int, message: str = "") -> None:
+    for version in range(exchanges):
+        store.append("a", said(f"{version}{message}"), version=version)
+
+
+@pytest.mark.parametrize(
+    ("page", "expected", "earlier"),
+    [
+        (Page(), range(9), 0),
+        (Page(most=1), range(8, 9), 8),
+        (Page(most=4), range(5, 9), 5),
+        (Page(most=9), range(9), 0),
+        (Page(before=9), range(9), 0),
+        (Page(before=500), range(9), 0),
+        (Page(before=5), range(5), 0),
+        (Page(before=5, most=2), range(3, 5), 3),
+        (Page(before=1), range(1), 0),
+        (Page(before=0), range(0), 0),
+        (Page(most_bytes=1), range(8, 9), 8),
+        (Page(most_bytes=9), range(8, 9), 8),
+        (Page(most_bytes=15), range(6, 9), 6),
+        (Page(before=6, most_bytes=10), range(4, 6), 4),
+        (Page(most=2, most_bytes=100), range(7, 9), 7),
+    ],
+)
+def test_a_page_holds_the_latest_before_its_end_within_its_bounds(
+    store: Store, page: Page, expected: range, earlier: int
+) -> None:
+    fill(store, 9)
+    found = store.read("a", page)
+    assert [int(exchange.message) for exchange in found.exchanges] == list(expected)
+    assert (found.version, found.earlier) == (9, earlier)
+
+
+def test_bytes_of_a_page_are_those_of_the_texts_as_they_are_sent(store: Store) -> None:
+    store.append("a", said("🙂é\n"), version=0)
+    store.append("a", said("🙂é\n"), version=1)
+    assert [len(store.read("a", Page(most_bytes=size)).exchanges) for size in (21, 22)] == [1, 2]
+
+
+def test_pages_of_a_conversation_that_has_let_its_oldest_go_hold_all_that_is_kept(store: Store) -> None:
+    fill(store, KEPT_EXCHANGES + 5)
+    read: list[int] = []
+    before = KEPT_EXCHANGES
+    while before:
+        page = store.read("a", Page(before=before, most=60))
+        read = [int(exchange.message) for exchange in page.exchanges] + read
+        before = page.earlier
+    assert read == list(range(5, KEPT_EXCHANGES + 5))
+
+
+def test_no_page_of_an_unknown_conversation_is_read(store: Store, clock: Clock) -> None:
+    for page in (Page(before=0), Page(most=1)):
+        with pytest.raises(UnknownConversation):
+            store.read("a", page)
+    say(store, "a", "one")
+    clock.now += 101
+    with pytest.raises(UnknownConversation):
+        store.read("a", Page(before=0))
+
+
+def test_a_page_of_a_long_conversation_costs_what_the_page_does(store: Store) -> None:
+    fill(store, KEPT_EXCHANGES, message="x" * 8000)
+
+    def seconds(page: Page) -> float:
+        started = time.perf_counter()
+        for _ in range(5):
+            store.read("a", page)
+        return time.perf_counter() - started
+
+    latest = Page(most_bytes=20_000)
+    assert min(seconds(latest) for _ in range(5)) < min(seconds(Page()) for _ in range(5)) / 5
+
+
+def test_an_exchange_is_found_by_its_key(store: Store, clock: Clock) -> None:
+    keys = ["", "k", 'with"quotes"and\\', "k2", "%", "[a-z]"]
+    for version, key in enumerate(keys):
+        store.append("a", Exchange(f'{version} "key": "k3" \\"key\\": \\"k3\\"', "fine", key=key), version=version)
+    assert [found.message[0] for key in keys[1:] if (found := store.find("a", key))] == list("12345")
+    assert [store.find("a", key) for key in ("k3", "K", "k\0", ".", "_", "a")] == [None] * 6
+    assert store.find("b", "k") is None
+    clock.now += 101
+    assert store.find("a", "k") is None
+
+
+def test_a_key_is_forgotten_with_its_exchange(store: Store) -> None:
+    for version in range(KEPT_EXCHANGES + 1):
+        store.append("a", Exchange("hi", "fine", key=f"key {version}"), version=version)
+    assert store.find("a", "key 0") is None
+    assert store.find("a", "key 1") is not None
+    store.delete("a")
+    assert store.find("a", "key 1") is None
+
+
+def test_an_exchange_is_found_by_the_keys_of_those_it_stands_for(store: Store) -> None:
+    store.append("a", Exchange("one", "fine", key="k1"), version=0)
+    store.append("a", Exchange("two", "fine", key="k3", replaced="k1 k2"), version=1, replace=True)
+    assert [found.message for key in ("k1", "k2", "k3") if (found := store.find("a", key))] == ["two"] * 3
+    assert [store.find("a", key) for key in ("k", "1", "k1k2", "3")] == [None] * 4
+
+
+def test_pages_pass_over_what_was_replaced(store: Store) -> None:
+    fill(store, 6)
+    for version in (6, 7, 8):
+        store.append("a", said(f"{version}"), version=version, replace=True)
+    store.append("a", said("9"), version=9)
+    page = store.read("a", Page(most=3))
+    assert ([exchange.message for exchange in page.exchanges], page.version, page.earlier) == (["4", "8", "9"], 10, 4)
+    before = store.read("a", Page(before=page.earlier, most=2))
+    assert ([exchange.message for exchange in before.exchanges], before.earlier) == (["2", "3"], 2)
