@@ -116,6 +116,7 @@ class Completion:
                 if self._gone():
                     raise Cancelled("The client went away before its reply was complete.")
                 draft = self.drafts[place]
-                text = draft.read(GLANCE_S / len(writing), watch=watch)
+                # Without a watch all are waited for, in whatever order.
+                text = draft.read(GLANCE_S / len(writing) if watch else GLANCE_S, watch=watch)
                 for copy in range(self._copies):
                     yield Piece(place + copy, text, draft.finish_reason)

@@ -50,6 +50,8 @@ class Draft:
         """
         with engine_errors():
             ids, done = self._stream.wait(timeout_s, known=self._known if watch else None)
+        if len(ids) == self._known and not done:
+            return ""
         self._known = len(ids)
         sent = len(self.text)
         text = self._format.decode(ids) if done else self._format.certain(ids)

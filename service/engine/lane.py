@@ -26,6 +26,7 @@ class Lane:
     Attributes:
         running: the requests.
         used_s: seconds of work, each counted once for all clients that had a part in it.
+        latest_s: seconds of the latest step, with who joined before it; 0 once all have left.
     """
 
     def __init__(self, steps: Callable[[], Steps]) -> None:
@@ -35,6 +36,7 @@ class Lane:
         """
         self.running: list[Generation] = []
         self.used_s = 0.0
+        self.latest_s = 0.0
         self._steps = steps
         self._batch: Steps | None = None
 

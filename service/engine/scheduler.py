@@ -31,6 +31,7 @@ class Scheduler:
 
     One client cannot keep others waiting: while others are there, a client with many requests has them computed in a
     batch of their own, and the two batches share the time by the number of their clients, with less of it for that one.
+    The next step is that of the batch which will have had the least time after it.
     When too many wait, the latest of the client that has most of them makes room.
     """
 
@@ -103,8 +104,8 @@ class Scheduler:
                 lane.drop_done()
             lane, newcomer = self._next()
             greedy = self._greedy()
-            clients = {generation.client for generation in lane.running}
             started = time.monotonic()
+            cost = _cost(lane, greedy)
             if newcomer is not None:
                 self._begin(newcomer, lane)
             for generation in lane.step():
@@ -113,12 +114,13 @@ class Scheduler:
         except Exception as error:
             lane.fail(_fault(error))
             raise
-        weight = PATIENCE if clients & greedy else 1
-        lane.used_s += weight * (time.monotonic() - started) / max(1, len(clients))
+        lane.latest_s = time.monotonic() - started
+        lane.used_s += cost * lane.latest_s
         for other in self._lanes:
-            # Time that nobody asked for is not saved up.
+            # Nobody saves up time, nor pays for what somebody before had.
             if not other.running:
-                other.used_s = max(other.used_s, lane.used_s)
+                other.used_s = lane.used_s
+                other.latest_s = 0.0
 
     def fail_all(self, error: Callable[[], EngineError]) -> None:
         """End every request, waiting or running, with an error of its own."""
@@ -152,7 +154,9 @@ class Scheduler:
                 rows[generation.client] += generation.rows
             greedy = self._greedy()
             order = sorted(self._waiting, key=lambda generation: rows[generation.client])
-            for lane in sorted(self._lanes, key=lambda lane: (lane.used_s, lane.rows)):
+            # A long step waits until it is due as a whole, so that the short ones of others are not behind it.
+            due = {lane: lane.used_s + _cost(lane, greedy) * lane.latest_s for lane in self._lanes}
+            for lane in sorted(self._lanes, key=lambda lane: (due[lane], lane.rows)):
                 newcomer = next((generation for generation in order if self._lane(generation, greedy) is lane), None)
                 if newcomer is not None and lane.running and lane.rows + newcomer.rows > self._most_rows:
                     newcomer = None
@@ -210,6 +214,12 @@ class Scheduler:
             generation.fail(_fault(error))
         else:
             generation.note_encoded()
+
+
+def _cost(lane: Lane, greedy: frozenset[str]) -> float:
+    """As how much a second of a batch counts, for each of its clients."""
+    clients = {generation.client for generation in lane.running}
+    return (PATIENCE if clients & greedy else 1) / max(1, len(clients))
 
 
 def _fault(cause: Exception) -> EngineFault:

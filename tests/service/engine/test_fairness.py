@@ -10,8 +10,9 @@ import pytest
 from service.engine.engine import Engine
 from service.engine.errors import Overloaded
 from service.engine.generation import ReplyStream
+from service.engine.sequence import Sequence
 from tests.service.engine.test_engine import PATIENCE_S, reply_of, until
-from tests.service.fakes import FakeModel
+from tests.service.fakes import FakeBatch, FakeModel
 
 LONG = [1, *range(10, 50), 2]
 
@@ -55,6 +56,32 @@ def test_another_client_is_answered_in_three_times_its_time_alone(model: FakeMod
     until(lambda: engine.running == 8)
     assert timed(engine, 6, "other") < 3 * alone
     assert sum(made_room(stream) for stream in greedy) <= 1
+
+
+def test_a_short_reply_is_not_behind_long_steps_of_others(model: FakeModel) -> None:
+    """Sixteen rows take five times as long as one here, as on a processor."""
+    sizes: list[int] = []
+
+    class Batch(FakeBatch):
+        def step(self) -> list[Sequence]:
+            sizes.append(len(self.sequences))
+            time.sleep(0.002 * (1 + len(self.sequences) / 4))
+            return super().step()
+
+    model.batch = lambda: Batch(model)  # type: ignore[method-assign]
+    engine = Engine(model, queue_size=16, most_rows=16)
+    try:
+        streams = [ask(engine, number, "greedy") for number in range(10, 42)]
+        until(lambda: engine.running == 16)
+        before = len(sizes)
+        reply_of(ask(engine, 6, "other"))
+        steps = sizes[before:]
+        assert steps.count(1) >= len(LONG) - 2
+        # The one under way, and a third of the time for the others.
+        assert sum(size > 1 for size in steps) <= 1 + len(LONG) * (0.002 * 2.25) / 3 / (0.002 * 6) + 1
+        del streams
+    finally:
+        engine.close()
 
 
 def test_a_full_queue_has_a_place_for_another_client_and_none_for_the_same(model: FakeModel, engine: Engine) -> None:
