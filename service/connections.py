@@ -13,6 +13,7 @@ from typing import Any
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
+from waitress.task import WSGITask
 
 from service.parser import Parser
 
@@ -27,6 +28,9 @@ MOST_DISCARDED = 4 * 1024 * 1024
 # Bytes that may be on their way to the client when the next request is looked at.
 MOST_UNREAD = 4 * 1024
 UNACKNOWLEDGED = struct.Struct("i")
+# After which a client is told that it asks too often, and until which its connection asks nothing else.
+REFUSED = "429 "
+REFUSAL_PAUSE_S = 0.5
 # Answers above this size are sent from where they are, without a copy for each connection.
 LARGE = 32 * 1024
 
@@ -41,6 +45,15 @@ class Phase(Enum):
     ENDING = "its client to end a request that has been answered already"
 
 
+class Answer(WSGITask):  # type: ignore[misc]
+    """One that refuses a client that asks too often has the connection pause, so that it costs others little."""
+
+    def build_response_header(self) -> bytes:
+        if self.status.startswith(REFUSED):
+            self.channel.pause(REFUSAL_PAUSE_S)
+        return bytes(super().build_response_header())
+
+
 class Connection(HTTPChannel):  # type: ignore[misc]
     """A connection on which one request is answered at a time, and that is closed when its client is too slow.
 
@@ -53,6 +66,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         gives_way: whether it closes before the next wait for news.
     """
 
+    task_class = Answer
     request: Any
     close_when_flushed: bool
 
@@ -66,6 +80,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self._answered = False
         self._cut_off = False
         self._discarded = 0
+        self._resumes = 0.0
         self.gives_way = False
         super().__init__(server, *arguments, **named)
 
@@ -90,6 +105,13 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             or self._cut_off
             or len(self._ahead) > MOST_AHEAD
         )
+
+    def writable(self) -> bool:
+        return not self._pauses() and bool(super().writable())
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for a while; no thread waits for that."""
+        self._resumes = time.monotonic() + seconds
 
     def received(self, data: bytes) -> bool:
         if self._cut_off:
@@ -125,6 +147,12 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             whole.prepare()
             data = whole
         return int(super().write_soon(data))
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        return not self._pauses() and bool(super()._flush_some(do_close=do_close))
+
+    def _pauses(self) -> bool:
+        return time.monotonic() < self._resumes
 
     def _in_kernel(self) -> int:
         """Bytes that were sent and that the client's machine has not taken yet."""

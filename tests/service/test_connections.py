@@ -18,6 +18,7 @@ import pytest
 
 from service.chat.conversation import Exchange
 from service.chat.stores.sqlite import SQLiteStore
+from service.connections import REFUSAL_PAUSE_S
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
@@ -256,3 +257,27 @@ service.listener.most_connections = lambda threads: 1000
         assert sum(watched.cpu_times()[:2]) - cpu < 1.5
         assert 0 < process.log.count("\n") - lines < 5
         assert process.get("/livez", timeout_s=5).status == 200
+
+
+def test_refusals_of_a_client_that_asks_too_often_wait_a_little_and_hold_up_nobody(short_export: Path) -> None:
+    with (
+        ServiceProcess("--model", short_export, "--client-limit", "1") as process,
+        contextlib.ExitStack() as stack,
+    ):
+        process.wait_ready()
+        assert process.curl("-d", BODY).status == 200
+        started = time.monotonic()
+        refused = [stack.enter_context(socket.create_connection(("127.0.0.1", process.port), 10)) for _ in range(300)]
+        for connection in refused:
+            connection.sendall(ASKED["message"] * 3)
+        assert process.curl("--interface", "127.0.0.2", "-d", BODY, timeout_s=5).status == 200
+        for connection in refused:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 429 ")
+        assert time.monotonic() - started >= REFUSAL_PAUSE_S
+        again = stack.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=10))
+        started = time.monotonic()
+        again.sendall(ASKED["message"] * 3)
+        received = b""
+        while received.count(b"HTTP/1.1 429 ") < 3:
+            received += again.recv(65536)
+        assert time.monotonic() - started >= 3 * REFUSAL_PAUSE_S
