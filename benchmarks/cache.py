@@ -19,7 +19,7 @@ class Cache:
 
     folder: Path = CACHE
 
-    def kept(self, name: str, made_from: Any, make: Callable[[Path], None]) -> Path:
+    def get(self, name: str, made_from: Any, make: Callable[[Path], None]) -> Path:
         """The folder `name`, made anew when it is missing or was made from something else.
 
         Args:
@@ -44,7 +44,7 @@ class Cache:
         return target
 
     def forget(self, name: str) -> None:
-        """Remove what was kept under a name, so that it is made anew."""
+        """Remove the folder `name`, so that it is made anew."""
         target = self.folder / name
         target.with_name(f"{target.name}.made-from.json").unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)

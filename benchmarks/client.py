@@ -7,62 +7,23 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
-from benchmarks.event_stream import Event, EventParser
+from benchmarks.schema import Exchange
 
-PIECE_BYTES = 65536
+CHUNK_BYTES = 65536
 DETAIL_CHARS = 200
 
-TIMEOUT = "timeout"
-CONNECTION = "connection"
-MALFORMED = "malformed reply"
-STREAM = "broken stream"
-LENGTH = "wrong length"
 
+class Failure(Exception):
+    """A reply that is not as it should be: its kind, and details in words."""
 
-@dataclass(frozen=True)
-class Exchange:
-    """One request and what came of it.
-
-    Attributes:
-        start_s: when it was due, in seconds after its run began.
-        seconds: from then to the end of the reply, or to the failure.
-        first_text_s: from then to the first text of a stream; None where there was none.
-        tokens: of the reply, as the server counts them; None without a count.
-        prompt_tokens: that the model read, as the server counts them; None without a count.
-        status: of the HTTP response; None without one.
-        error: kind of failure, such as `HTTP 503`; "" for a reply that is as it should be.
-        detail: the failure in words.
-    """
-
-    start_s: float
-    seconds: float
-    first_text_s: float | None = None
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    status: int | None = None
-    error: str = ""
-    detail: str = ""
-
-
-class _Failure(Exception):
-    def __init__(self, kind: str, detail: str) -> None:
+    def __init__(self, kind: str, detail: str, **counted: int) -> None:
         super().__init__(detail)
         self.kind = kind
-
-
-@dataclass
-class _Seen:
-    """What has come of a request so far; `first_text` is a moment of `time.perf_counter`."""
-
-    status: int | None = None
-    first_text: float | None = None
-    text: list[str] = field(default_factory=list)
-    tokens: int | None = None
-    prompt_tokens: int | None = None
+        self.counted = counted
 
 
 @dataclass(frozen=True)
@@ -70,12 +31,9 @@ class Client:
     """Asks one server, each time on a connection of its own and in a conversation of its own.
 
     Attributes:
-        host: address of the server.
-        port: TCP port of the server.
-        prompt_tokens: what the server must say the model has read.
-        reply_tokens: what the server must say the reply has; another number is an error.
+        host, port: of the server.
+        prompt_tokens, reply_tokens: what the server must say the model has read and the reply has.
         timeout_s: seconds from the moment a request is due to the last byte of its reply.
-        stream: ask for server-sent events in place of one JSON object.
     """
 
     host: str
@@ -83,66 +41,61 @@ class Client:
     prompt_tokens: int
     reply_tokens: int
     timeout_s: float
-    stream: bool = False
 
     def ask(self, prompt: str, began: float, due: float) -> Exchange:
         """Send one message and wait for the reply; nothing that goes wrong is raised.
 
         Args:
             prompt: the message.
-            began: when the run began, a moment of `time.perf_counter`.
-            due: when the request was due; what has passed since counts.
+            began, due: when the run began and the request was due, moments of `time.perf_counter`; it counts from then.
         """
-        seen, kind, detail = _Seen(), "", ""
+        status, kind, detail, counted = None, "", "", {}
         try:
-            self._converse(prompt, due + self.timeout_s, seen)
-        except _Failure as failure:
-            kind, detail = failure.kind, str(failure)
+            status, body = self._post(prompt, due + self.timeout_s)
+            if status != 200:
+                raise Failure(f"HTTP {status}", _problem(body))
+            counted = self._checked(body)
+        except Failure as failure:
+            kind, detail, counted = failure.kind, str(failure), failure.counted
         except TimeoutError:
-            kind, detail = TIMEOUT, f"no reply within {self.timeout_s:g} s"
+            kind, detail = "timeout", f"no reply within {self.timeout_s:g} s"
         except (OSError, HTTPException) as error:
-            kind, detail = CONNECTION, f"{type(error).__name__}: {error}"
+            kind, detail = "connection", f"{type(error).__name__}: {error}"
         return Exchange(
             start_s=due - began,
             seconds=time.perf_counter() - due,
-            first_text_s=None if seen.first_text is None else seen.first_text - due,
-            tokens=seen.tokens,
-            prompt_tokens=seen.prompt_tokens,
-            status=seen.status,
+            status=status,
             error=kind,
             detail=detail[:DETAIL_CHARS],
+            **counted,
         )
 
-    def _converse(self, prompt: str, deadline: float, seen: _Seen) -> None:
-        body = {"prompt": prompt, "stream": True} if self.stream else {"prompt": prompt}
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if self.stream else "application/json",
-        }
+    def _post(self, prompt: str, deadline: float) -> tuple[int, bytes]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
         with closing(HTTPConnection(self.host, self.port, timeout=_left(deadline))) as connection:
-            connection.request("POST", "/chatbot", json.dumps(body), headers)
+            connection.request("POST", "/chatbot", json.dumps({"prompt": prompt}), headers)
             wire: socket.socket = connection.sock
             wire.settimeout(_left(deadline))
             with closing(connection.getresponse()) as response:
-                seen.status = response.status
-                pieces = _pieces(response, wire, deadline)
-                if response.status != 200:
-                    raise _Failure(f"HTTP {response.status}", _problem(b"".join(pieces)))
-                reply = _streamed(response, pieces, seen) if self.stream else _parsed(b"".join(pieces), MALFORMED)
-        self._check(reply, seen)
+                return response.status, b"".join(_chunks(response, wire, deadline))
 
-    def _check(self, reply: dict[str, Any], seen: _Seen) -> None:
+    def _checked(self, body: bytes) -> dict[str, Any]:
+        """The tokens that the server counted."""
         try:
-            text, usage = reply["reply"], reply["usage"]
-            seen.tokens, seen.prompt_tokens = int(usage["completion_tokens"]), int(usage["prompt_tokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _Failure(MALFORMED, f"no reply with usage: {json.dumps(reply)}") from error
-        if self.stream and "".join(seen.text) != text:
-            raise _Failure(STREAM, "the pieces joined are not the reply")
-        if seen.tokens != self.reply_tokens:
-            raise _Failure(LENGTH, f"a reply of {seen.tokens} tokens where {self.reply_tokens} were expected")
-        if seen.prompt_tokens != self.prompt_tokens:
-            raise _Failure(LENGTH, f"a prompt of {seen.prompt_tokens} tokens where {self.prompt_tokens} were sent")
+            reply = json.loads(body)
+            usage = reply["usage"]
+            tokens, prompt_tokens = int(usage["completion_tokens"]), int(usage["prompt_tokens"])
+            assert isinstance(reply["reply"], str)
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            raise Failure("malformed reply", f"no reply with usage: {body.decode(errors='replace')}") from error
+        counted = {"tokens": tokens, "prompt_tokens": prompt_tokens}
+        if tokens != self.reply_tokens:
+            text = f"a reply of {tokens} tokens where {self.reply_tokens} were expected"
+            raise Failure("wrong length", text, **counted)
+        if prompt_tokens != self.prompt_tokens:
+            text = f"a prompt of {prompt_tokens} tokens where {self.prompt_tokens} were sent"
+            raise Failure("wrong length", text, **counted)
+        return counted
 
 
 def _left(deadline: float) -> float:
@@ -152,47 +105,14 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _pieces(response: HTTPResponse, wire: socket.socket, deadline: float) -> Iterator[bytes]:
-    """The body as it comes; no piece is waited for past the deadline."""
+def _chunks(response: HTTPResponse, wire: socket.socket, deadline: float) -> Iterator[bytes]:
+    """The body as it comes; none of it is waited for past the deadline."""
     while True:
         wire.settimeout(_left(deadline))
-        piece = response.read1(PIECE_BYTES)
-        if not piece:
+        chunk = response.read1(CHUNK_BYTES)
+        if not chunk:
             return
-        yield piece
-
-
-def _streamed(response: HTTPResponse, pieces: Iterator[bytes], seen: _Seen) -> dict[str, Any]:
-    """Read a stream to its last event, which holds the reply."""
-    kind = response.headers.get_content_type()
-    if kind != "text/event-stream":
-        raise _Failure(STREAM, f"{kind} in place of an event stream")
-    parser = EventParser()
-    for piece in pieces:
-        for event in parser.feed(piece):
-            if event.name == "done":
-                return _parsed(event.data.encode(), STREAM)
-            _note(event, seen)
-    raise _Failure(STREAM, "the stream ended before its last event")
-
-
-def _note(event: Event, seen: _Seen) -> None:
-    if event.name == "error":
-        raise _Failure(STREAM, _problem(event.data.encode()))
-    delta = _parsed(event.data.encode(), STREAM).get("delta")
-    if delta and seen.first_text is None:
-        seen.first_text = time.perf_counter()
-    seen.text.append(str(delta or ""))
-
-
-def _parsed(body: bytes, kind: str) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise _Failure(kind, f"no JSON object: {body.decode(errors='replace')}")
-    return content
+        yield chunk
 
 
 def _problem(body: bytes) -> str:

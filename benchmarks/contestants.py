@@ -1,159 +1,189 @@
-"""Who can take part in a latency run, and what it takes to get them ready."""
+"""Who can take part, and what it takes to get them ready."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks import child, environment
+from benchmarks import process
 from benchmarks.cache import Cache, fingerprint
-from benchmarks.cost import Cost
+from benchmarks.checkpoints import Checkpoint, cached_export, write_cost
+from benchmarks.environment import versions
 from benchmarks.errors import RivalError
-from benchmarks.models import QUANTIZATIONS, Checkpoint, cached_export
-from benchmarks.process import worker_command
-from benchmarks.rivals import stock_dynamic
-from benchmarks.runs import Contestant, Missing
+from benchmarks.figures import AGAIN
+from benchmarks.machine import WEIGHT_BITS
+from benchmarks.rivals import optimum
+from benchmarks.schema import Missing
 from benchmarks.venvs import python_with
 
 RIVALS = Path(__file__).resolve().parent / "rivals"
+REFERENCE = "torch-fp32"
 BART = "BART of the same shape with random weights (it has no Blenderbot loader)"
-
-Progress = Callable[[str], None]
+TORCH = ("torch", "transformers")
+ORT = ("onnxruntime", "optimum-onnx", "transformers")
+OPENVINO = ("openvino", "optimum-intel", "transformers")
+FUSED = "fused step and beam search"
+STOCK = "stock ORTModelForSeq2SeqLM"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Contestant:
     """One way to run a checkpoint.
 
     Attributes:
-        name: on the command line and in tables.
-        title: what it is, for the legend; {flavour} stands for the kind of quantisation that suits the processor.
-        backend: its loader, of `benchmarks.worker.LOADERS`.
+        name: on the command line; the same for two that are run against each other to see the noise (the A/A pair).
+        title: what it is in tables.
+        details: what it is, for the legend; {flavour} stands for the kind of quantisation that suits the processor.
+        loader: of `benchmarks.worker.LOADERS`.
         packages: those whose versions matter to it.
-        weights: precision of the weights that it reads, of `benchmarks.floor.WEIGHT_BITS`.
-        precision: of the export of ours that it loads, of `benchmarks.models.QUANTIZATIONS`; "" for none.
+        export: whether it loads an export of ours.
         recipe: module of `benchmarks.rivals` that converts the checkpoint for it; "" for none.
-        requirements: whether that module has a requirements file, for an environment of its own.
+        own_environment: that module has a requirements file, for an environment of its own.
         bytes_per_weight: peak memory of the conversion.
         other_model: what it runs in place of the checkpoint; "" for the checkpoint.
         lacks: settings of the checkpoint that it cannot apply.
+        rival: a run goes on without it when it cannot be loaded, fails, or does something else than was asked.
+        label: its name in one run, different for each; with `command` and `folder` set when it is ready.
+        command: starts its worker.
+        folder: that it loads.
     """
 
     name: str
     title: str
-    backend: str
-    packages: tuple[str, ...]
-    weights: str
-    precision: str = ""
+    details: str = ""
+    loader: str = ""
+    packages: tuple[str, ...] = ()
+    export: bool = False
     recipe: str = ""
-    requirements: bool = False
+    own_environment: bool = False
     bytes_per_weight: float = 0.0
     other_model: str = ""
     lacks: tuple[str, ...] = ()
+    rival: bool = True
+    label: str = ""
+    command: tuple[str, ...] = ()
+    folder: Path = Path()
 
-    def cached(self, checkpoint: Checkpoint) -> str:
-        """Where the cache keeps what it loads."""
-        return f"models/{checkpoint.name}-{self.precision or self.name}"
+    @property
+    def precision(self) -> str:
+        """Of the weights that it reads, of `benchmarks.machine.WEIGHT_BITS`; "" for another."""
+        ending = "fp32" if self.name == "torch-compile" else self.name.rpartition("-")[2]
+        return ending if ending in WEIGHT_BITS else ""
 
     @property
     def exact(self) -> bool:
-        """It computes what the reference computes, in the same precision."""
-        return self.weights == "fp32" and not self.other_model
+        """Whether it computes in fp32, so that its replies must be the reference's, ties aside."""
+        return self.precision == "fp32" and not self.other_model
+
+    def cached(self, checkpoint: Checkpoint) -> str:
+        """Where the cache keeps what it loads."""
+        return f"models/{checkpoint.name}-{self.precision if self.export else self.name}"
 
 
-def _torch(kind: str, title: str, weights: str) -> Entry:
-    return Entry(f"torch-{kind}", title, f"torch-{kind}", ("torch", "transformers"), weights)
+def _of_export(way: str, title: str, details: str, loader: str, packages: tuple[str, ...]) -> list[Contestant]:
+    return [
+        Contestant(
+            f"{way}-{precision}", title.format(precision), details.format(precision), loader, packages, export=True
+        )
+        for precision in ("int8", "int4", "fp32")
+    ]
 
 
-def _exports() -> list[Entry]:
-    entries = []
-    for precision in QUANTIZATIONS:
-        onnx = f"ONNX {precision}, our export, "
-        packages = ("onnxruntime", "optimum-onnx", "transformers")
-        entries += [
-            Entry(f"stock-{precision}", onnx + "stock ORTModelForSeq2SeqLM", "stock", packages, precision, precision),
-            Entry(f"ours-{precision}", onnx + "fused step and beam search", "ours", packages[:1], precision, precision),
-            Entry(
-                f"onnxruntime-{precision}",
-                onnx + "fused step and beam search on the kernels of ONNX Runtime",
-                "ours-stock-kernels",
-                packages[:1],
-                precision,
-                precision,
-            ),
-        ]
-    return entries
+# In the order of the tables.
+LINE_UP = (
+    Contestant(REFERENCE, "torch fp32 (the tutorial's way)", "torch fp32 eager, the tutorial's path", "torch", TORCH),
+    Contestant("torch-bf16", "torch bf16", "torch bf16 eager, weights and activations", "torch-bf16", TORCH),
+    Contestant(
+        "torch-dynamic-int8",
+        "torch, dynamic int8",
+        "torch fp32 with its own dynamic int8 linear layers",
+        "torch-dynamic-int8",
+        TORCH,
+    ),
+    Contestant(
+        "torch-compile", "torch.compile, fp32", "torch fp32, torch.compile(dynamic=True)", "torch-compile", TORCH
+    ),
+    *_of_export("ours", "**this project**, {}", f"ONNX {{}}, our export, {FUSED}", "ours", ORT[:1]),
+    *_of_export(
+        "onnxruntime",
+        "this project on ONNX Runtime's kernels, {}",
+        f"ONNX {{}}, our export, {FUSED} on the kernels of ONNX Runtime",
+        "ours-stock-kernels",
+        ORT[:1],
+    ),
+    *_of_export(
+        "stock", "this export, {}, in the stock `ORTModelForSeq2SeqLM`", f"ONNX {{}}, our export, {STOCK}", "stock", ORT
+    ),
+    Contestant(
+        "optimum-fp32",
+        "stock Optimum, fp32",
+        f"ONNX fp32, Optimum's own export, {STOCK}",
+        "stock",
+        ORT,
+        recipe="optimum",
+        bytes_per_weight=16,
+    ),
+    Contestant(
+        "stock-dynamic-int8",
+        "stock Optimum, dynamic int8",
+        f"ONNX int8, ORTQuantizer {{flavour}} dynamic, {STOCK}",
+        "stock",
+        ORT,
+        recipe="optimum",
+        bytes_per_weight=27,
+    ),
+    *(
+        Contestant(
+            f"openvino-{precision}",
+            f"OpenVINO, {precision} weights",
+            f"OpenVINO {precision} weights, stateful, OVModelForSeq2SeqLM",
+            "openvino",
+            OPENVINO,
+            recipe="openvino",
+            own_environment=True,
+            bytes_per_weight=9,
+        )
+        for precision in ("int8", "int4")
+    ),
+    Contestant(
+        "ctranslate2-int8",
+        "CTranslate2, int8 (*)",
+        f"CTranslate2 int8, {BART}",
+        "ctranslate2",
+        ("ctranslate2",),
+        recipe="ctranslate2",
+        own_environment=True,
+        bytes_per_weight=8,
+        other_model=BART,
+        lacks=("encoder_no_repeat_ngram_size", "forced_eos_token_id"),
+    ),
+)
+CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contestant in LINE_UP}
 
 
-def _openvino(bits: int) -> Entry:
-    return Entry(
-        f"openvino-int{bits}",
-        f"OpenVINO int{bits} weights, stateful, OVModelForSeq2SeqLM",
-        "openvino",
-        ("openvino", "optimum-intel", "transformers"),
-        f"int{bits}",
-        recipe="openvino",
-        requirements=True,
-        bytes_per_weight=9.0,
-    )
-
-
-ENTRIES: Mapping[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        Entry("torch-fp32", "torch fp32 eager, the tutorial's path", "torch", ("torch", "transformers"), "fp32"),
-        *_exports(),
-        _torch("bf16", "torch bf16 eager, weights and activations", "bf16"),
-        _torch("dynamic-int8", "torch fp32 with its own dynamic int8 linear layers", "int8"),
-        _torch("compile", "torch fp32, torch.compile(dynamic=True)", "fp32"),
-        Entry(
-            "optimum-fp32",
-            "ONNX fp32, Optimum's own export, stock ORTModelForSeq2SeqLM",
-            "stock",
-            ("onnxruntime", "optimum-onnx", "transformers"),
-            "fp32",
-            recipe="optimum_fp32",
-            bytes_per_weight=16.0,
-        ),
-        Entry(
-            "stock-dynamic-int8",
-            "ONNX int8, ORTQuantizer {flavour} dynamic, stock ORTModelForSeq2SeqLM",
-            "stock",
-            ("onnxruntime", "optimum-onnx", "transformers"),
-            "int8",
-            recipe="stock_dynamic",
-            bytes_per_weight=27.0,
-        ),
-        _openvino(8),
-        _openvino(4),
-        Entry(
-            "ctranslate2-int8",
-            f"CTranslate2 int8, {BART}",
-            "ctranslate2",
-            ("ctranslate2",),
-            "int8",
-            recipe="ctranslate2",
-            requirements=True,
-            bytes_per_weight=8.0,
-            other_model=BART,
-            lacks=("encoder_no_repeat_ngram_size", "forced_eos_token_id"),
-        ),
-    )
-}
+def title(name: str) -> str:
+    """What a contestant is called in tables."""
+    return CONTESTANTS[name].title if name in CONTESTANTS else name
 
 
 def default_names(precision: str, *, rivals: bool) -> tuple[str, ...]:
     """The usual line-up for an export of `precision`: torch, the stock class, ours twice (the A/A pair), and rivals."""
     ours = f"ours-{precision}"
-    line_up = ("torch-fp32", f"stock-{precision}", ours, ours)
+    line_up = (REFERENCE, f"stock-{precision}", ours, ours)
     if not rivals:
         return line_up
     variants = (name for name in ("ours-fp32", "ours-int4") if name != ours)
-    others = (entry.name for entry in ENTRIES.values() if not entry.precision and entry.name != "torch-fp32")
+    others = (name for name, contestant in CONTESTANTS.items() if not contestant.export and name != REFERENCE)
     return (*line_up, *variants, *others)
+
+
+def worker_command(loader: str, python: str | Path = sys.executable) -> tuple[str, ...]:
+    """The command that starts a worker for one of `benchmarks.worker.LOADERS` with an interpreter."""
+    return (str(python), "-m", "benchmarks.worker", loader)
 
 
 def prepare(
@@ -161,12 +191,12 @@ def prepare(
     checkpoint: Checkpoint,
     exports: Mapping[str, Path],
     cache: Cache,
-    progress: Progress,
+    progress: Callable[[str], None],
 ) -> tuple[list[Contestant], list[Missing]]:
     """Make what the contestants load, unless it is there already.
 
     Args:
-        names: of `ENTRIES`; one that comes twice runs twice.
+        names: of `CONTESTANTS`; one that comes twice runs twice.
         checkpoint: what they all run.
         exports: folders to use as exports of the checkpoint, by precision; others are made in the cache.
         cache: where exports, environments and converted models are kept.
@@ -174,81 +204,64 @@ def prepare(
 
     Returns:
         Those that are ready, and the rivals that are not, with the reason.
-
-    Raises:
-        BenchmarkError: an export of ours failed.
     """
     ready: list[Contestant] = []
     missing: list[Missing] = []
     # Nothing can be said without the reference and our own engine: a run stops when one of them fails.
-    required = {"torch-fp32", *[name for name in names if ENTRIES[name].backend == "ours"][:1]}
+    required = {REFERENCE, *[name for name in names if CONTESTANTS[name].loader == "ours"][:1]}
     for name in dict.fromkeys(names):
-        entry = ENTRIES[name]
+        contestant = CONTESTANTS[name]
+        python, folder = Path(sys.executable), checkpoint.folder
         try:
-            command, folder = _parts(entry, checkpoint, exports, cache, progress)
+            if contestant.export:
+                precision = contestant.precision
+                folder = exports.get(precision) or cached_export(checkpoint, precision, cache, progress)
+            elif contestant.recipe:
+                if contestant.own_environment:
+                    python = python_with(RIVALS / f"{contestant.recipe}.txt", cache, progress)
+                folder = _converted(contestant, python, checkpoint, cache, progress)
         except RivalError as error:
             progress(f"{name} is missing: {error}")
-            missing.append(Missing(name, str(error).rstrip(".")))
+            missing.append(Missing(name=name, reason=str(error).rstrip(".")))
             continue
-        for number in range(names.count(name)):
-            ready.append(
-                Contestant(
-                    label=name if number == 0 else f"{name} (again)",
-                    command=command,
-                    path=folder,
-                    name=name,
-                    title=entry.title.format(flavour=stock_dynamic.flavour()),
-                    packages=entry.packages,
-                    precision=entry.weights,
-                    exact=entry.exact,
-                    rival=name not in required,
-                    other_model=entry.other_model,
-                    lacks=entry.lacks,
-                )
-            )
+        made: dict[str, Any] = {
+            "details": contestant.details.format(flavour=optimum.flavour()),
+            "rival": name not in required,
+            "command": worker_command(contestant.loader, python),
+            "folder": folder,
+        }
+        ready += [replace(contestant, label=label, **made) for label in (name, name + AGAIN)[: names.count(name)]]
     return ready, missing
 
 
-def _parts(
-    entry: Entry, checkpoint: Checkpoint, exports: Mapping[str, Path], cache: Cache, progress: Progress
-) -> tuple[tuple[str, ...], Path]:
-    """The command of the worker and the folder it loads."""
-    if entry.precision:
-        folder = exports.get(entry.precision) or cached_export(checkpoint, entry.precision, cache, progress)
-        return worker_command(entry.backend), folder
-    if not entry.recipe:
-        return worker_command(entry.backend), checkpoint.folder
-    requirements = RIVALS / f"{entry.recipe}.txt"
-    python = python_with(requirements, cache, progress) if entry.requirements else Path(sys.executable)
-    return worker_command(entry.backend, python), _converted(entry, python, checkpoint, cache, progress)
-
-
-def _converted(entry: Entry, python: Path, checkpoint: Checkpoint, cache: Cache, progress: Progress) -> Path:
+def _converted(
+    contestant: Contestant, python: Path, checkpoint: Checkpoint, cache: Cache, progress: Callable[[str], None]
+) -> Path:
     def make(folder: Path) -> None:
-        _check_memory(entry, checkpoint)
-        progress(f"converting {checkpoint.name} for {entry.name} (once)")
-        ended = child.run([python, "-m", "benchmarks.rivals", entry.name, checkpoint.folder, folder])
-        if ended.code != 0:
-            raise RivalError(f"The checkpoint cannot be converted: the conversion {ended}")
-        Cost.of(folder, ended).write(folder)
+        _check_memory(contestant, checkpoint)
+        progress(f"converting {checkpoint.name} for {contestant.name} (once)")
+        ending = process.run([python, "-m", "benchmarks.rivals", contestant.name, checkpoint.folder, folder])
+        if ending.code != 0:
+            raise RivalError(f"The checkpoint cannot be converted: the conversion {ending}")
+        write_cost(folder, ending)
 
-    sources = [RIVALS / f"{entry.recipe}.py", RIVALS / f"{entry.recipe}.txt"]
+    sources = [RIVALS / f"{contestant.recipe}.py", RIVALS / f"{contestant.recipe}.txt"]
     made_from = {
         "checkpoint": checkpoint.fingerprint,
         "recipe": fingerprint(path for path in sources if path.exists()),
-        "flavour": stock_dynamic.flavour(),
-        "versions": None if entry.requirements else environment.versions(),
+        "flavour": optimum.flavour(),
+        "versions": None if contestant.own_environment else versions(),
     }
-    return cache.kept(entry.cached(checkpoint), made_from, make)
+    return cache.get(contestant.cached(checkpoint), made_from, make)
 
 
-def _check_memory(entry: Entry, checkpoint: Checkpoint) -> None:
+def _check_memory(contestant: Contestant, checkpoint: Checkpoint) -> None:
     from transformers import BlenderbotConfig
 
     from export.tensors import shapes_of
     from service.engine.machine import available_memory
 
     weights = sum(map(math.prod, shapes_of(BlenderbotConfig.from_pretrained(checkpoint.folder)).values()))
-    needed, free = weights * entry.bytes_per_weight, available_memory()
+    needed, free = weights * contestant.bytes_per_weight, available_memory()
     if needed > free:
         raise RivalError(f"The conversion needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are available")

@@ -5,108 +5,139 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from service.engine.machine import available_cores
 
-CPU_FLAGS = (
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bw",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_tile",
-    "amx_int8",
-    "amx_bf16",
-    "asimddp",
-    "i8mm",
-    "bf16",
-    "sve",
+# Those that matter for matrix products.
+CPU_FLAGS = re.findall(
+    r"\w+",
+    "avx2 fma f16c avx512f avx512bw avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16 asimddp "
+    "i8mm bf16 sve",
 )
-PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "optimum",
-    "optimum-onnx",
-    "onnxruntime",
-    "onnx",
-    "openvino",
-    "optimum-intel",
-    "nncf",
-    "ctranslate2",
-    "numpy",
+PACKAGES = re.findall(
+    r"[\w-]+",
+    "torch transformers tokenizers optimum optimum-onnx onnxruntime onnx openvino optimum-intel nncf ctranslate2 numpy",
 )
+# By processor family and model.
+MICROARCHITECTURES = {
+    ("25", "17"): "Zen 4",
+    ("26", "2"): "Zen 5",
+    ("6", "143"): "Sapphire Rapids",
+    ("6", "207"): "Emerald Rapids",
+}
 
 
-def machine() -> dict[str, Any]:
-    """Processor, its flags that matter for matrix products, cores, memory (bytes), operating system, load."""
-    cpu = _cpu_info()
-    return {
-        "cpu": _first(cpu, "model name") or platform.processor() or platform.machine(),
-        "cpu_family": _first(cpu, "cpu family"),
-        "cpu_model": _first(cpu, "model"),
-        "cpu_flags": [flag for flag in CPU_FLAGS if flag in _flags(cpu)],
-        "architecture": platform.machine(),
-        "cores": usable_cores(),
-        "logical_cpus": available_cores(),
-        "memory_bytes": _memory_bytes(),
-        "os": f"{platform.system()} {platform.release()}",
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-    }
+@dataclass(frozen=True)
+class Machine:
+    """Processor, those of its flags that matter for matrix products, usable cores, memory, operating system, load."""
+
+    cpu: str
+    cpu_family: str
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+    architecture: str
+    cores: int
+    logical_cpus: int
+    memory_bytes: int
+    os: str
+    load_average: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The processor's name without what all names contain."""
+        return " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", self.cpu).split())
+
+    @property
+    def folder(self) -> str:
+        """A folder name for machines of this kind: processor, its family and model, cores."""
+        kind = [f"{letter}{number}" for letter, number in (("f", self.cpu_family), ("m", self.cpu_model)) if number]
+        return re.sub(r"\W+", "-", " ".join([self.name.lower(), *kind, f"{self.cores} cores"]))
+
+    @property
+    def short_name(self) -> str:
+        """Name and kind of the processor, for the head of a column."""
+        kind = self._microarchitecture or f"{self.cpu_family}-{self.cpu_model}".strip("-")
+        return ", ".join(filter(None, [self.name, kind]))
+
+    def __str__(self) -> str:
+        numbers = (("family", self.cpu_family), ("model", self.cpu_model))
+        kind = ", ".join(filter(None, [self._microarchitecture, *(f"{word} {n}" for word, n in numbers if n)]))
+        return (
+            f"{self.name}{f' ({kind})' * bool(kind)}, {self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB, "
+            f"{self.os}, {' '.join(self.cpu_flags)}"
+        )
+
+    @property
+    def _microarchitecture(self) -> str:
+        return MICROARCHITECTURES.get((self.cpu_family, self.cpu_model), "")
 
 
-def slug(machine: dict[str, Any]) -> str:
-    """A name for machines of this kind that can be a folder's: processor, its family and model, cores."""
-    kind = [f"{letter}{machine[name]}" for letter, name in (("f", "cpu_family"), ("m", "cpu_model")) if machine[name]]
-    return re.sub(r"\W+", "-", " ".join([cpu_name(machine).lower(), *kind, f"{machine['cores']} cores"]))
-
-
-def cpu_name(machine: dict[str, Any]) -> str:
-    """The processor's name without what all names have."""
-    return " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", machine["cpu"]).split())
+def this_machine() -> Machine:
+    """The machine that this runs on, and its load now."""
+    cpus = _cpu_info()
+    cpu = cpus[0] if cpus else {}
+    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
+    return Machine(
+        cpu=cpu.get("model name") or platform.processor() or platform.machine(),
+        cpu_family=cpu.get("cpu family", ""),
+        cpu_model=cpu.get("model", ""),
+        cpu_flags=tuple(flag for flag in CPU_FLAGS if flag in flags),
+        architecture=platform.machine(),
+        cores=usable_cores(),
+        logical_cpus=available_cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        os=f"{platform.system()} {platform.release()}",
+        load_average=tuple(round(load, 2) for load in os.getloadavg()),
+    )
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that are installed here."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def usable_cores() -> int:
     """Physical cores that this process may run on; logical processors where the system does not tell."""
     usable = available_cores()
-    cores = {(entry.get("physical id"), entry.get("core id")) for entry in _cpu_info() if "core id" in entry}
+    cores = {(cpu.get("physical id"), cpu.get("core id")) for cpu in _cpu_info() if "core id" in cpu}
     return min(len(cores), usable) if cores else usable
+
+
+def peak_bytes(pid: int | None = None) -> int:
+    """Largest resident memory of a process so far: VmHWM on Linux; 0 for a process that has just ended.
+
+    Elsewhere it is `ru_maxrss` for this process, and what another one holds at this moment.
+
+    Args:
+        pid: of the process; None means this one.
+    """
+    status = Path(f"/proc/{pid or 'self'}/status")
+    if status.exists():
+        lines = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return next((int(line.split()[1]) * 1024 for line in lines), 0)
+    if pid is not None:
+        import psutil
+
+        return int(psutil.Process(pid).memory_info().rss)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cpu_info() -> list[dict[str, str]]:
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return []
-    entries = path.read_text(encoding="utf-8", errors="replace").strip().split("\n\n")
-    pairs = [[line.partition(":") for line in entry.splitlines()] for entry in entries]
-    return [{name.strip(): value.strip() for name, _, value in entry} for entry in pairs]
-
-
-def _first(cpu: list[dict[str, str]], name: str) -> str:
-    return next((entry[name] for entry in cpu if name in entry), "")
-
-
-def _flags(cpu: list[dict[str, str]]) -> set[str]:
-    return set((_first(cpu, "flags") or _first(cpu, "Features")).split())
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    blocks = path.read_text(encoding="utf-8", errors="replace").strip().split("\n\n")
+    pairs = [[line.partition(":") for line in block.splitlines()] for block in blocks]
+    return [{name.strip(): value.strip() for name, _, value in block} for block in pairs]

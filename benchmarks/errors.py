@@ -1,14 +1,4 @@
-"""Everything that can stop a benchmark, each with one sentence for the user.
-
-BenchmarkError           exit code 1
-├── ArgumentError        exit code 2: arguments that do not fit together
-├── OutputError          a folder or file exists, or cannot be written
-├── InputError           a checkpoint or an exported folder that is not there or not usable
-├── RivalError           a rival that cannot be installed, converted or loaded; a run goes on without it
-├── BackendError         a backend refused a request or ended before its work was done
-├── ServerError          a chat server that did not become ready, or cannot be started again after it ended
-└── WorkloadError        a backend generated something else than was asked for
-"""
+"""Everything that can stop a benchmark, each with one sentence for the user."""
 
 from __future__ import annotations
 
@@ -20,28 +10,22 @@ class BenchmarkError(Exception):
 
 
 class ArgumentError(BenchmarkError):
+    """Arguments that do not fit together."""
+
     exit_code = 2
 
 
-class OutputError(BenchmarkError):
-    pass
-
-
 class InputError(BenchmarkError):
-    pass
+    """A checkpoint, an exported folder or a result file that is not there, not usable, or cannot be written."""
 
 
 class RivalError(BenchmarkError):
-    pass
+    """A rival that cannot be installed or converted; a run goes on without it."""
 
 
-class BackendError(BenchmarkError):
-    pass
+class ContestantError(BenchmarkError):
+    """A contestant that ended before its work was done, or did something else than was asked."""
 
 
 class ServerError(BenchmarkError):
-    pass
-
-
-class WorkloadError(BenchmarkError):
-    pass
+    """A chat server that did not become ready or did not reply as it should."""

@@ -1,111 +1,116 @@
-"""Does a contestant do what was asked? What it says of itself, what it is seen to do, and what comes out of it."""
+"""Does a contestant do what was asked? What it says of itself, what it is seen to do, and what comes out of it.
+
+Each check raises a `ContestantError` that says what is wrong.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.errors import InputError, WorkloadError
-from benchmarks.runs import Contestant
-from benchmarks.workload import Workload, broken_ban
+from benchmarks.contestants import Contestant
+from benchmarks.errors import ContestantError
+from benchmarks.schema import Sizes
 
 # Log-probabilities that differ by less are a tie, which two correct programs may resolve differently; in nats.
 TIE_NATS = 0.05
 # An exact contestant may say something else, of another probability, in one reply out of so many.
-REPLIES_A_SLIP = 5
+REPLIES_PER_SLIP = 5
 # Some engines have two pools of threads, torch's and their own, which may both spin; and the clock ticks in hundredths.
 POOLS = 2
 CPU_SLACK_S = 0.05
 
 
+def source(description: Mapping[str, Any], length: int, round_number: int) -> list[int]:
+    """Ids of the source of one round: `length - 1` ordinary ids of the vocabulary, drawn evenly, then `</s>`."""
+    special = set(description["special_ids"])
+    ordinary = [token for token in range(description["vocab_size"]) if token not in special]
+    return [*random.Random(f"0/{round_number}").choices(ordinary, k=length - 1), description["eos_id"]]
+
+
 def check_description(
-    contestant: Contestant, description: Mapping[str, Any], reference: Contestant, wanted: Mapping[str, Any]
+    contestant: Contestant, description: Mapping[str, Any], reference: Contestant, expected: Mapping[str, Any]
 ) -> None:
-    """Compare what a contestant says of itself with what the reference says.
-
-    Raises:
-        InputError: it has another vocabulary or other decoding settings.
-    """
-
-    def refuse(name: str, theirs: Any, ours: Any) -> None:
-        raise InputError(
-            f"{contestant.label} ({contestant.path}) does not do what {reference.label} ({reference.path}) does: "
-            f"{name} is {theirs} where the reference has {ours}."
-        )
-
-    for key in ("vocab_size", "special_ids", "eos_id"):
-        if description[key] != wanted[key]:
-            refuse(key, description[key], wanted[key])
-    ours, theirs = wanted["decoding"], description["decoding"]
+    """It says that it has the reference's vocabulary and decoding settings."""
+    ours, theirs = (
+        {**{key: told[key] for key in ("vocab_size", "special_ids", "eos_id")}, **told["decoding"]}
+        for told in (expected, description)
+    )
     for name in sorted((ours.keys() | theirs.keys()).difference(contestant.lacks)):
         if ours.get(name) != theirs.get(name):
-            refuse(name, theirs.get(name), ours.get(name))
-
-
-def check_witness(contestant: Contestant, seen: Mapping[str, Any], beams: int, workload: Workload) -> None:
-    """Compare what a contestant was seen to do during one reply with what was asked.
-
-    Raises:
-        WorkloadError: it ran with another beam width, length, source or number of threads.
-    """
-    # The last token may be forced, and then needs no run of the decoder.
-    steps = (workload.new_tokens - 1, workload.new_tokens)
-    facts = (
-        ("beams", [seen["rows"]], (beams,)),
-        ("decoder steps", [seen["steps"]], steps),
-        ("source tokens", [seen["source_tokens"]], (workload.source_tokens,)),
-        ("threads", seen["threads"], (workload.threads,)),
-    )
-    for name, found, allowed in facts:
-        wrong = next((value for value in found if value not in allowed), None)
-        if wrong is not None:
-            raise WorkloadError(
-                f"{contestant.label} was seen to run with {wrong} {name} where {allowed[-1]} were asked for."
+            pair = (
+                f"{contestant.label} ({contestant.folder}) does not do what {reference.label} ({reference.folder}) does"
             )
+            values = f"{name} is {theirs.get(name)} where the reference has {ours.get(name)}"
+            raise ContestantError(f"{pair}: {values}.")
+
+
+def check_observation(contestant: Contestant, observation: Mapping[str, Any], sizes: Sizes) -> None:
+    """It was seen to write one reply with the beam width, length, source and threads that were asked for."""
+    # The last token may be forced, and then needs no run of the decoder.
+    steps = (sizes.new_tokens - 1, sizes.new_tokens)
+    facts = (
+        ("beams", [observation["rows"]], (sizes.beams,)),
+        ("decoder steps", [observation["steps"]], steps),
+        ("source tokens", [observation["source_tokens"]], (sizes.source_tokens,)),
+        ("threads", observation["threads"], (sizes.threads,)),
+    )
+    for name, values, allowed in facts:
+        wrong = next((value for value in values if value not in allowed), None)
+        if wrong is not None:
+            text = f"was seen to run with {wrong} {name} where {allowed[-1]} were asked for."
+            raise ContestantError(f"{contestant.label} {text}")
 
 
 def check_reply(
     contestant: Contestant, ids: list[int], tokens: list[int], decoding: Mapping[str, Any], new_tokens: int
 ) -> None:
-    """Look at one reply.
-
-    Raises:
-        WorkloadError: it has another number of tokens than was asked for, or repeats what the settings ban.
-    """
+    """A reply to the source `ids` has as many tokens as were asked for, and repeats nothing that the settings ban."""
     if len(tokens) != new_tokens:
-        raise WorkloadError(f"{contestant.label} generated {len(tokens)} tokens where {new_tokens} were asked for.")
+        raise ContestantError(f"{contestant.label} generated {len(tokens)} tokens where {new_tokens} were asked for.")
     applied = {name: value for name, value in decoding.items() if name not in contestant.lacks}
     broken = broken_ban(ids, tokens, applied)
     if broken is not None:
-        raise WorkloadError(f"{contestant.label} does not apply {broken}, which is {decoding[broken]}.")
+        raise ContestantError(f"{contestant.label} does not apply {broken}, which is {decoding[broken]}.")
+
+
+def broken_ban(ids: list[int], reply: list[int], decoding: Mapping[str, Any]) -> str | None:
+    """The n-gram ban of `decoding` that a reply to the source `ids` does not keep; None when it keeps them all.
+
+    The last token of the reply is not looked at, since it may have been forced.
+    """
+    free = reply[:-1]
+    ngrams = _ngrams(free, decoding.get("no_repeat_ngram_size", 0))
+    if len(ngrams) != len(set(ngrams)):
+        return "no_repeat_ngram_size"
+    size = decoding.get("encoder_no_repeat_ngram_size", 0)
+    if set(_ngrams(free, size)).intersection(_ngrams(ids, size)):
+        return "encoder_no_repeat_ngram_size"
+    return None
+
+
+def _ngrams(ids: list[int], size: int) -> list[tuple[int, ...]]:
+    return [tuple(ids[start : start + size]) for start in range(len(ids) - size + 1)] if size else []
 
 
 def check_cpu(contestant: Contestant, seconds: float, cpu_s: float, threads: int) -> None:
-    """Compare processor time with wall time.
-
-    Raises:
-        WorkloadError: more threads must have been at work than were asked for.
-    """
+    """Its processor time shows no more threads at work than were asked for."""
     if cpu_s > seconds * POOLS * threads + CPU_SLACK_S:
-        raise WorkloadError(
+        raise ContestantError(
             f"{contestant.label} used {cpu_s:.2f} processor seconds in {seconds:.2f} s, too many for {threads} threads."
         )
 
 
 def check_exact(contestant: Contestant, gaps: Sequence[float | None]) -> None:
-    """Judge the replies of a contestant that computes in fp32.
+    """One that computes in fp32 says what the reference says, ties and a slip aside.
 
-    Args:
-        contestant: whose replies they are.
-        gaps: for each reply, by how many nats its log-probability differs from that of the reference's reply; None
-            where both are the same.
-
-    Raises:
-        WorkloadError: too many are another reply, and not one as good as the reference's.
+    `gaps` are by how many nats the log-probability of each reply differs from that of the reference's reply; None where
+    both are the same.
     """
-    others = [gap for gap in gaps if gap is not None and abs(gap) > TIE_NATS]
-    if len(others) > len(gaps) // REPLIES_A_SLIP:
-        raise WorkloadError(
+    others = [abs(gap) for gap in gaps if gap is not None and abs(gap) > TIE_NATS]
+    if len(others) > len(gaps) // REPLIES_PER_SLIP:
+        raise ContestantError(
             f"{contestant.label} computes in fp32, but {len(others)} of {len(gaps)} replies are not the reference's "
-            f"(log-probabilities differ by up to {max(map(abs, others)):.2f} nats)."
+            f"(log-probabilities differ by up to {max(others):.2f} nats)."
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import child
+from benchmarks.process import PROJECT
 
 
 class Journal:
@@ -34,8 +34,8 @@ class Journal:
                     break  # the last line of a process that was killed while it wrote
                 self._values[entry["key"]] = entry["value"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [json.dumps({"key": key, "value": value}) for key, value in self._values.items()]
-        path.write_text("\n".join([head, *kept, ""]), encoding="utf-8")
+        entries = [json.dumps({"key": key, "value": value}) for key, value in self._values.items()]
+        path.write_text("\n".join([head, *entries, ""]), encoding="utf-8")
 
     def __len__(self) -> int:
         return len(self._values)
@@ -51,7 +51,7 @@ class Journal:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "value": value}) + "\n")
 
-    def kept(self, key: str, work: Callable[[], Any]) -> Any:
+    def get_or(self, key: str, work: Callable[[], Any]) -> Any:
         """What is under a key, or else what `work` gives, which is put there."""
         if key not in self._values:
             self.put(key, work())
@@ -68,7 +68,7 @@ def code() -> str:
     """Hexadecimal SHA-256 of the code that decides what is measured: the engine, the exporter, the benchmarks."""
     digest = hashlib.sha256()
     for folder in ("service/engine", "export", "benchmarks"):
-        for path in sorted((child.PROJECT / folder).rglob("*.py")):
+        for path in sorted((PROJECT / folder).rglob("*.py")):
             if ".cache" not in path.parts:
                 digest.update(path.read_bytes())
     return digest.hexdigest()

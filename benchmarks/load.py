@@ -1,352 +1,377 @@
-"""How chat servers bear load: they take turns, run by run, each in a process of its own and idle between its runs."""
+"""`load`: how chat servers bear load: they take turns, run by run, each in a process of its own and idle in between."""
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
-from typing import Self
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
-from benchmarks.client import Client, Exchange
-from benchmarks.errors import ServerError
+from benchmarks import session
+from benchmarks.client import Client
+from benchmarks.environment import peak_bytes
+from benchmarks.errors import ArgumentError, ServerError
+from benchmarks.figures import MAX_NOISE, largest, noise, noise_text, pair_of, times_as_many
 from benchmarks.journal import Journal
-from benchmarks.loops import Ask, ClosedLoop, Limit, Loop
-from benchmarks.memory import peak_bytes
-from benchmarks.runs import Missing
-from benchmarks.server_process import ServerProcess, uninterrupted
-from benchmarks.summary import MOST_NOISE, noise
+from benchmarks.process import ServerProcess, uninterrupted
+from benchmarks.results import CLIENTS, LOADS, Results
+from benchmarks.schema import Exchange, Load, LoadResult, Missing, Participant, Run, ServerRuns, Sizes
+from benchmarks.servers import NAMES, OURS, LineUp, Server, prepare, title
+from benchmarks.session import Session, number, progress
+from benchmarks.tables import Block, Heading, Items, Picture, Prose, Table
 
-SETTLE_TIMEOUT_S = 20.0
+IDLE_TIMEOUT_S = 20.0
 # How often the rounds of a load are run again when its A/A pair is too noisy.
 REPEATS = 1
-PROMPTS_A_ROUND = 31
-
-Progress = Callable[[str], None]
+PROMPTS_PER_ROUND = 31
+PAUSE_AFTER_ERROR_S = 0.5
+DESCRIPTION = f"""
+Chat servers under load, over HTTP on the loopback address: our service, the stock ORTModelForSeq2SeqLM behind one lock
+and waitress, and the tutorial's Flask app with torch. They take turns, run by run, on the same prompts, each in a
+conversation of its own, and every reply must have the number of tokens that was asked for. Servers: {", ".join(NAMES)}.
+"""
 
 
 @dataclass(frozen=True)
-class LoadWorkload:
+class Plan:
     """What every server is asked.
 
     Attributes:
-        loops: the loads, one after the other in each round.
-        limit: of each run.
+        clients: the loads, one after the other in each round.
         rounds: runs of each server under each load.
-        beams: beam width; 1 is greedy search.
-        new_tokens: tokens of each reply, `</s>` included and the decoder's start token not.
-        source_tokens: tokens of each prompt, `</s>` included.
-        threads: processor threads of each model.
-        timeout_s: seconds after which a request is given up.
-        stream: ask servers that can for server-sent events.
-        seed: of the prompts and of the arrivals.
+        source_tokens: of each prompt.
+        seconds: no request is sent later than that after the beginning of a run; None for no such limit.
+        requests: no more than that are sent in a run; None for no such limit.
+        timeout_s: after which a request is given up.
     """
 
-    loops: tuple[Loop, ...]
-    limit: Limit
+    clients: Sequence[int]
     rounds: int
-    beams: int
-    new_tokens: int
     source_tokens: int
-    threads: int
-    timeout_s: float
-    stream: bool = False
-    seed: int = 0
+    seconds: float | None = None
+    requests: int | None = None
+    timeout_s: float = 300.0
 
 
-@dataclass(frozen=True)
-class Server:
-    """One server of a run.
+def closed_loop(
+    ask: Callable[[int, float, float], Exchange], clients: int, seconds: float | None, requests: int | None
+) -> list[Exchange]:
+    """Clients that each send the next request when the reply to the last one has come; all replies are waited for.
 
-    Attributes:
-        label: its name in reports, different for each.
-        name: what it is; the same for two that are run against each other to see the noise (an A/A pair).
-        title: what it is, in words.
-        command: as `benchmarks.server_process.ServerProcess` takes it.
-        versions: of the packages that matter to it.
-        stream: it is asked for server-sent events.
-        rival: the run goes on without it when it does not start.
+    After an error a client pauses for a moment.
+
+    Args:
+        ask: sends the request of a number; the others are when the run began and when the request was due.
+        clients: how many there are.
+        seconds, requests: limits of the run, as in `Plan`.
     """
+    exchanges: list[Exchange] = []
+    numbers = itertools.count()
+    began = time.perf_counter()
 
-    label: str
-    name: str
-    title: str
-    command: tuple[str, ...]
-    versions: Mapping[str, str] = field(default_factory=dict)
-    stream: bool = False
-    rival: bool = False
+    def visit(_client: int) -> None:
+        while True:
+            number, due = next(numbers), time.perf_counter()
+            if (requests is not None and number >= requests) or (seconds is not None and due - began >= seconds):
+                return
+            exchanges.append(ask(number, began, due))
+            if exchanges[-1].error:
+                time.sleep(PAUSE_AFTER_ERROR_S)
 
-    def again(self) -> Self:
-        """The same once more."""
-        return replace(self, label=f"{self.name} (again)")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One server under one load, once.
-
-    Attributes:
-        round: number of the round, counted from 0.
-        exchanges: all requests, in the order in which they were due.
-        warm_up_errors: how many requests of the warm-up failed, by kind.
-        generator_cpu_s: processor seconds that asking took on this side.
-        ended: how the server ended during the run; "" when it did not.
-    """
-
-    round: int
-    exchanges: tuple[Exchange, ...]
-    warm_up_errors: Mapping[str, int] = field(default_factory=dict)
-    generator_cpu_s: float = 0.0
-    ended: str = ""
-
-    @property
-    def replies(self) -> tuple[Exchange, ...]:
-        """The requests that got the reply they should."""
-        return tuple(exchange for exchange in self.exchanges if not exchange.error)
-
-    @property
-    def seconds(self) -> float:
-        """From the beginning to the end of the last request; 0 when there was none."""
-        return max((exchange.start_s + exchange.seconds for exchange in self.exchanges), default=0.0)
-
-    @property
-    def replies_per_s(self) -> float:
-        return len(self.replies) / self.seconds if self.seconds else 0.0
-
-    @property
-    def errors(self) -> Counter[str]:
-        """How many requests failed, by kind."""
-        return Counter(exchange.error for exchange in self.exchanges if exchange.error)
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(visit, range(clients)))
+    return sorted(exchanges, key=lambda exchange: exchange.start_s)
 
 
-@dataclass(frozen=True)
-class ServerRuns:
-    """All runs of one server under one load, a round each."""
-
-    label: str
-    runs: tuple[Run, ...]
-
-
-@dataclass(frozen=True)
-class LoopRuns:
-    """All servers under one load, in the order of the line-up.
-
-    Attributes:
-        loop: the load.
-        servers: a server each.
-        noise: of the A/A pair, in the runs that are kept and in those that were too noisy; empty without one.
-    """
-
-    loop: Loop
-    servers: tuple[ServerRuns, ...]
-    noise: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class LoadRun:
-    """A whole measurement.
-
-    Attributes:
-        results: one a load.
-        servers: those that took part.
-        missing: rivals that did not start.
-        peak_bytes: largest resident memory of each server's process, by label.
-    """
-
-    results: tuple[LoopRuns, ...]
-    servers: tuple[Server, ...]
-    missing: tuple[Missing, ...]
-    peak_bytes: Mapping[str, int]
+def named(clients: int) -> str:
+    return f"{clients} client" + "s" * (clients > 1)
 
 
 @dataclass
-class _Seat:
-    """A server and the process that it runs in now."""
+class Place:
+    """A server and the process that it runs in now; `warm` are the numbers of clients that it has had."""
 
     server: Server
     stack: ExitStack
     process: ServerProcess = field(init=False)
     peak_bytes: int = 0
-    warm: set[Loop] = field(default_factory=set)
+    warm: set[int] = field(default_factory=set)
 
     def start(self) -> None:
         with uninterrupted():
             self.process = self.stack.enter_context(ServerProcess(self.server.label, self.server.command))
         self.process.wait_ready()
-        self.process.settle(SETTLE_TIMEOUT_S)
+        self.process.wait_idle(IDLE_TIMEOUT_S)
         self.warm.clear()
 
 
-def measure(
-    servers: Sequence[Server],
-    workload: LoadWorkload,
-    prompts: Sequence[str],
-    reply_tokens: int,
-    progress: Progress,
-    journal: Journal | None = None,
-) -> LoadRun:
-    """Put all servers under all loads, round by round.
+class Contest:
+    """All servers under all loads.
 
     In each round every server gets the same prompts, and who goes first changes from round to round. Before each run
-    come some requests that are not counted: the first time as many at once as the load may send, later one. A server
+    come some requests that are not counted: the first time as many at once as there are clients, later one. A server
     that ends, or that goes on working after a run on requests that were given up, is started again. Under a load where
-    the A/A pair is too noisy, the rounds are run again, `REPEATS` times at the most; the quietest are kept.
+    the A/A pair is too noisy, the rounds are run again, `REPEATS` times at most; the quietest are kept.
 
-    Args:
-        servers: with different labels.
-        workload: what they are asked.
-        prompts: messages of `workload.source_tokens` tokens.
-        reply_tokens: what a server must count in each reply.
-        progress: told about each stage.
-        journal: of an earlier measurement that was interrupted; what it holds is not measured again.
-
-    Raises:
-        ServerError: a server did not start, and either is no rival or ran before; or none started.
+    Attributes:
+        missing: rivals that did not start.
     """
-    journal = Journal() if journal is None else journal
-    missing: list[Missing] = []
-    with ExitStack() as stack:
-        seats: list[_Seat] = []
-        for server in servers:
-            progress(f"starting {server.label}")
-            seat = _Seat(server, stack)
-            try:
-                seat.start()
-            except ServerError as error:
-                if not server.rival:
-                    raise
-                progress(f"{server.label} is missing: {error}")
-                missing.append(Missing(server.label, str(error).rstrip(".")))
-                continue
-            seats.append(seat)
-        if not seats:
-            raise ServerError("None of the servers started.")
-        attempts: dict[Loop, list[LoopRuns]] = {loop: [] for loop in workload.loops}
-        pending = list(workload.loops)
-        for attempt in range(1 + REPEATS):
-            if not pending:
-                break
-            measured = _rounds(seats, pending, attempt, workload, prompts, reply_tokens, progress, journal)
-            for result in measured:
-                attempts[result.loop].append(result)
-            pending = [result.loop for result in measured if result.noise and result.noise[0] > MOST_NOISE]
-            for result in measured:
-                if result.loop in pending:
-                    again = "running the rounds again" if attempt < REPEATS else "the quietest rounds are kept"
-                    progress(f"{result.loop}: too noisy: the A/A pair differs by {result.noise[0]:.0%}; {again}")
-    return LoadRun(
-        tuple(map(_quietest, attempts.values())),
-        tuple(seat.server for seat in seats),
-        tuple(missing),
-        {seat.server.label: seat.peak_bytes for seat in seats},
-    )
 
+    def __init__(
+        self, line_up: LineUp, plan: Plan, progress: Callable[[str], None], journal: Journal | None = None
+    ) -> None:
+        """`journal` is that of a measurement that was interrupted; what it holds is not measured again."""
+        self.missing: list[Missing] = []
+        self._line_up = line_up
+        self._plan = plan
+        self._progress = progress
+        self._journal = Journal() if journal is None else journal
+        self._places: list[Place] = []
 
-def _rounds(
-    seats: Sequence[_Seat],
-    loops: Sequence[Loop],
-    attempt: int,
-    workload: LoadWorkload,
-    prompts: Sequence[str],
-    reply_tokens: int,
-    progress: Progress,
-    journal: Journal,
-) -> list[LoopRuns]:
-    runs: dict[tuple[Loop, str], list[Run]] = {}
-    for round_number in range(workload.rounds):
-        for loop in loops:
-            for turn in range(len(seats)):
-                seat = seats[(round_number + turn) % len(seats)]
-                key = f"attempt {attempt}, round {round_number}, {loop}, {seat.server.label}"
-                kept = journal.get(key)
-                place = f"round {round_number + 1} of {workload.rounds}: {loop}: {seat.server.label}"
-                if kept is None:
-                    run = _run(seat, loop, round_number, workload, prompts, reply_tokens)
-                    journal.put(key, {"run": asdict(run), "peak_bytes": seat.peak_bytes})
-                    progress(f"{place}: {_told(run)}")
-                    _come_to_rest(seat, run, progress)
-                else:
-                    run = Run(
-                        **{**kept["run"], "exchanges": tuple(Exchange(**one) for one in kept["run"]["exchanges"])}
-                    )
-                    seat.peak_bytes = max(seat.peak_bytes, kept["peak_bytes"])
-                    progress(f"{place}: {_told(run)}, kept")
-                runs.setdefault((loop, seat.server.label), []).append(run)
-    return [
-        _with_noise(
-            LoopRuns(
-                loop, tuple(ServerRuns(seat.server.label, tuple(runs[loop, seat.server.label])) for seat in seats)
-            ),
-            {seat.server.label: seat.server.name for seat in seats},
+    def run(self) -> list[LoadResult]:
+        """A result for each load.
+
+        Raises:
+            ServerError: a server did not start, and either is no rival or ran before; or none started.
+        """
+        with ExitStack() as stack:
+            for server in self._line_up.servers:
+                self._progress(f"starting {server.label}")
+                place = Place(server, stack)
+                try:
+                    place.start()
+                    self._places.append(place)
+                except ServerError as error:
+                    if not server.rival:
+                        raise
+                    self._progress(f"{server.label} is missing: {error}")
+                    self.missing.append(Missing(name=server.label, reason=str(error).rstrip(".")))
+            if not self._places:
+                raise ServerError("None of the servers started.")
+            attempts: dict[int, list[LoadResult]] = {clients: [] for clients in self._plan.clients}
+            pending = list(self._plan.clients)
+            for attempt in range(1 + REPEATS):
+                measured, pending = self._rounds(pending, attempt) if pending else [], []
+                for result in measured:
+                    attempts[result.clients].append(result)
+                    if result.noise and result.noise[0] > MAX_NOISE:
+                        pending.append(result.clients)
+                        again = "running the rounds again" if attempt < REPEATS else "the quietest rounds are kept"
+                        text = f"too noisy: the A/A pair differs by {result.noise[0]:.0%}; {again}"
+                        self._progress(f"{named(result.clients)}: {text}")
+        return [_quietest(results) for results in attempts.values()]
+
+    def participants(self) -> list[Participant]:
+        """The servers that took part."""
+        return [
+            Participant(
+                label=place.server.label,
+                name=place.server.name,
+                title=place.server.title,
+                versions=place.server.versions,
+                engine=place.server.engine,
+                peak_bytes=place.peak_bytes,
+            )
+            for place in self._places
+        ]
+
+    def _rounds(self, loads: Sequence[int], attempt: int) -> list[LoadResult]:
+        labels = [place.server.label for place in self._places]
+        runs: dict[tuple[int, str], list[Run]] = {(clients, label): [] for clients in loads for label in labels}
+        for round_number in range(self._plan.rounds):
+            for clients in loads:
+                for turn in range(len(self._places)):
+                    place = self._places[(round_number + turn) % len(self._places)]
+                    run = self._stored_or_run(place, clients, attempt, round_number)
+                    runs[clients, place.server.label].append(run)
+        pair = pair_of(labels)
+        results = []
+        for clients in loads:
+            servers = {label: ServerRuns(label=label, runs=runs[clients, label]) for label in labels}
+            noises = pair_noise(servers[pair[0]], servers[pair[1]]) if pair else []
+            results.append(LoadResult(clients=clients, noise=noises, servers=list(servers.values())))
+        return results
+
+    def _stored_or_run(self, place: Place, clients: int, attempt: int, round_number: int) -> Run:
+        key = f"attempt {attempt}, round {round_number}, {named(clients)}, {place.server.label}"
+        text = f"round {round_number + 1} of {self._plan.rounds}: {named(clients)}: {place.server.label}"
+        stored = self._journal.get(key)
+        if stored is not None:
+            run = Run.model_validate(stored["run"])
+            place.peak_bytes = max(place.peak_bytes, stored["peak_bytes"])
+            self._progress(f"{text}: {_summary(run)}, kept")
+            return run
+        run = self._run(place, clients, round_number)
+        self._journal.put(key, {"run": run.model_dump(), "peak_bytes": place.peak_bytes})
+        self._progress(f"{text}: {_summary(run)}")
+        # The next server gets an idle processor, if need be by a fresh start of this one.
+        if run.ended:
+            self._progress(f"{place.server.label} {run.ended}; starting it again")
+            place.start()
+        elif not place.process.wait_idle(IDLE_TIMEOUT_S):
+            self._progress(f"{place.server.label} goes on working on what was given up; starting it again")
+            place.process.kill()
+            place.start()
+        return run
+
+    def _run(self, place: Place, clients: int, round_number: int) -> Run:
+        plan, prompts, process = self._plan, self._line_up.prompts, place.process
+        client = Client(process.host, process.port, plan.source_tokens, self._line_up.reply_tokens, plan.timeout_s)
+        warm_up = 1 if clients in place.warm else clients
+        place.warm.add(clients)
+
+        def ask(number: int, began: float, due: float) -> Exchange:
+            return client.ask(prompts[(PROMPTS_PER_ROUND * round_number + number) % len(prompts)], began, due)
+
+        warmed = closed_loop(lambda number, *when: ask(number - warm_up, *when), warm_up, None, warm_up)
+        cpu_before = time.process_time()
+        exchanges = closed_loop(ask, clients, plan.seconds, plan.requests)
+        cpu_s = time.process_time() - cpu_before
+        ending = process.ending()
+        if ending is None:
+            place.peak_bytes = max(place.peak_bytes, peak_bytes(process.pid))
+        return Run(
+            round=round_number,
+            generator_cpu_s=cpu_s,
+            warm_up_errors=Counter(exchange.error for exchange in warmed if exchange.error),
+            ended="" if ending is None else str(ending),
+            requests=exchanges,
         )
-        for loop in loops
-    ]
 
 
-def _with_noise(result: LoopRuns, names: Mapping[str, str]) -> LoopRuns:
-    """With how far the replies a second of the first two servers of one name differ, where both gave some."""
-    pairs = [(a, b) for a, b in combinations(result.servers, 2) if names[a.label] == names[b.label]]
-    if not pairs:
-        return result
-    rates = [(a.replies_per_s, b.replies_per_s) for a, b in zip(pairs[0][0].runs, pairs[0][1].runs, strict=True)]
-    ratios = [first / second for first, second in rates if first and second]
-    return replace(result, noise=(noise(ratios),)) if ratios else result
+def pair_noise(first: ServerRuns, second: ServerRuns) -> list[float]:
+    """How far the replies a second of two runs of one server differ; empty where one of them had none."""
+    ratios = [a / b for a, b in zip(first.rates, second.rates, strict=True) if a and b]
+    return [noise(ratios)] if ratios else []
 
 
-def _quietest(attempts: Sequence[LoopRuns]) -> LoopRuns:
+def _quietest(attempts: Sequence[LoadResult]) -> LoadResult:
     """The attempt with the least noise, which also tells that of the others."""
-    best = min(attempts, key=lambda attempt: attempt.noise or (0.0,))
-    return replace(best, noise=tuple(sorted(value for attempt in attempts for value in attempt.noise)))
+    best = min(attempts, key=lambda attempt: attempt.noise or [0.0])
+    return best.model_copy(update={"noise": sorted(value for attempt in attempts for value in attempt.noise)})
 
 
-def _run(
-    seat: _Seat, loop: Loop, round_number: int, workload: LoadWorkload, prompts: Sequence[str], reply_tokens: int
-) -> Run:
-    client = Client(
-        seat.process.host,
-        seat.process.port,
-        workload.source_tokens,
-        reply_tokens,
-        workload.timeout_s,
-        seat.server.stream,
+def _summary(run: Run) -> str:
+    errors = run.errors.total()
+    return f"{len(run.replies)} replies in {run.seconds:.1f} s" + f", {errors} errors" * bool(errors)
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser("load", help="put chat servers under load", description=DESCRIPTION)
+    session.add_workload(parser, 3, "runs of each server under each load")
+    help_text = "folder that `python -m export` made of it, for our service (default: int8, exported into the cache)"
+    parser.add_argument("--exported", type=Path, metavar="DIR", help=help_text)
+    help_text = "who takes part; one named twice runs twice (default: all, ours twice)"
+    servers = session.names_of(NAMES, "server")
+    parser.add_argument("--servers", type=servers, default=(OURS, *NAMES), metavar="A,B,...", help=help_text)
+    number(parser, "--clients", [1, 4], "clients that each send the next request when the last reply has come")
+    lengths = parser.add_mutually_exclusive_group()
+    text = "a run sends its last request by then, and waits for all replies"
+    number(lengths, "--seconds", 30.0, text, session.above_zero)
+    number(lengths, "--requests", None, "requests a run, however long it takes")
+    number(parser, "--beams", 10, "beam width; 1 is greedy")
+    number(parser, "--timeout", 300.0, "seconds after which a request is given up", session.above_zero)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.new_tokens < 2:
+        raise ArgumentError("--new-tokens is at least 2: one token and </s>.")
+    current = Session(options)
+    checkpoint = current.checkpoint()
+    if options.new_tokens == checkpoint.positions:
+        text = "but a reply of our service has one less at the most."
+        raise ArgumentError(f"--new-tokens is {options.new_tokens}, {text}")
+    sizes = Sizes.model_validate(options, from_attributes=True)
+    seconds = None if options.requests else options.seconds
+    loads = list(dict.fromkeys(options.clients))
+    plan = Plan(loads, options.rounds, sizes.source_tokens, seconds, options.requests, options.timeout)
+    limits = {"queue": max(loads), "timeout_s": plan.timeout_s}
+    line_up = prepare(options.servers, checkpoint, options.exported, sizes, current.cache, progress, **limits)
+    head = current.begin(plan, sizes, [server.command for server in line_up.servers])
+    contest = Contest(line_up, plan, progress, current.journal)
+    results = contest.run()
+    measurement = Load(
+        **head,
+        settings={
+            "checkpoint": checkpoint.source,
+            "random_weights": checkpoint.random_weights,
+            **sizes.model_dump(),
+            **asdict(plan),
+            "counted_tokens": line_up.reply_tokens,
+            "pause_after_error_s": PAUSE_AFTER_ERROR_S,
+            "decoding": line_up.decoding,
+        },
+        servers=contest.participants(),
+        missing=[*line_up.missing, *contest.missing],
+        results=results,
     )
-
-    def ask_from(first: int) -> Ask:
-        return lambda number, began, due: client.ask(prompts[(first + number) % len(prompts)], began, due)
-
-    visitors = 1 if loop in seat.warm else loop.visitors
-    seat.warm.add(loop)
-    first = PROMPTS_A_ROUND * round_number
-    warm_up = ClosedLoop(visitors).run(ask_from(first - visitors), Limit(requests=visitors), "")
-    cpu_before = time.process_time()
-    exchanges = loop.run(ask_from(first), workload.limit, f"{workload.seed}/{round_number}")
-    cpu_s = time.process_time() - cpu_before
-    ended = seat.process.ended
-    if ended is None:
-        seat.peak_bytes = max(seat.peak_bytes, peak_bytes(seat.process.pid))
-    return Run(
-        round_number,
-        tuple(exchanges),
-        Counter(exchange.error for exchange in warm_up if exchange.error),
-        cpu_s,
-        "" if ended is None else str(ended),
-    )
+    current.finish(measurement, section(Results(Path(), {LOADS[0]: measurement})))
 
 
-def _come_to_rest(seat: _Seat, run: Run, progress: Progress) -> None:
-    """Leave the processor to the next server, if need be by a fresh start."""
-    if run.ended:
-        progress(f"{seat.server.label} {run.ended}; starting it again")
-    elif seat.process.settle(SETTLE_TIMEOUT_S):
+def section(results: Results) -> Iterator[Block]:
+    """Replies a second and their times, of every server under every load."""
+    parts = results.of_kind(Load, (*LOADS, CLIENTS)).values()
+    if not parts:
         return
-    else:
-        progress(f"{seat.server.label} goes on working on what was given up; starting it again")
-        seat.process.kill()
-    seat.start()
+    yield Heading("Many clients")
+    yield Picture("throughput", "replies a second and median latency by number of clients")
+    for part in parts:
+        settings = part.settings
+        yield Heading("Greedy" if settings["beams"] == 1 else f"{settings['beams']} beams", 3)
+        columns = ("clients", "", "replies/s", "tokens/s", "p50 s", "p90 s", "p99 s", "max s", "errors", "beside one")
+        yield Table(columns, [row for result in part.results for row in _rows(part, result)])
+        pairs = [f"A/A pair, {named(result.clients)}: {noise_text(result.noise)}." for result in part.results]
+        yield Items([*pairs, *_failures(part)])
+        memory = (f"{title(server.label)} {(server.peak_bytes or 0) / 1e6:,.0f} MB" for server in part.servers)
+        limit = f"{settings['requests']} requests" if settings["requests"] else f"{settings['seconds']:g} s"
+        yield Prose(
+            f"{settings['source_tokens']} source tokens, {settings['new_tokens']} generated (checked), "
+            f"{settings['threads']} threads, {settings['rounds']} rounds of {limit} a run. Memory at most: "
+            f"{', '.join(memory)}."
+        )
+    yield Prose(
+        "Over HTTP on the loopback address; replies of fixed length, computed and checked. *replies/s* and *beside one*"
+        " client: of the best rounds, in brackets the smallest and largest; p50 to max: from the moment a request was "
+        "due to the last byte of its reply, of all rounds together; errors are in no other figure."
+    )
 
 
-def _told(run: Run) -> str:
-    errors = sum(run.errors.values())
-    return f"{len(run.replies)} replies in {run.seconds:.1f} s" + (f", {errors} errors" if errors else "")
+def _rows(part: Load, result: LoadResult) -> Iterator[tuple[str, ...]]:
+    alone = {server.label: server for other in part.results if other.clients == 1 for server in other.servers}
+    for server in result.servers:
+        rate = largest(server.rates)
+        times = (server.seconds(share) for share in (0.5, 0.9, 0.99, 1.0))
+        compared = result.clients > 1 and server.label in alone
+        beside = times_as_many(server.rates, alone[server.label].rates) if compared else None
+        yield (
+            str(result.clients),
+            title(server.label),
+            str(rate),
+            f"{rate.best * part.settings['new_tokens']:.0f}",
+            *("-" if seconds is None else f"{seconds:.2f}" for seconds in times),
+            str(server.errors.total()),
+            "-" if beside is None else str(beside),
+        )
+
+
+def _failures(part: Load) -> Iterator[str]:
+    for result in part.results:
+        for server in result.servers:
+            place = f"errors: {named(result.clients)}: {server.label}"
+            details = {exchange.error: exchange.detail for run in server.runs for exchange in run.requests}
+            for kind, count in server.errors.most_common():
+                yield f"{place}: {count} x {kind}, such as: {details[kind]}."
+            for run in server.runs:
+                if run.ended:
+                    yield f"{place}: in round {run.round + 1} the server {run.ended}."
+                if run.warm_up_errors:
+                    kinds = ", ".join(f"{count} x {kind}" for kind, count in run.warm_up_errors.items())
+                    yield f"{place}: warm-up of round {run.round + 1}: {kinds}."

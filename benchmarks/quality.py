@@ -1,130 +1,38 @@
-"""What quantisation costs, against torch fp32, on held-out dialogues: teacher-forced, and in whole replies."""
+"""`quality`: what quantisation costs on held-out dialogues, against torch fp32, teacher-forced and in whole replies."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
-from benchmarks.replies import Likeness
-from benchmarks.runs import Missing
+from benchmarks import session
+from benchmarks.checkpoints import QUANTIZATIONS, Checkpoint, cached_export, named_checkpoint, named_export
+from benchmarks.contestants import prepare, title
+from benchmarks.errors import InputError
+from benchmarks.results import Results
+from benchmarks.schema import Fidelity, Missing, Quality
+from benchmarks.session import Session, progress
+from benchmarks.tables import Block, Heading, Prose, Table
 
 if TYPE_CHECKING:
-    from benchmarks.models import Checkpoint
     from models.demo.conversations import Sample
 
-FORMAT = 2
 BATCH = 16
 SAMPLES = 600
+REPLIES = 200
 SEED = 7
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """An exported model beside its checkpoint, over the tokens of held-out replies.
-
-    Attributes:
-        tokens: tokens compared, end tokens included.
-        reference_perplexity: of torch fp32.
-        perplexity: of the exported model.
-        mean_divergence: mean Kullback-Leibler divergence from torch's distribution, in nats.
-        worst_divergence: its 99th percentile.
-        top1_agreement: share of tokens where both rank the same token first.
-    """
-
-    tokens: int
-    reference_perplexity: float
-    perplexity: float
-    mean_divergence: float
-    worst_divergence: float
-    top1_agreement: float
-
-    @property
-    def ratio(self) -> float:
-        return self.perplexity / self.reference_perplexity
-
-
-@dataclass(frozen=True)
-class QualityReport:
-    """Everything a reader needs to judge the figures.
-
-    Attributes:
-        date: when the run began, ISO 8601.
-        machine: of `benchmarks.environment.machine`.
-        versions: of `benchmarks.environment.versions`.
-        checkpoint: what was exported.
-        samples: replies compared, teacher-forced.
-        results: by name of the exported folder.
-        replies: whole replies, likewise.
-        missing: what could not be made, and why.
-    """
-
-    date: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    checkpoint: Checkpoint
-    samples: int
-    results: dict[str, Fidelity]
-    replies: dict[str, Likeness]
-    missing: Sequence[Missing] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """All figures; divergences in nats."""
-        return {
-            "benchmark": "quality",
-            "format": FORMAT,
-            "date": self.date,
-            "machine": self.machine,
-            "versions": self.versions,
-            "settings": {
-                "checkpoint": self.checkpoint.source,
-                "random_weights": self.checkpoint.random_weights,
-                "samples": self.samples,
-                "seed": SEED,
-            },
-            "missing": [asdict(missing) for missing in self.missing],
-            "results": [
-                {
-                    "exported": name,
-                    **asdict(found),
-                    "perplexity_ratio": found.ratio,
-                    "whole_replies": asdict(self.replies[name]),
-                }
-                for name, found in self.results.items()
-            ],
-        }
-
-    def as_text(self) -> str:
-        """One row an exported folder, in the stock class, against torch fp32."""
-        first = next(iter(self.results.values()))
-        head = [
-            f"Fidelity to torch fp32 over {self.samples} held-out replies, {first.tokens} tokens, teacher-forced",
-            machine_line(self.machine),
-            f"checkpoint: {self.checkpoint.source}, perplexity {first.reference_perplexity:.3f}"
-            + (f"; {RANDOM_WEIGHTS}" if self.checkpoint.random_weights else ""),
-            "",
-        ]
-        width = max(map(len, self.results))
-        lines = [
-            f"{'':{width}}  {'perplexity':>10}  {'ratio':>8}  {'mean KL':>9}  {'99 % KL':>9}  {'same top-1':>10}  "
-            f"{'same reply':>10}  {'chrF':>5}"
-        ]
-        lines += [
-            f"{name:{width}}  {found.perplexity:10.3f}  {found.ratio:8.5f}  {found.mean_divergence:9.2e}  "
-            f"{found.worst_divergence:9.2e}  {found.top1_agreement:10.3%}  {alike.exact_match:10.1%}  {alike.chrf:5.1f}"
-            for (name, found), alike in zip(self.results.items(), self.replies.values(), strict=True)
-        ]
-        count = next(iter(self.replies.values())).replies
-        notes = [
-            "KL: divergence from torch's distribution of the next token, in nats; its mean and 99th percentile.",
-            f"same reply, chrF: {count} whole replies beside torch's, at the settings that came with the model.",
-            *(f"missing: {missing.name}: {missing.reason}." for missing in self.missing),
-        ]
-        return "\n".join([*wrapped(head), *lines, "", *wrapped(notes)])
+STOCK = "stock-dynamic-int8"
+DESCRIPTION = """
+Exports of the demo model, and what Optimum's dynamic int8 makes of it, against torch fp32 on the held-out dialogues of
+models/demo: perplexity, Kullback-Leibler divergence and agreement on the most likely token, teacher-forced in the stock
+ORTModelForSeq2SeqLM; and whole replies. `--checkpoint facebook/blenderbot-400M-distill` does the same for the real one.
+"""
 
 
 def heldout_samples(count: int = SAMPLES, checkpoint: Path | None = None) -> list[Sample]:
@@ -177,22 +85,168 @@ def fidelity(checkpoint: Path, exported: Path, samples: Sequence[Sample]) -> Fid
     for begin in range(0, len(samples), BATCH):
         batch = collate(samples[begin : begin + BATCH], pad, start)
         labels = batch.pop("labels")
-        asked = labels != IGNORED
+        real = labels != IGNORED
         with torch.inference_mode():
-            expected, found = (
-                torch.log_softmax(model(**batch).logits[asked].double(), dim=-1) for model in (reference, candidate)
+            expected, actual = (
+                torch.log_softmax(model(**batch).logits[real].double(), dim=-1) for model in (reference, candidate)
             )
-        wanted = labels[asked][:, None]
-        losses -= [float(scores.gather(1, wanted).sum()) for scores in (expected, found)]
-        same += int((expected.argmax(-1) == found.argmax(-1)).sum())
-        divergences.append((expected.exp() * (expected - found)).sum(-1).numpy())
+        chosen = labels[real][:, None]
+        losses -= [float(scores.gather(1, chosen).sum()) for scores in (expected, actual)]
+        same += int((expected.argmax(-1) == actual.argmax(-1)).sum())
+        divergences.append((expected.exp() * (expected - actual)).sum(-1).numpy())
     divergence = np.concatenate(divergences)
     tokens = len(divergence)
     return Fidelity(
+        exported=exported.resolve().name,
         tokens=tokens,
         reference_perplexity=math.exp(losses[0] / tokens),
         perplexity=math.exp(losses[1] / tokens),
         mean_divergence=float(divergence.mean()),
         worst_divergence=float(np.percentile(divergence, 99)),
         top1_agreement=same / tokens,
+    )
+
+
+def replies(exported: Path | None, checkpoint: Path, samples: Sequence[Sample]) -> list[str]:
+    """What an exported folder says to each history, at the settings that came with it; what torch fp32 says for None.
+
+    A folder of ours runs in our engine, another one in the stock class.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    folder, model = exported or checkpoint, _loaded(exported, checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = []
+    for sample in samples:
+        ids = torch.tensor([sample.input_ids])
+        with torch.inference_mode():
+            reply = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        texts.append(tokenizer.decode(reply, skip_special_tokens=True).strip())
+    return texts
+
+
+def _loaded(exported: Path | None, checkpoint: Path) -> Any:
+    if exported is None:
+        from transformers import BlenderbotForConditionalGeneration
+
+        return BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval()
+    if (exported / "manifest.json").is_file():
+        from service.ort_model import ORTBlenderbotForConditionalGeneration
+
+        return ORTBlenderbotForConditionalGeneration.from_pretrained(exported)
+    from optimum.onnxruntime import ORTModelForSeq2SeqLM
+
+    return ORTModelForSeq2SeqLM.from_pretrained(exported)
+
+
+def compare(reference: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """Fields of `Fidelity`: replies compared one by one."""
+    from sacrebleu import corpus_chrf
+
+    same = sum(a == b for a, b in zip(reference, texts, strict=True))
+    chrf = corpus_chrf(list(texts), [list(reference)]).score
+    return {"replies": len(texts), "exact_match": same / len(texts), "chrf": chrf}
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's sub-commands."""
+    help_text = "what quantisation costs on held-out dialogues"
+    parser = commands.add_parser("quality", help=help_text, description=DESCRIPTION)
+    help_text = "a checkpoint: a folder or a Hub id (default: models/demo/checkpoint)"
+    parser.add_argument("--checkpoint", metavar="DIR_OR_ID", help=help_text)
+    precisions = ", ".join(QUANTIZATIONS)
+    help_text = f"folders that `python -m export` made of it (default: {precisions} and {STOCK}, made in the cache)"
+    parser.add_argument("--exported", type=Path, nargs="+", default=[], metavar="DIR", help=help_text)
+    session.number(parser, "--samples", SAMPLES, "replies to compare")
+    session.number(parser, "--replies", REPLIES, "whole replies to compare")
+    session.add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from models.demo.config import CHECKPOINT
+
+    current = Session(options)
+    folders = [folder.expanduser() for folder in options.exported]
+    missing: list[Missing] = []
+    for folder in folders:
+        named_export(folder)
+    checkpoint = named_checkpoint(options.checkpoint or str(CHECKPOINT))
+    if not folders:
+        folders = [cached_export(checkpoint, precision, current.cache, progress) for precision in QUANTIZATIONS]
+        ready, missing = prepare([STOCK], checkpoint, {}, current.cache, progress)
+        folders += [contestant.folder for contestant in ready]
+    for folder in folders:
+        _check_vocabulary(checkpoint, folder)
+    progress(f"drawing {options.samples} replies")
+    samples = heldout_samples(max(options.samples, options.replies), checkpoint.folder)
+    answered = samples[: options.replies]
+    head = current.begin(checkpoint.fingerprint, folders, options.samples, options.replies)
+    journal = current.journal
+    progress(f"{len(answered)} whole replies of torch")
+    reference = journal.get_or("torch", partial(replies, None, checkpoint.folder, answered))
+    rows = []
+    for folder in folders:
+        name = folder.resolve().name
+        progress(f"comparing {name}, teacher-forced")
+        row = journal.get_or(name, partial(_fidelity_fields, checkpoint, folder, samples[: options.samples]))
+        progress(f"{len(answered)} whole replies of {name}")
+        texts = journal.get_or(f"replies of {name}", partial(replies, folder, checkpoint.folder, answered))
+        rows.append(Fidelity(**row | compare(reference, texts)))
+    measurement = Quality(
+        **head,
+        settings={
+            "checkpoint": checkpoint.source,
+            "random_weights": checkpoint.random_weights,
+            "samples": options.samples,
+            "seed": SEED,
+        },
+        missing=missing,
+        results=rows,
+    )
+    current.finish(measurement, section(Results(Path(), {"quality": measurement})))
+
+
+def _fidelity_fields(checkpoint: Checkpoint, folder: Path, samples: Sequence[Sample]) -> dict[str, Any]:
+    return fidelity(checkpoint.folder, folder, samples).model_dump()
+
+
+def _check_vocabulary(checkpoint: Checkpoint, exported: Path) -> None:
+    ours, theirs = (
+        json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+        for folder in (checkpoint.folder, exported)
+    )
+    if ours != theirs:
+        raise InputError(f"{exported} is not an export of {checkpoint.folder}: their vocabularies differ.")
+
+
+def section(results: Results) -> Iterator[Block]:
+    """Every export beside torch fp32."""
+    rows = results.quality()
+    if not rows:
+        return
+    yield Heading("Quality")
+    yield Table(
+        ("", "perplexity ratio", "mean KL", "99 % KL", "same first choice", "same reply", "chrF"),
+        [
+            (
+                title(f"ours-{name}") if name in QUANTIZATIONS else title(name),
+                f"{row.perplexity_ratio:.4f}",
+                f"{row.mean_divergence:.2e}",
+                f"{row.worst_divergence:.2e}",
+                f"{row.top1_agreement:.2%}",
+                f"{row.exact_match:.1%} of {row.replies}",
+                f"{row.chrf:.1f}",
+            )
+            for name, row in rows.items()
+        ],
+    )
+    first = next(iter(rows.values()))
+    settings = next(iter(results.of_kind(Quality).values())).settings
+    weights = "; random weights: numeric fidelity only, nothing about quality" * settings["random_weights"]
+    yield Prose(
+        f"{first.tokens:,} tokens of {settings['samples']} held-out replies, teacher-forced, beside torch fp32 of "
+        f"perplexity {first.reference_perplexity:.1f} (checkpoint: {settings['checkpoint']}{weights}); KL in nats. "
+        "Whole replies at the model's own settings."
     )

@@ -1,258 +1,274 @@
-"""A latency run as JSON and as a table of plain text."""
+"""`report`: the page of each machine's results, the one that compares machines, and the tables of README and docs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from benchmarks.floor import StepWeights
-from benchmarks.limits import Limits
-from benchmarks.models import Checkpoint
-from benchmarks.output import RANDOM_WEIGHTS, machine_line, wrapped
-from benchmarks.runs import BackendRun, BeamRun, LatencyRun, Missing, Participant
-from benchmarks.summary import MOST_NOISE, Spread, agreement, quantile, speed_up
-from benchmarks.workload import WARM_UP_ROUNDS, Workload
+from benchmarks import export_cost, latency, load, plots, profile, quality, start, tables
+from benchmarks.contestants import CONTESTANTS, REFERENCE
+from benchmarks.errors import InputError
+from benchmarks.process import PROJECT
+from benchmarks.promises import verdicts
+from benchmarks.results import FOLDER, LATENCY, LOADS, Results, machines
+from benchmarks.schema import Archive, Load
+from benchmarks.servers import TITLES
+from benchmarks.session import progress
+from benchmarks.tables import Block, Heading, Items, Picture, Prose, Table
 
-FORMAT = 3
-REFERENCE = "torch-fp32"
-OURS = "ours-"
-COLUMNS = ("median s", "p90 s", "ms/token", "floors", "vs torch", "ours vs it", "peak MB")
-WIDTHS = (8, 7, 8, 6, 18, 18, 7)
-EXCLUDED = (
-    "loading, warm-up (compiling included), tokenising, and everything between processes: a reply is timed within its "
-    "process, from token ids to token ids"
+PAGES = (PROJECT / "README.md", PROJECT / "docs" / "benchmarks.md")
+BLOCK = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
+FILE_NAME = "REPORT.md"
+COMMANDS = {
+    "latency-400m": "latency --rivals",
+    "latency-variants-400m": "latency --rivals",
+    "load-400m": "load",
+    "load-greedy-400m": "load --beams 1",
+    "start-400m": "start",
+    "export-400m": "export-cost",
+    "quality-demo": "quality",
+    "scaling-400m": "latency --growing",
+    "clients-400m": "load --clients 1 2 4 8 16",
+}
+WEIGHTS = (
+    "The weights are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are "
+    "measured; quality is measured on the demo model's held-out dialogues."
 )
+BEST = (
+    "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a machine "
+    "does can only make either worse. `make accept` judges by the same list and the same figure. How the figures are "
+    "kept honest is told in [docs/benchmarks.md]({}docs/benchmarks.md)."
+)
+MARK = "(†)"
+BEFORE = f"{MARK} was measured before this project had kernels of its own: its rows there are of ONNX Runtime's."
+DESCRIPTION = f"""
+Write {FILE_NAME} and its plots from the JSON files of a results folder: {", ".join(COMMANDS)}. Parts that are not there
+are named as not measured. Without a folder, do so for every machine in benchmarks/results, compare them in
+benchmarks/results/{FILE_NAME}, and fill in the tables of README.md and docs/benchmarks.md.
+"""
 
 
-@dataclass(frozen=True)
-class LatencyReport:
-    """Everything a reader needs to judge the figures.
+def page(results: Results) -> str:
+    """The report of a results folder."""
+    dates = ", ".join(f"{name} ({part.date[:10]})" for name, part in results.parts.items())
+    versions = next(iter(results.parts.values())).versions.items()
+    judged = [(one.promise.text, one.promise.asked, str(one), one.word) for one in verdicts(results)]
+    blocks: list[Block] = [
+        Heading("Measurements", 1),
+        Prose(f"Made by `make bench` or `make bench-all`; the JSON files beside this page hold raw values. {WEIGHTS}"),
+        Items([f"{results.machine}: {dates}", ", ".join(f"{name} {version}" for name, version in versions)]),
+        Heading("Promises"),
+        Table(("promise", "limit", "measured", "verdict"), judged),
+        Prose(f"{BEST.format('../../../')} In brackets the smallest and the largest within one round. {BEFORE}"),
+        *latency.section(results),
+        *load.section(results),
+        *start.section(results),
+        *export_cost.section(results),
+        *export_cost.shapes_section(results),
+        *quality.section(results),
+        *latency.growing_section(results),
+        *profile.section(results),
+        *_archives(results),
+        Heading("What is missing"),
+        *_missing(results),
+    ]
+    drawn = plots.possible(results)
+    return tables.markdown(block for block in blocks if not isinstance(block, Picture) or block.name in drawn)
 
-    Attributes:
-        date: when the run began, ISO 8601.
-        machine: of `benchmarks.environment.machine`.
-        versions: of `benchmarks.environment.versions`, in the project's own environment.
-        checkpoint: what was measured.
-        workload: what was asked.
-        run: raw values.
-        limits: of the machine, measured in the same run.
-        weights: that a step must read.
-        missing: rivals that could not be made ready, beside those of `run`.
-    """
 
-    date: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    checkpoint: Checkpoint
-    workload: Workload
-    run: LatencyRun
-    limits: Limits
-    weights: StepWeights
-    missing: Sequence[Missing] = ()
+def _archives(results: Results) -> Iterator[Block]:
+    """What was measured by code that is gone, each table as it was kept."""
+    for part in results.of_kind(Archive).values():
+        yield Heading(part.about)
+        for name, rows in part.tables.items():
+            columns = [key for key in rows[0] if not isinstance(rows[0][key], list)]
+            cells = [
+                [f"{row[key]:,.4g}" if isinstance(row[key], float) else str(row[key]) for key in columns]
+                for row in rows
+            ]
+            yield Table((name, *columns[1:]), cells)
+        yield Prose(f"Measured once, {part.date[:10]}.")
 
-    def as_json(self) -> dict[str, Any]:
-        """Raw values and summaries; seconds, bytes and milliseconds as the names say."""
-        return {
-            "benchmark": "latency",
-            "format": FORMAT,
-            "date": self.date,
-            "machine": self.machine,
-            "versions": self.versions,
-            "settings": {
-                "checkpoint": self.checkpoint.source,
-                "random_weights": self.checkpoint.random_weights,
-                **asdict(self.workload),
-                "warm_up_rounds": WARM_UP_ROUNDS,
-                "decoding": self.run.decoding,
-                "excluded": EXCLUDED,
-            },
-            "limits": asdict(self.limits),
-            "step_weights": asdict(self.weights),
-            "contestants": [_contestant_json(participant) for participant in self.run.participants],
-            "missing": [asdict(missing) for missing in self._missing],
-            "results": [self._beam_json(result) for result in self.run.results],
-        }
 
-    def as_text(self) -> str:
-        """The tables, with what they rest on above and what they do not say below."""
-        workload = self.workload
-        head = [
-            f"Latency of one reply: {workload.source_tokens} source tokens, {workload.new_tokens} generated tokens "
-            f"(checked), {workload.threads} threads, {workload.rounds} rounds and {WARM_UP_ROUNDS} of warm-up",
-            machine_line(self.machine),
-            f"checkpoint: {self.checkpoint.source}" + (f"; {RANDOM_WEIGHTS}" if self.checkpoint.random_weights else ""),
-        ]
-        tables = [line for result in self.run.results for line in ("", *self._beam_text(result))]
-        notes = [
-            "vs torch: how many times as fast as torch it is; ours vs it: how many times as fast as it ours is. Both: "
-            "median of the ratios within each round (least-greatest).",
-            "floors: how many times the least that a token can take: the decoder's weights read once, at "
-            f"{self.limits.read_bytes_per_s / 1e9:.1f} GB/s, or multiplied with every row (int8 "
-            f"{self.limits.operations_per_s['int8'] / 1e9:.0f}, bf16 {self.limits.operations_per_s['bf16'] / 1e9:.0f}, "
-            f"fp32 {self.limits.operations_per_s['fp32'] / 1e9:.0f} thousand million operations a second), whichever "
-            "takes longer; both were measured in this run.",
-            f"not in the times: {EXCLUDED}.",
-            "peak: resident memory of the backend's own process, loading included.",
-            *dict.fromkeys(map(_legend, self.run.participants)),
-            *(f"missing: {missing.name}: {missing.reason}." for missing in self._missing),
-        ]
-        return "\n".join(wrapped([*head, *tables, "", *notes]))
+def _missing(results: Results) -> Iterator[Block]:
+    lines = [f"{one.name} ({name}): {one.reason}." for name, part in results.parts.items() for one in part.missing]
+    absent = [part for part in COMMANDS if part not in results.parts]
+    lines += [f"{part}: not measured; `python -m benchmarks {COMMANDS[part]}`." for part in absent]
+    yield Items(lines) if lines else Prose("Nothing: every rival ran to the end and did what was asked.")
 
-    @property
-    def _missing(self) -> tuple[Missing, ...]:
-        return (*self.missing, *self.run.missing)
 
-    def _beam_json(self, result: BeamRun) -> dict[str, Any]:
-        reference, ours = self._reference(result), self._ours(result)
-        pair = self._pair(result)
-        return {
-            "beams": result.beams,
-            "backends": [self._backend_json(result, reference, ours, run) for run in result.backends],
-            "a_a": None
-            if pair is None
-            else {
-                "labels": [run.label for run in pair],
-                "ratio": asdict(speed_up(*pair)),
-                "noise": result.noise[0],
-                "attempts": list(result.noise),
-                "too_noisy": result.noise[0] > MOST_NOISE,
-                "agreement": asdict(agreement(*pair)),
-            },
-        }
-
-    def _backend_json(
-        self, result: BeamRun, reference: BackendRun | None, ours: BackendRun | None, run: BackendRun
-    ) -> dict[str, Any]:
-        values = asdict(run)
-        del values["replies"]
-        compared = reference is not None and self._same_model(run)
-        return {
-            **values,
-            "generated_tokens": sum(map(len, run.replies)),
-            "median_s": median(run.seconds),
-            "p90_s": quantile(run.seconds, 0.9),
-            "ms_per_token": self._ms_per_token(run),
-            "floor_ms": self._floor_ms(result, run),
-            "times_floor": self._times_floor(result, run),
-            "versus_torch": None if reference is None else asdict(speed_up(reference, run)),
-            "ours_versus_it": None if ours is None else asdict(speed_up(run, ours)),
-            "agreement_with_torch": asdict(agreement(reference, run)) if reference is not None and compared else None,
-        }
-
-    def _beam_text(self, result: BeamRun) -> list[str]:
-        reference, ours = self._reference(result), self._ours(result)
-        marks = {participant.contestant.label: "*" for participant in self.run.participants if _differs(participant)}
-        names = {run.label: run.label + marks.get(run.label, "") for run in result.backends}
-        title = f"beam {result.beams}" if result.beams > 1 else "greedy"
-        width = max(map(len, (title, *names.values())))
-        lines = [_row(title, width, COLUMNS)]
-        for run in result.backends:
-            figures = (
-                f"{median(run.seconds):.3f}",
-                f"{quantile(run.seconds, 0.9):.3f}",
-                f"{self._ms_per_token(run):.1f}",
-                f"{self._times_floor(result, run) or 0:.1f}",
-                "-" if reference is None else _ratio(speed_up(reference, run), run is reference),
-                "-" if ours is None else _ratio(speed_up(run, ours), run is ours),
-                f"{run.peak_bytes / 1e6:.0f}",
-            )
-            lines.append(_row(names[run.label], width, figures))
-        pair = self._pair(result)
-        if pair is not None:
-            noise, own = speed_up(*pair), agreement(*pair)
-            lines.append(
-                f"A/A: {pair[0].label} against itself {_ratio(noise)}, equal replies {own.equal} of {own.replies}; "
-                f"differences within that spread are noise. The middle half is within {result.noise[0]:.1%} of 1"
-                + (f": too noisy, more than {MOST_NOISE:.0%}." if result.noise[0] > MOST_NOISE else ".")
-            )
-        if reference is not None:
-            others = [run for run in result.backends if run is not reference and self._same_model(run)]
-            label = "numeric fidelity" if self.checkpoint.random_weights else "fidelity"
-            counts = [(run.label, agreement(reference, run)) for run in others]
-            told = [f"{name} {count.equal} of {count.replies} ({count.shared_tokens:g})" for name, count in counts]
-            if told:
-                lines.append(
-                    f"{label}, replies equal to {reference.label}'s (tokens before the first difference, median): "
-                    + ", ".join(told)
-                )
-        return lines
-
-    def _reference(self, result: BeamRun) -> BackendRun | None:
-        return next((run for run in result.backends if run.label == REFERENCE), None)
-
-    def _ours(self, result: BeamRun) -> BackendRun | None:
-        return next((run for run in result.backends if run.label.startswith(OURS)), None)
-
-    def _pair(self, result: BeamRun) -> tuple[BackendRun, BackendRun] | None:
-        """The first two runs of one and the same contestant."""
-        names = {participant.contestant.label: participant.contestant.name for participant in self.run.participants}
-        seen: dict[str, BackendRun] = {}
-        for run in result.backends:
-            name = names.get(run.label, run.label)
-            if name in seen:
-                return seen[name], run
-            seen[name] = run
-        return None
-
-    def _same_model(self, run: BackendRun) -> bool:
-        return not any(
-            participant.contestant.other_model
-            for participant in self.run.participants
-            if participant.contestant.label == run.label
+def comparison(every: Sequence[Results]) -> str:
+    """The page of several machines, one at least."""
+    lines = []
+    for results in every:
+        days = " and ".join(sorted({part.date[:10] for part in results.parts.values()}))
+        link = f"[{results.machine.short_name}]({results.folder.name}/{FILE_NAME})"
+        lines.append(f"{link}, {days}: {results.machine}")
+    judged = [
+        (
+            same[0].promise.text,
+            same[0].promise.asked,
+            *("-" if one.figure is None else f"{one.figure.best:.4g} {one.promise.unit}, {one.word}" for one in same),
         )
-
-    def _floor_ms(self, result: BeamRun, run: BackendRun) -> float | None:
-        precisions = {one.contestant.label: one.contestant.precision for one in self.run.participants}
-        precision = precisions.get(run.label, "")
-        return self.weights.floor_ms(precision, result.beams, self.limits) if precision else None
-
-    def _times_floor(self, result: BeamRun, run: BackendRun) -> float | None:
-        floor_ms = self._floor_ms(result, run)
-        return None if floor_ms is None else self._ms_per_token(run) / floor_ms
-
-    def _ms_per_token(self, run: BackendRun) -> float:
-        return 1000 * median(run.seconds) / self.workload.new_tokens
-
-
-def _row(name: str, width: int, cells: Sequence[str]) -> str:
-    return "  ".join([f"{name:{width}}", *(f"{cell:>{size}}" for cell, size in zip(cells, WIDTHS, strict=True))])
-
-
-def _ratio(ratio: Spread, is_itself: bool = False) -> str:
-    if is_itself:
-        return "1"
-    return f"{ratio.median:.3g} ({ratio.least:.3g}-{ratio.greatest:.3g})"
-
-
-def _differs(participant: Participant) -> bool:
-    return bool(participant.contestant.other_model or participant.lacking)
-
-
-def _legend(participant: Participant) -> str:
-    contestant = participant.contestant
-    versions = ", ".join(f"{name} {version}" for name, version in participant.versions.items())
-    engine = "".join(f", {name.replace('_', ' ')} {value}" for name, value in participant.engine.items())
-    text = f"{contestant.name}: {contestant.title} ({versions}{engine})."
-    if not _differs(participant):
-        return text
-    other = " Not the checkpoint's model, so its tokens are not compared." if contestant.other_model else ""
-    lacking = f" Without {', '.join(participant.lacking)}." if participant.lacking else ""
-    return f"* {text}{other}{lacking}"
+        for same in zip(*map(verdicts, every), strict=True)
+    ]
+    blocks: list[Block] = [
+        Heading("Measurements", 1),
+        Prose(
+            "Made by `make bench-all`, on each machine in a folder of its own, where the whole report is with its raw "
+            f"values. {WEIGHTS} `-` was not measured there."
+        ),
+        Items(lines),
+        Heading("Promises"),
+        Table(("promise", "limit", *(_column(results, (*LATENCY, *LOADS)) for results in every)), judged),
+        Prose(BEST.format("../../")),
+        Heading("One reply at a time"),
+        Picture(plots.MACHINES, "how many times as fast as torch each way to run the model is, on each machine"),
+        speed_table(every, 10),
+        speed_table(every, 1),
+        Prose(
+            "The best of all rounds, and how many times as fast as torch fp32 in the runs that both took part in; "
+            "memory is the most on any of the machines. (*) runs a BART of the same shape, without the ban on the "
+            f"user's 3-grams: it has no Blenderbot loader. {BEFORE}"
+        ),
+        Heading("Many clients"),
+        load_table(every),
+        Prose("Over HTTP on the loopback address, the best round; replies of fixed length, computed and checked."),
+    ]
+    drawn = plots.possible_machines(every)
+    return tables.markdown(block for block in blocks if drawn or not isinstance(block, Picture))
 
 
-def _contestant_json(participant: Participant) -> dict[str, Any]:
-    contestant = participant.contestant
-    return {
-        "label": contestant.label,
-        "name": contestant.name,
-        "title": contestant.title,
-        "folder": contestant.path.name,
-        "other_model": contestant.other_model,
-        "precision": contestant.precision,
-        "exact": contestant.exact,
-        "settings_lacking": list(participant.lacking),
-        "versions": participant.versions,
-        "engine": participant.engine,
+def speed_table(every: Sequence[Results], beams: int) -> Table:
+    """Best seconds of one reply, and times torch fp32, of each contestant on each machine."""
+    measured = [(results, rows) for results in every if (rows := results.latency(beams))]
+    columns = (_column(results, LATENCY) for results, _ in measured)
+    lines = []
+    for name, contestant in CONTESTANTS.items():
+        memory = [rows[name].peak_bytes for _, rows in measured if name in rows]
+        if memory:
+            speeds = (_speed(results, name, beams) for results, _ in measured)
+            lines.append((contestant.title, *speeds, f"{max(memory) / 1e6:,.0f} MB"))
+    return Table((latency.heading(beams), *columns, "most memory"), lines)
+
+
+def summary_table(every: Sequence[Results], beams: int) -> Table:
+    """The same of torch, of the fastest rival, and of this project."""
+    measured = [results for results in every if results.latency(beams)]
+    rows = [
+        (CONTESTANTS[name].title, *(_speed(results, name, beams) for results in measured))
+        for name in (REFERENCE, "ours-int8", "ours-int4")
+    ]
+    rows.insert(1, ("the fastest of all other ways", *(_fastest_rival(results, beams) for results in measured)))
+    return Table((latency.heading(beams), *(_column(results, LATENCY) for results in measured)), rows)
+
+
+def _speed(results: Results, name: str, beams: int) -> str:
+    replies, times = results.latency(beams).get(name), results.times(name, REFERENCE, beams)
+    if replies is None:
+        return "-"
+    return f"{min(replies.seconds):.2f} s" + ("" if times is None else f", {times.best:.1f} x")
+
+
+def _fastest_rival(results: Results, beams: int) -> str:
+    rows = results.latency(beams)
+    rivals = [name for name in rows if name in CONTESTANTS and not CONTESTANTS[name].export and name != REFERENCE]
+    if not rivals:
+        return "-"
+    name = min(rivals, key=lambda rival: min(rows[rival].seconds))
+    return f"{_speed(results, name, beams)} ({CONTESTANTS[name].title.removesuffix(' (*)')})"
+
+
+def load_table(every: Sequence[Results]) -> Table:
+    """Replies a second of each server on each machine with one and with many clients, at the best of the rounds."""
+    measured = [results for results in every if results.of_kind(Load, LOADS)]
+    rows = []
+    for decoding, part in zip(("10 beams", "greedy"), LOADS, strict=True):
+        for name, title in TITLES.items():
+            most = max((max(results.served(part, name), default=1) for results in measured), default=1)
+            cells = [_rates(results, part, name, most) for results in measured]
+            if set(cells) - {"-"}:
+                rows.append((f"{title}, {decoding}, 1 and {most} clients", *cells))
+    return Table(("replies of 60 tokens a second", *(_column(results, LOADS) for results in measured)), rows)
+
+
+def _rates(results: Results, part: str, name: str, most: int) -> str:
+    runs, ratio = results.served(part, name), results.rate(part, name, most, name, [1])
+    if ratio is None:
+        return "-"
+    return f"{max(runs[1].rates):.2f} and {max(runs[most].rates):.2f}, {ratio.best:.1f} x"
+
+
+def _column(results: Results, parts: Sequence[str]) -> str:
+    """What a machine's column is called, with a mark where parts were measured before we had kernels of our own."""
+    return results.machine.short_name + ("" if results.with_kernels(parts) else f" {MARK}")
+
+
+def filled(text: str) -> str:
+    """A page with every table as the committed results have it."""
+    every = machines()
+    blocks = {
+        "summary": summary_table(every, 10),
+        "latency": speed_table(every, 10),
+        "greedy": speed_table(every, 1),
+        "load": load_table(every),
     }
+    return BLOCK.sub(lambda match: f"{match[1]}\n{tables.markdown([blocks[match['name']]])}\n{match[3]}", text)
+
+
+def write(folder: Path) -> Path:
+    """Write the report of a results folder; an `InputError` says why that cannot be."""
+    results = Results.read(folder)
+    if not results.parts:
+        raise InputError(f"{folder} holds no results; `make bench` measures some.")
+    path = folder / FILE_NAME
+    with _writing(path):
+        plots.draw(results)
+        path.write_text(page(results), encoding="utf-8")
+    return path
+
+
+def compare(folder: Path) -> Path:
+    """Write the page of all machines whose folders are in `folder`; an `InputError` says why that cannot be."""
+    every = machines(folder)
+    if not every:
+        raise InputError(f"{folder} holds no machine's results; `make bench-all` measures those of this one.")
+    path = folder / FILE_NAME
+    with _writing(path):
+        plots.draw_machines(folder, every)
+        path.write_text(comparison(every), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is missing; install requirements/bench.txt, as `make bench` does.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}).") from error
+    progress(f"the report is in {path}")
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser("report", help="pages and plots of what was measured", description=DESCRIPTION)
+    help_text = "folder (default: those in benchmarks/results)"
+    parser.add_argument("--results", type=Path, metavar="DIR", help=help_text)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.results is not None:
+        write(options.results.expanduser())
+        return
+    for results in machines():
+        write(results.folder)
+    compare(FOLDER)
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,21 +1,22 @@
-"""Who can take part in a load run, and what it takes to get them ready."""
+"""Who can be put under load, and what it takes to get them ready."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import contestants
 from benchmarks.cache import Cache
-from benchmarks.decoding import decoding, fixed_length
+from benchmarks.checkpoints import Checkpoint, Progress, cached_export, decoding, fixed_length, named_export
 from benchmarks.errors import InputError, RivalError
-from benchmarks.load import LoadWorkload, Server
-from benchmarks.models import Checkpoint, cached_export, named_export
-from benchmarks.runs import Missing
+from benchmarks.figures import AGAIN
+from benchmarks.prompts import prompts
+from benchmarks.schema import Missing, Sizes
+from service.engine.kernels import library
 
 OURS = "ours"
 STOCK = "stock-dynamic-int8"
@@ -26,35 +27,80 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     TUTORIAL: ("torch", "transformers", "flask", "werkzeug"),
 }
 NAMES = tuple(PACKAGES)
+TITLES = {
+    OURS: "**this project**, int8",
+    STOCK: "stock Optimum, dynamic int8, one reply after the other",
+    TUTORIAL: "the tutorial's app, torch fp32",
+}
 PRECISION = "int8"
 # Our service refuses what is on top of its queue; the others let everybody wait.
-LEAST_QUEUE = 32
+MIN_QUEUE = 32
 
-Progress = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a run.
+
+    Attributes:
+        label: its name in reports, different for each.
+        name: what it is; the same for two that are run against each other to see the noise (an A/A pair).
+        title: what it is, in words.
+        command: as `benchmarks.process.ServerProcess` takes it.
+        rival: the run goes on without it when it does not start.
+    """
+
+    label: str
+    name: str
+    title: str
+    command: tuple[str, ...]
+    rival: bool = False
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the packages that matter to it."""
+        return {package: version(package) for package in PACKAGES.get(self.name, ())}
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """What else its figures depend on."""
+        return {"kernels": library.choose().title} if self.name == OURS else {}
 
 
 @dataclass(frozen=True)
 class LineUp:
-    """Who takes part.
+    """Who is asked, and what.
 
     Attributes:
         servers: those that are ready to be started.
         missing: the rivals that are not, and why.
+        prompts: messages of as many tokens as was asked for.
+        reply_tokens: what a server must count in each reply, special tokens left out.
         decoding: the checkpoint's generation settings, before beam width and length are set.
     """
 
-    servers: tuple[Server, ...]
-    missing: tuple[Missing, ...]
+    servers: Sequence[Server]
+    missing: Sequence[Missing] = ()
+    prompts: Sequence[str] = ()
+    reply_tokens: int = 0
     decoding: Mapping[str, Any] = field(default_factory=dict)
+
+
+def title(label: str) -> str:
+    """What a server is called in tables."""
+    name = label.removesuffix(AGAIN)
+    return TITLES.get(name, name) + ", again" * (name != label)
 
 
 def prepare(
     names: Sequence[str],
     checkpoint: Checkpoint,
     exported: Path | None,
-    workload: LoadWorkload,
+    sizes: Sizes,
     cache: Cache,
     progress: Progress,
+    *,
+    queue: int = MIN_QUEUE,
+    timeout_s: float = 300.0,
 ) -> LineUp:
     """Make what the servers load, unless it is there already.
 
@@ -62,73 +108,64 @@ def prepare(
         names: of `NAMES`; one that comes twice runs twice.
         checkpoint: what they all serve.
         exported: folder to use as our export of it; None makes one in the cache.
-        workload: what they will be asked.
+        sizes: of prompts and replies.
         cache: where exports and converted models are kept.
         progress: told about each stage.
+        queue: requests that wait at most in our service.
+        timeout_s: seconds after which a request is given up.
 
     Raises:
         BenchmarkError: an export of ours failed, or does not have the checkpoint's decoding settings.
     """
+    exported = exported and exported.expanduser()
     settings = decoding(checkpoint.folder)
     servers: list[Server] = []
     missing: list[Missing] = []
     for name in dict.fromkeys(names):
         try:
             if name == OURS:
-                server = _ours(checkpoint, exported, settings, workload, cache, progress)
+                precision = PRECISION if exported is None else named_export(exported)
+                folder = exported or cached_export(checkpoint, precision, cache, progress)
+                if decoding(folder) != settings:
+                    raise InputError(f"{folder} has other generation settings than {checkpoint.folder}.")
+                served = fixed_length(folder, sizes.beams, sizes.new_tokens, cache)
+                command = _our_command(served, sizes.threads, max(queue, MIN_QUEUE), timeout_s)
+                server_title = f"our service on our export, ONNX {precision}"
+                server = Server(OURS, OURS, server_title, command)
             elif name == STOCK:
-                server = _stock(checkpoint, workload, cache, progress)
+                ready, unready = contestants.prepare([STOCK], checkpoint, {}, cache, progress)
+                if unready:
+                    raise RivalError(unready[0].reason)
+                server_title = f"{ready[0].details}, one reply after the other behind waitress"
+                server = _rival(name, server_title, ready[0].folder, sizes)
             else:
-                title = "the tutorial's app: torch fp32, a thread a request in Flask's development server"
-                server = _rival(name, title, checkpoint.folder, workload)
+                server_title = "the tutorial's app: torch fp32, a thread a request in Flask's development server"
+                server = _rival(name, server_title, checkpoint.folder, sizes)
         except RivalError as error:
-            missing.append(Missing(name, str(error).rstrip(".")))
+            missing.append(Missing(name=name, reason=str(error).rstrip(".")))
             continue
-        servers.append(server)
-        servers += [server.again()] * (names.count(name) - 1)
-    return LineUp(tuple(servers), tuple(missing), settings)
+        servers += [replace(server, label=label) for label in (name, name + AGAIN)[: names.count(name)]]
+    texts = prompts(checkpoint.folder, sizes.source_tokens)
+    # A reply that is cut at its full length ends in </s> when the settings say so; no server counts that one.
+    reply_tokens = sizes.new_tokens - (settings.get("forced_eos_token_id") is not None)
+    return LineUp(servers, missing, texts, reply_tokens, settings)
 
 
-def _ours(
-    checkpoint: Checkpoint,
-    exported: Path | None,
-    settings: Mapping[str, Any],
-    workload: LoadWorkload,
-    cache: Cache,
-    progress: Progress,
-) -> Server:
-    precision = PRECISION if exported is None else named_export(exported)
-    folder = exported or cached_export(checkpoint, precision, cache, progress)
-    if decoding(folder) != settings:
-        raise InputError(f"{folder} has other generation settings than {checkpoint.folder}.")
-    served = fixed_length(folder, workload.beams, workload.new_tokens, cache)
+def _our_command(folder: Path, threads: int, queue: int, timeout_s: float) -> tuple[str, ...]:
     flags = {
-        "--model": served,
+        "--model": folder,
         "--host": "127.0.0.1",
         "--port": 0,
-        "--threads": workload.threads,
-        "--queue": max(LEAST_QUEUE, *(loop.most for loop in workload.loops)),
+        "--threads": threads,
+        "--queue": queue,
         "--reply-cache": 0,
-        "--deadline": f"{workload.timeout_s:g}",
-        "--store": served.parent / "conversations.sqlite3",
+        "--deadline": f"{timeout_s:g}",
+        "--store": folder.parent / "conversations.sqlite3",
     }
-    command = (sys.executable, "-m", "service", *(str(part) for flag in flags.items() for part in flag))
-    title = f"our service on our export, ONNX {precision}" + (", streaming" if workload.stream else "")
-    return Server(OURS, OURS, title, command, _versions(OURS), stream=workload.stream)
+    return (sys.executable, "-m", "service", *(str(part) for flag in flags.items() for part in flag))
 
 
-def _stock(checkpoint: Checkpoint, workload: LoadWorkload, cache: Cache, progress: Progress) -> Server:
-    ready, missing = contestants.prepare([STOCK], checkpoint, {}, cache, progress)
-    if missing:
-        raise RivalError(missing[0].reason)
-    return _rival(STOCK, f"{ready[0].title}, one reply after the other behind waitress", ready[0].path, workload)
-
-
-def _rival(name: str, title: str, folder: Path, workload: LoadWorkload) -> Server:
-    numbers = map(str, (workload.beams, workload.new_tokens, workload.threads))
+def _rival(name: str, server_title: str, folder: Path, sizes: Sizes) -> Server:
+    numbers = map(str, (sizes.beams, sizes.new_tokens, sizes.threads))
     command = (sys.executable, "-m", "benchmarks.serving", name, str(folder.resolve()), *numbers)
-    return Server(name, name, title, command, _versions(name), rival=True)
-
-
-def _versions(name: str) -> dict[str, str]:
-    return {package: version(package) for package in PACKAGES[name]}
+    return Server(name, name, server_title, command, rival=True)

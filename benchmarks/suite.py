@@ -1,20 +1,29 @@
-"""Every part in turn, each in a process of its own; what is finished is not run again after an interruption."""
+"""`suite`: every part in turn, each in a process of its own; what an interrupted one has finished is not run again."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks import child, environment
+from benchmarks import process, report, results
+from benchmarks.environment import this_machine, versions
+from benchmarks.errors import BenchmarkError
 from benchmarks.journal import Journal, code
+from benchmarks.session import progress
 
 JOURNAL = ".suite.unfinished"
-
-Progress = Callable[[str], None]
+SHORT_RESULTS = results.FOLDER / "short"
+DESCRIPTION = """
+Run the parts one after the other, from nothing: models, exports and the environments of rivals are made in the cache.
+An interrupted suite goes on where it stopped when it is started again: finished parts, rounds and runs are kept. In the
+end the report is written, of what is there even if a part failed.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,7 @@ FULL = (
     _part(
         "latency-400m",
         "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,onnxruntime-int8,"
-        "onnxruntime-int4,stock-dynamic-int8,"
-        "openvino-int8,openvino-int4,ctranslate2-int8",
+        "onnxruntime-int4,stock-dynamic-int8,openvino-int8,openvino-int4,ctranslate2-int8",
     ),
     # In a run of their own, since all together do not fit into 24 GB; it has its own reference and A/A pair.
     _part(
@@ -76,36 +84,36 @@ FULL = (
         "load --beams 1 --servers ours,ours,stock-dynamic-int8 --clients 1 8 --rounds 3 --seconds 15",
     ),
     _part("start-400m", "start"),
-    _part("scaling-400m", "scaling"),
+    _part("scaling-400m", "latency --growing --beams 10 --rounds 3 --contestants ours-int8,stock-dynamic-int8"),
+    _part("clients-400m", "load --servers ours,stock-dynamic-int8 --clients 1 2 4 8 16 --seconds 15"),
     _part("quality-demo", "quality"),
-    _part("store-redis", "store"),
 )
 
 
-def run(parts: Sequence[Part], results: Path, progress: Progress) -> list[Failure]:
+def run_parts(parts: Sequence[Part], folder: Path, progress: Callable[[str], None]) -> list[Failure]:
     """Run the parts that an interrupted run has not finished; their results replace those that are there.
 
     Args:
         parts: in order.
-        results: folder for the JSON files.
+        folder: for the JSON files.
         progress: told what is running and what remains.
 
     Returns:
         The parts that failed; the others have gone on without them.
     """
-    results.mkdir(parents=True, exist_ok=True)
-    machine = {name: value for name, value in environment.machine().items() if name != "load_average"}
-    made_from = [[asdict(part) for part in parts], machine, environment.versions(), code()]
-    journal = Journal(results / JOURNAL, json.loads(json.dumps(made_from)))
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = {name: value for name, value in asdict(this_machine()).items() if name != "load_average"}
+    made_from = [[asdict(part) for part in parts], machine, versions(), code()]
+    journal = Journal(folder / JOURNAL, json.loads(json.dumps(made_from)))
     failures: list[Failure] = []
     began = time.monotonic()
     for number, part in enumerate(parts, 1):
         place = f"== {number} of {len(parts)}: {part.name}"
-        output = results / f"{part.name}.json"
+        output = folder / f"{part.name}.json"
         if journal.get(part.name) is not None and output.is_file():
             progress(f"{place}: finished before the interruption, in {journal.get(part.name):.0f} s")
             continue
-        rest = ", ".join(one.name for one in parts[number:]) or "the report"
+        rest = ", ".join(other.name for other in parts[number:]) or "the report"
         progress(f"{place}: running, {(time.monotonic() - began) / 60:.0f} minutes after the start; then {rest}")
         output.unlink(missing_ok=True)
         command: list[str | Path] = [
@@ -117,13 +125,43 @@ def run(parts: Sequence[Part], results: Path, progress: Progress) -> list[Failur
             output,
             "--resume",
         ]
-        ended = child.run(command, shown=True)
-        if ended.code:
-            failures.append(Failure(part.name, f"it {ended}"))
-            progress(f"{place}: FAILED: it {ended}")
+        ending = process.run(command, shown=True)
+        if ending.code:
+            failures.append(Failure(part.name, f"it {ending}"))
+            progress(f"{place}: FAILED: it {ending}")
         else:
-            journal.put(part.name, ended.seconds)
-            progress(f"{place}: finished in {ended.seconds:.0f} s")
+            journal.put(part.name, ending.seconds)
+            progress(f"{place}: finished in {ending.seconds:.0f} s")
     if not failures:
         journal.finish()
     return failures
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser("suite", help="all parts, and the report", description=DESCRIPTION)
+    help_text = "torch fp32, stock Optimum int8 and ours int8 only, in few rounds"
+    parser.add_argument("--short", action="store_true", help=help_text)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="folder for results and report (default: one in benchmarks/results that is named after the machine, with "
+        "--short benchmarks/results/short)",
+    )
+    parser.set_defaults(run=run, resume=True)
+
+
+def run(options: argparse.Namespace) -> None:
+    parts = SHORT if options.short else FULL
+    own = SHORT_RESULTS if options.short else results.FOLDER / this_machine().folder
+    folder = (options.results or own).expanduser().resolve()
+    failures = run_parts(parts, folder, progress)
+    report.write(folder)
+    if folder.parent == results.FOLDER and folder != SHORT_RESULTS:
+        report.compare(results.FOLDER)
+    if failures:
+        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures)
+        raise BenchmarkError(
+            f"{len(failures)} of {len(parts)} parts failed ({reasons}); start again to run them again."
+        )

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import child, environment
+from benchmarks import process
 from benchmarks.cache import Cache
+from benchmarks.environment import versions
 from benchmarks.errors import RivalError
 
-Progress = Callable[[str], None]
 
-
-def python_with(requirements: Path, cache: Cache, progress: Progress) -> Path:
+def python_with(requirements: Path, cache: Cache, progress: Callable[[str], None]) -> Path:
     """The interpreter of an environment that holds what `requirements` pins and nothing else; made once.
 
     torch, where it is asked for, is installed first and by itself: uv, where there is one, knows where its CPU builds
@@ -22,6 +21,8 @@ def python_with(requirements: Path, cache: Cache, progress: Progress) -> Path:
 
     Args:
         requirements: file that pins every package, down to the last dependency.
+        cache: where environments are kept.
+        progress: told when one is installed.
 
     Raises:
         RivalError: a package cannot be installed.
@@ -29,39 +30,25 @@ def python_with(requirements: Path, cache: Cache, progress: Progress) -> Path:
     pins = requirements.read_text(encoding="utf-8")
     torch = next((line for line in pins.splitlines() if line.startswith("torch==")), None)
 
+    def run(*command: str | Path) -> None:
+        ending = process.run(command)
+        if ending.code != 0:
+            raise RivalError(f"{requirements.name} cannot be installed: {command[2]} {ending}")
+
     def make(folder: Path) -> None:
         progress(f"installing {requirements.name} (once)")
-        _check(child.run([sys.executable, "-m", "venv", "--without-pip", folder]), requirements, "venv")
-        pip: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            _python(folder),
-            "install",
-            "--disable-pip-version-check",
-        ]
-        if torch is not None and not _installed_by_uv(torch, folder):
-            _check(child.run([*pip, torch]), requirements, "pip")
-        _check(child.run([*pip, "--no-deps", "-r", requirements]), requirements, "pip")
+        python = folder / "bin" / "python"
+        run(sys.executable, "-m", "venv", "--without-pip", folder)
+        pip = (sys.executable, "-m", "pip", "--python", python, "install", "--disable-pip-version-check")
+        if torch is not None and not _installed_by_uv(torch, python):
+            run(*pip, torch)
+        run(*pip, "--no-deps", "-r", requirements)
 
-    made_from = {"requirements": pins, "python": environment.versions()["python"]}
-    return _python(cache.kept(f"venvs/{requirements.stem}", made_from, make))
+    made_from = {"requirements": pins, "python": versions()["python"]}
+    return cache.get(f"venvs/{requirements.stem}", made_from, make) / "bin" / "python"
 
 
-def _installed_by_uv(requirement: str, folder: Path) -> bool:
+def _installed_by_uv(requirement: str, python: Path) -> bool:
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    if uv is None:
-        return False
-    return (
-        child.run([uv, "pip", "install", "--python", _python(folder), "--torch-backend", "cpu", requirement]).code == 0
-    )
-
-
-def _python(folder: Path) -> Path:
-    return folder / "bin" / "python"
-
-
-def _check(ended: child.Ended, requirements: Path, what: str) -> None:
-    if ended.code != 0:
-        raise RivalError(f"{requirements.name} cannot be installed: {what} {ended}")
+    command = ("pip", "install", "--python", python, "--torch-backend", "cpu", requirement)
+    return uv is not None and process.run([uv, *command]).code == 0

@@ -1,11 +1,11 @@
-"""The subprocess side: one backend, JSON lines on stdin and stdout.
+"""The subprocess side: one engine, JSON lines on stdin and stdout: `python -m benchmarks.worker LOADER`.
 
 Each request is an object with an `op` and its arguments; each reply is one, `{"error": "..."}` when it went wrong.
 
     load      path, threads               import_s, load_s
     describe                              decoding, vocab_size, special_ids, eos_id, engine, versions
     warm_up   ids, beams, new_tokens      (nothing)
-    witness   ids, beams, new_tokens      tokens, and what `benchmarks.witness.Witness` holds
+    watch     ids, beams, new_tokens      tokens, and what `benchmarks.engines.Observation` holds
     generate  ids, beams, new_tokens      tokens, seconds
     score     ids, replies                scores (only torch can)
     memory                                peak_bytes
@@ -22,17 +22,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TextIO
 
-from benchmarks import environment, torch_backends
-from benchmarks.backends import Backend, Loader, load_ours, load_stock
-from benchmarks.memory import peak_bytes
+from benchmarks.engines import Engine, Loader, load_ours, load_stock, load_torch
+from benchmarks.environment import peak_bytes, versions
 from benchmarks.rivals import ctranslate2, openvino
 from service.engine.kernels.library import STOCK
 
 LOADERS: dict[str, Loader] = {
-    "torch": torch_backends.load_fp32,
-    "torch-bf16": torch_backends.load_bf16,
-    "torch-dynamic-int8": torch_backends.load_dynamic_int8,
-    "torch-compile": torch_backends.load_compiled,
+    "torch": load_torch,
+    "torch-bf16": partial(load_torch, dtype="bfloat16"),
+    "torch-dynamic-int8": partial(load_torch, change="dynamic-int8"),
+    "torch-compile": partial(load_torch, change="compile"),
     "stock": load_stock,
     "ours": load_ours,
     "ours-stock-kernels": partial(load_ours, kernels=STOCK),
@@ -42,11 +41,11 @@ LOADERS: dict[str, Loader] = {
 
 
 class Worker:
-    """Answers requests with one backend."""
+    """Answers requests with one engine."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self._backend: Backend | None = None
+        self._engine: Engine | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request other than `close`."""
@@ -54,10 +53,10 @@ class Worker:
         match request["op"]:
             case "load":
                 loaded = self._loader(request["path"], request["threads"])
-                self._backend = loaded.backend
+                self._engine = loaded.engine
                 return {"import_s": loaded.import_s, "load_s": loaded.load_s}
             case "describe":
-                return {**self._loaded().describe(), "versions": environment.versions()}
+                return {**self._loaded().describe(), "versions": versions()}
             case "warm_up":
                 self._loaded().generate(**arguments)
                 return {}
@@ -65,24 +64,24 @@ class Worker:
                 started = time.perf_counter()
                 tokens = self._loaded().generate(**arguments)
                 return {"tokens": tokens, "seconds": time.perf_counter() - started}
-            case "witness":
-                with self._loaded().watch() as seen:
+            case "watch":
+                with self._loaded().watch() as observation:
                     tokens = self._loaded().generate(**arguments)
-                return {"tokens": tokens, **asdict(seen)}
+                return {"tokens": tokens, **asdict(observation)}
             case "score":
                 score: Any = getattr(self._loaded(), "score", None)
                 if score is None:
-                    raise ValueError("this backend gives no scores")
+                    raise ValueError("this engine gives no scores")
                 return {"scores": score(**arguments)}
             case "memory":
                 return {"peak_bytes": peak_bytes()}
             case unknown:
                 raise ValueError(f"unknown op {unknown}")
 
-    def _loaded(self) -> Backend:
-        if self._backend is None:
+    def _loaded(self) -> Engine:
+        if self._engine is None:
             raise ValueError("no model is loaded")
-        return self._backend
+        return self._engine
 
 
 def serve(worker: Worker, requests: TextIO, replies: TextIO) -> None:

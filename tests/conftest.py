@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environment import usable_cores
-from benchmarks.synthetic import Shape, write_checkpoint
 from models.demo import config as demo_config
+from models.synthetic import Shape, write_checkpoint
 from tests.shared import SharedFolders
 
 TINY = Shape(vocab_size=300, d_model=128, encoder_layers=2, decoder_layers=3, heads=4, ffn=256, positions=128)

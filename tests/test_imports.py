@@ -16,6 +16,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "models.folder": frozenset(),
     "models.manifest": frozenset({"models.folder"}),
     "models.demo": frozenset({"models.folder"}),
+    "models.synthetic": frozenset(),
     "service.engine": frozenset({"models.folder"}),
     "service.ort_model": frozenset({"models", "service.engine"}),
     "service.errors": frozenset({"service.engine"}),

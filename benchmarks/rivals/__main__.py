@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from benchmarks.rivals import ctranslate2, openvino, optimum_fp32, stock_dynamic
+from benchmarks.rivals import ctranslate2, openvino, optimum
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
-    "optimum-fp32": optimum_fp32.convert,
-    "stock-dynamic-int8": stock_dynamic.convert,
-    "openvino-int8": openvino.convert_int8,
-    "openvino-int4": openvino.convert_int4,
+    "optimum-fp32": optimum.convert_fp32,
+    "stock-dynamic-int8": optimum.convert_dynamic_int8,
+    "openvino-int8": partial(openvino.convert, bits=8),
+    "openvino-int4": partial(openvino.convert, bits=4),
     "ctranslate2-int8": ctranslate2.convert_int8,
 }
 

@@ -10,12 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.backends import IMMATERIAL, Loaded
-from benchmarks.witness import Witness
+from benchmarks.engines import IMMATERIAL, Loaded, Observation
 
 DESCRIPTION = "description.json"
 SEED = 0
 UNKNOWN_ID = 3
+# What the twin shares with the checkpoint.
+SHAPE = """
+vocab_size d_model encoder_layers decoder_layers encoder_attention_heads decoder_attention_heads encoder_ffn_dim
+decoder_ffn_dim max_position_embeddings activation_function scale_embedding pad_token_id bos_token_id eos_token_id
+decoder_start_token_id
+"""
 # How settings of transformers are called here; the rest it does not have.
 SETTINGS = {
     "length_penalty": "length_penalty",
@@ -26,7 +31,7 @@ SETTINGS = {
 ELSEWHERE = ("num_beams", "min_length", "max_length", "decoder_start_token_id", "eos_token_id", "pad_token_id")
 
 
-class TranslatorBackend:
+class TranslatorEngine:
     """A `ctranslate2.Translator`, which takes and gives text: the tokens of the twin are its ids in decimal."""
 
     def __init__(self, translator: Any, threads: int, description: dict[str, Any]) -> None:
@@ -53,20 +58,20 @@ class TranslatorBackend:
         return list(map(int, result.hypotheses[0]))
 
     @contextmanager
-    def watch(self) -> Iterator[Witness]:
+    def watch(self) -> Iterator[Observation]:
         """The translator cannot be looked into: what counts is what reaches it."""
-        translator, seen = self._translator, Witness(threads=[self._threads])
+        translator, observation = self._translator, Observation(threads=[self._threads])
 
         class Watched:
             def translate_batch(self, sources: list[list[str]], **settings: Any) -> Any:
-                seen.rows = settings["beam_size"]
-                seen.steps = settings["max_decoding_length"]
-                seen.source_tokens = len(sources[0])
+                observation.rows = settings["beam_size"]
+                observation.steps = settings["max_decoding_length"]
+                observation.source_tokens = len(sources[0])
                 return translator.translate_batch(sources, **settings)
 
         self._translator = Watched()
         try:
-            yield seen
+            yield observation
         finally:
             self._translator = translator
 
@@ -83,39 +88,17 @@ def load(path: str, threads: int) -> Loaded:
     translator = ctranslate2.Translator(path, device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
     loaded = time.perf_counter()
     description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
-    return Loaded(TranslatorBackend(translator, threads, description), imported - started, loaded - imported)
+    return Loaded(TranslatorEngine(translator, threads, description), imported - started, loaded - imported)
 
 
 def convert_int8(checkpoint: Path, output: Path) -> None:
     """Draw the weights of the twin, and convert it with 8-bit weights."""
     import torch
     from ctranslate2.converters import TransformersConverter
-    from transformers import (
-        AutoTokenizer,
-        BartConfig,
-        BartForConditionalGeneration,
-        BlenderbotConfig,
-        GenerationConfig,
-    )
+    from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, BlenderbotConfig, GenerationConfig
 
     original = BlenderbotConfig.from_pretrained(checkpoint)
-    shape = (
-        "vocab_size",
-        "d_model",
-        "encoder_layers",
-        "decoder_layers",
-        "encoder_attention_heads",
-        "decoder_attention_heads",
-        "encoder_ffn_dim",
-        "decoder_ffn_dim",
-        "max_position_embeddings",
-        "activation_function",
-        "scale_embedding",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "decoder_start_token_id",
-    )
+    shape = SHAPE.split()
     config = BartConfig(**{name: getattr(original, name) for name in shape}, normalize_before=False)
 
     class TwinConverter(TransformersConverter):  # type: ignore[misc, unused-ignore]

@@ -5,17 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from benchmarks.backends import GenerateBackend, Loaded
-
-
-def convert_int8(checkpoint: Path, output: Path) -> None:
-    """8-bit weights, a scale and a zero point for each channel: the defaults of optimum-intel."""
-    _convert(checkpoint, output, 8)
-
-
-def convert_int4(checkpoint: Path, output: Path) -> None:
-    """4-bit weights in groups of 128, embedding and output projection 8-bit: the defaults of optimum-intel."""
-    _convert(checkpoint, output, 4)
+from benchmarks.engines import GenerateEngine, Loaded
 
 
 def load(path: str, threads: int) -> Loaded:
@@ -30,19 +20,21 @@ def load(path: str, threads: int) -> Loaded:
     model = OVModelForSeq2SeqLM.from_pretrained(path, ov_config=settings)
     loaded = time.perf_counter()
     compiled = model.decoder.request.get_compiled_model()
-    engine = {
+    facts = {
         "inference_precision": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
         "stateful": str(model.decoder.stateful).lower(),
     }
 
-    def counts() -> list[int]:
+    def threads_of_parts() -> list[int]:
         parts = (model.encoder.request, model.decoder.request.get_compiled_model())
         return [torch.get_num_threads(), *(int(part.get_property("INFERENCE_NUM_THREADS")) for part in parts)]
 
-    return Loaded(GenerateBackend(model, path, counts, engine=engine), imported - started, loaded - imported)
+    return Loaded(GenerateEngine(model, path, threads_of_parts, facts=facts), imported - started, loaded - imported)
 
 
-def _convert(checkpoint: Path, output: Path, bits: int) -> None:
+def convert(checkpoint: Path, output: Path, bits: int) -> None:
+    """The defaults of optimum-intel: 8-bit weights with a scale and a zero point for each channel; 4-bit weights in
+    groups of 128, embedding and output projection 8-bit."""
     from optimum.intel import OVModelForSeq2SeqLM, OVWeightQuantizationConfig
     from transformers import AutoTokenizer
 

@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoTokenizer
 
-from benchmarks.redis_server import RedisServer
 from service.chat.conversation import Exchange, new_id
 from service.chat.prompt import PromptFormat
 from service.chat.store import KEPT_EXCHANGES
 from service.chat.stores.sqlite import SQLiteStore
 from tests.accept import folders
 from tests.accept.outcome import Line
+from tests.redis_server import RedisServer
 from tests.service import echo
 from tests.service.process import ServiceProcess
 from tests.service.soak import converse, kill_repeatedly

@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoTokenizer
 
-from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.deploy.replicas import Replicas
+from tests.redis_server import RedisServer
 from tests.service import echo
 from tests.service.soak import converse, insist_while, speak_at_once
 

@@ -3,9 +3,8 @@
 Every prompt counts one token a word, every reply `TOKENS`. Modes of answering: `honest`; `short` (one token too few);
 `deaf` (one prompt token too few); `busy` (503 and a problem object); `broken` (500 and plain text); `babbles` (no
 JSON); `mute` (JSON without a reply); `hangs-up` (no answer at all); `silent` (an answer that never comes); `trickles`
-(one that never ends); `streams`, `stream-cut`, `stream-error`, `stream-other`, `stream-babbles` (server-sent events,
-whole and not). Modes of a process: `stillborn` (ends before it listens); `unready` (never says that it is ready);
-`mortal` (ends at the second prompt); `restless` (goes on computing after each reply).
+(one that never ends). Modes of a process: `stillborn` (ends before it listens); `unready` (never says that it is
+ready); `mortal` (ends at the second prompt); `restless` (goes on computing after each reply).
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ TOKENS = 5
 DEATH_CODE = 7
 PAUSE_S = 0.02
 TEXT = "quite so, naïve one"
-STREAMS = ("streams", "stream-cut", "stream-error", "stream-other", "stream-babbles")
 
 
 class FakeServer(ThreadingHTTPServer):
@@ -103,44 +101,15 @@ class Handler(BaseHTTPRequestHandler):
             case "mortal" if len(self.server.prompts) == 2:
                 print("out of luck", file=sys.stderr, flush=True)
                 os._exit(DEATH_CODE)
-            case _ if mode in STREAMS and body.get("stream"):
-                self.stream(reply, mode)
             case _:
                 self.send(200, json.dumps(reply))
         if mode == "restless":
             threading.Thread(target=compute, args=(self.server.over,), daemon=True).start()
 
-    def stream(self, reply: dict[str, Any], mode: str) -> None:
-        self.send(200, "", "text/event-stream")
-        self.event(": the reply follows\n\n")
-        time.sleep(self.server.pause_s)
-        for piece in ("quite", " so, na", "ïve", " one"):
-            self.event(f"data: {json.dumps({'delta': piece}, ensure_ascii=False)}\n\n")
-        match mode:
-            case "stream-cut":
-                return
-            case "stream-error":
-                self.event('event: error\ndata: {"detail": "no luck"}\n\n')
-            case "stream-babbles":
-                self.event("data: hello\n\n")
-            case "stream-other":
-                reply["reply"] = "another"
-        self.event(f"event: done\ndata: {json.dumps(reply)}\n\n")
-
-    def event(self, text: str) -> None:
-        """Written in two pieces that come apart in the middle of a character, where there is one that can."""
-        content = text.encode()
-        cut = content.find("ï".encode()) + 1 or len(content) // 2
-        for piece in (content[:cut], content[cut:]):
-            self.wfile.write(piece)
-            self.wfile.flush()
-            time.sleep(0.001)
-
-    def send(self, status: int, body: str, kind: str = "application/json", length: int | None = None) -> None:
+    def send(self, status: int, body: str, length: int | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        if kind != "text/event-stream":
-            self.send_header("Content-Length", str(length or len(body.encode())))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(length or len(body.encode())))
         self.end_headers()
         self.wfile.write(body.encode())
 

@@ -1,4 +1,4 @@
-"""The real worker around a backend that does no work: `python -m tests.benchmarks.fake_worker MODE`.
+"""The real worker around an engine that does no work: `python -m tests.benchmarks.fake_worker MODE`.
 
 Replies are the source's ids in reverse, repeated to the length asked. Modes: `honest`; `short` (one token too few);
 `dies` (ends in the first generate after the warm-up); `refuses` (raises in every generate); `stranger` (other decoding
@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.backends import Loaded
-from benchmarks.witness import Witness
+from benchmarks.engines import Loaded, Observation
 from benchmarks.worker import Worker, serve
 
 DEATH_CODE = 7
@@ -32,7 +31,7 @@ DECODING: dict[str, dict[str, Any]] = {
 SCORES = {"other": 19, "tied": 4}
 
 
-class FakeBackend:
+class FakeEngine:
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self._calls = 0
@@ -51,19 +50,19 @@ class FakeBackend:
         return [*reply[:-1], SCORES[self._mode]] if self._mode in SCORES else reply
 
     @contextmanager
-    def watch(self) -> Iterator[Witness]:
-        seen = Witness()
+    def watch(self) -> Iterator[Observation]:
+        observation = Observation()
         generate = self.generate
 
         def watched(ids: list[int], beams: int, new_tokens: int) -> list[int]:
-            seen.rows = beams + (self._mode == "wide")
-            seen.steps = new_tokens - 2 * (self._mode == "hasty")
-            seen.source_tokens = len(ids) - (self._mode == "cut")
-            seen.threads = [1, 1 + (self._mode == "crowded")]
+            observation.rows = beams + (self._mode == "wide")
+            observation.steps = new_tokens - 2 * (self._mode == "hasty")
+            observation.source_tokens = len(ids) - (self._mode == "cut")
+            observation.threads = [1, 1 + (self._mode == "crowded")]
             return generate(ids, beams, new_tokens)
 
         self.generate = watched  # type: ignore[method-assign]
-        yield seen
+        yield observation
         del self.generate
 
     def score(self, ids: list[int], replies: list[list[int]]) -> list[float]:
@@ -87,7 +86,7 @@ def main() -> None:
     def load(path: str, threads: int) -> Loaded:
         if mode == "unloadable":
             raise OSError("the files are of another time")
-        return Loaded(FakeBackend(mode), 0.25, 0.5)
+        return Loaded(FakeEngine(mode), 0.25, 0.5)
 
     serve(Worker(load), sys.stdin, sys.stdout)
 

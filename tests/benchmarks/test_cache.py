@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cache import Cache, fingerprint
-from benchmarks.models import cached_export, synthetic_checkpoint
-from benchmarks.synthetic import Shape
+from benchmarks.checkpoints import cached_export, synthetic_checkpoint
+from models.synthetic import Shape
 
 
 class Maker:
@@ -23,15 +23,15 @@ class Maker:
 
 def test_folder_is_made_again_only_when_it_would_be_another(tmp_path: Path) -> None:
     cache, make = Cache(tmp_path / "cache"), Maker()
-    folder = cache.kept("things/one", {"recipe": 1}, make)
+    folder = cache.get("things/one", {"recipe": 1}, make)
     assert folder == tmp_path / "cache" / "things" / "one"
-    assert cache.kept("things/one", {"recipe": 1}, make) == folder
+    assert cache.get("things/one", {"recipe": 1}, make) == folder
     assert make.calls == 1
-    cache.kept("things/one", {"recipe": 2}, make)
+    cache.get("things/one", {"recipe": 2}, make)
     assert (folder / "number").read_text() == "2"
     (folder / "number").unlink()
     folder.rmdir()
-    cache.kept("things/one", {"recipe": 2}, make)
+    cache.get("things/one", {"recipe": 2}, make)
     assert (folder / "number").read_text() == "3"
     assert (tmp_path / "cache" / ".gitignore").read_text() == "*\n"
 
@@ -39,16 +39,16 @@ def test_folder_is_made_again_only_when_it_would_be_another(tmp_path: Path) -> N
 @pytest.mark.parametrize("failure", [OSError("no room"), KeyboardInterrupt()])
 def test_failure_leaves_nothing_that_counts_as_made(failure: BaseException, tmp_path: Path) -> None:
     cache, make = Cache(tmp_path), Maker()
-    cache.kept("one", 1, make)
+    cache.get("one", 1, make)
 
     def fail(folder: Path) -> None:
         folder.mkdir()
         raise failure
 
     with pytest.raises(type(failure)):
-        cache.kept("one", 2, fail)
+        cache.get("one", 2, fail)
     assert not (tmp_path / "one").exists()
-    cache.kept("one", 1, make)
+    cache.get("one", 1, make)
     assert make.calls == 2
 
 

@@ -5,20 +5,21 @@ import time
 
 import pytest
 
-from benchmarks.client import Client, Exchange
+from benchmarks.client import Client
+from benchmarks.schema import Exchange
 from tests.benchmarks.fake_server import PAUSE_S, TOKENS, FakeServer, running
 
 PROMPT = "how are you today"
 
 
-def client(server: FakeServer, *, stream: bool = False, timeout_s: float = 5.0) -> Client:
-    return Client("127.0.0.1", server.server_port, len(PROMPT.split()), TOKENS, timeout_s, stream)
+def client(server: FakeServer, *, timeout_s: float = 5.0) -> Client:
+    return Client("127.0.0.1", server.server_port, len(PROMPT.split()), TOKENS, timeout_s)
 
 
-def ask(mode: str, *, stream: bool = False, timeout_s: float = 5.0) -> Exchange:
+def ask(mode: str, *, timeout_s: float = 5.0) -> Exchange:
     with running(mode) as server:
         now = time.perf_counter()
-        return client(server, stream=stream, timeout_s=timeout_s).ask(PROMPT, now, now)
+        return client(server, timeout_s=timeout_s).ask(PROMPT, now, now)
 
 
 def test_reply_is_timed_and_counted() -> None:
@@ -28,7 +29,6 @@ def test_reply_is_timed_and_counted() -> None:
     assert (exchange.tokens, exchange.prompt_tokens) == (TOKENS, 4)
     assert exchange.start_s == 0
     assert PAUSE_S <= exchange.seconds < 5
-    assert exchange.first_text_s is None
 
 
 def test_time_counts_from_when_the_request_was_due() -> None:
@@ -40,34 +40,25 @@ def test_time_counts_from_when_the_request_was_due() -> None:
     assert exchange.seconds > 2
 
 
-def test_stream_is_read_to_its_last_event() -> None:
-    exchange = ask("streams", stream=True)
-    assert exchange.error == ""
-    assert (exchange.tokens, exchange.prompt_tokens) == (TOKENS, 4)
-    assert exchange.first_text_s is not None
-    assert 2 * PAUSE_S <= exchange.first_text_s <= exchange.seconds
-
-
 @pytest.mark.parametrize(
-    ("mode", "stream", "status", "error", "detail"),
+    ("mode", "status", "error", "detail"),
     [
-        ("busy", False, 503, "HTTP 503", "Too many wait."),
-        ("busy", True, 503, "HTTP 503", "Too many wait."),
-        ("broken", False, 500, "HTTP 500", "out of order"),
-        ("babbles", False, 200, "malformed reply", "no JSON object: hello"),
-        ("mute", False, 200, "malformed reply", "no reply with usage: {}"),
-        ("short", False, 200, "wrong length", "a reply of 4 tokens where 5 were expected"),
-        ("deaf", False, 200, "wrong length", "a prompt of 3 tokens where 4 were sent"),
-        ("honest", True, 200, "broken stream", "application/json in place of an event stream"),
-        ("stream-cut", True, 200, "broken stream", "the stream ended before its last event"),
-        ("stream-error", True, 200, "broken stream", "no luck"),
-        ("stream-other", True, 200, "broken stream", "the pieces joined are not the reply"),
-        ("stream-babbles", True, 200, "broken stream", "no JSON object: hello"),
+        ("busy", 503, "HTTP 503", "Too many wait."),
+        ("broken", 500, "HTTP 500", "out of order"),
+        ("babbles", 200, "malformed reply", "no reply with usage: hello"),
+        ("mute", 200, "malformed reply", "no reply with usage: {}"),
+        ("short", 200, "wrong length", "a reply of 4 tokens where 5 were expected"),
+        ("deaf", 200, "wrong length", "a prompt of 3 tokens where 4 were sent"),
     ],
 )
-def test_failure_is_noted_by_kind_and_in_words(mode: str, stream: bool, status: int, error: str, detail: str) -> None:
-    exchange = ask(mode, stream=stream)
+def test_failure_is_noted_by_kind_and_in_words(mode: str, status: int, error: str, detail: str) -> None:
+    exchange = ask(mode)
     assert (exchange.status, exchange.error, exchange.detail) == (status, error, detail)
+
+
+def test_tokens_of_a_reply_of_the_wrong_length_are_noted() -> None:
+    exchange = ask("short")
+    assert (exchange.tokens, exchange.prompt_tokens) == (TOKENS - 1, 4)
 
 
 @pytest.mark.parametrize("mode", ["silent", "trickles"])

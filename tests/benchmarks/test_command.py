@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.child import PROJECT
-from benchmarks.synthetic import Shape, write_checkpoint
+from benchmarks import schema
+from benchmarks.process import PROJECT
 from models.demo.config import CHECKPOINT
+from models.synthetic import Shape, write_checkpoint
 from tests.export_child import exported
 
 COMMAND = [sys.executable, "-m", "benchmarks"]
@@ -24,6 +24,10 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def children(pid: int) -> list[int]:
@@ -38,23 +42,27 @@ def test_latency_measures_torch_against_the_exported_model(
     models = ("--checkpoint", tiny_checkpoint, "--exported", tiny_export)
     finished = run("latency", *models, *sizes, "--output", output)
     assert finished.returncode == 0, finished.stderr
-    assert "7 source tokens, 5 generated tokens (checked), 1 threads, 2 rounds" in finished.stdout
-    assert "ours-int8 (again)" in finished.stdout
-    assert "beam 2: round 2 of 2: torch-fp32" in finished.stderr
-    content = json.loads(output.read_text())
-    assert content["settings"]["random_weights"] is True
-    assert content["settings"]["decoding"]["no_repeat_ngram_size"] == 3
-    (result,) = content["results"]
-    assert result["beams"] == 2
-    labels = ["torch-fp32", "stock-int8", "ours-int8", "ours-int8 (again)"]
-    assert [backend["label"] for backend in result["backends"]] == labels
-    for backend in result["backends"]:
-        assert len(backend["seconds"]) == 2
-        assert backend["peak_bytes"] > 50_000_000
-        assert backend["load_s"] > 0
-        assert backend["generated_tokens"] == 10
-    assert result["a_a"]["agreement"] == {"equal": 2, "replies": 2, "shared_tokens": 5}
-    assert content["missing"] == []
+    assert "7 source tokens, 5 generated (checked), 1 threads, 2 rounds" in flat(finished.stdout)
+    assert "random weights: numeric fidelity only" in flat(finished.stdout)
+    assert "A/A pair, ours beside itself: within" in flat(finished.stdout)
+    assert "beam 2, 7 to 5 tokens, 1 threads: round 2 of 2: torch-fp32" in finished.stderr
+    content = schema.read(output)
+    assert isinstance(content, schema.Latency)
+    assert content.settings["random_weights"] is True
+    assert content.settings["decoding"]["no_repeat_ngram_size"] == 3
+    assert content.limits is not None
+    (race,) = content.results
+    assert race.sizes.beams == 2
+    assert [timing.label for timing in race.timings] == ["torch-fp32", "stock-int8", "ours-int8", "ours-int8 (again)"]
+    for timing in race.timings:
+        assert len(timing.seconds) == 2
+        assert (timing.peak_bytes or 0) > 50_000_000
+        assert (timing.load_s or 0) > 0
+        assert timing.same_as_torch is not None
+    assert race.a_a is not None
+    assert race.a_a.same == schema.Agreement(equal=2, replies=2, shared_tokens=5)
+    assert content.missing == []
+    assert str(tmp_path) not in output.read_text()
 
 
 def test_load_measures_servers_and_writes_the_raw_values(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -65,14 +73,15 @@ def test_load_measures_servers_and_writes_the_raw_values(tiny_checkpoint: Path, 
     finished = run("load", *chosen, *sizes, *lengths, "--output", output)
     assert finished.returncode == 0, finished.stderr
     assert "round 1 of 1: 2 clients: tutorial: 2 replies in " in finished.stderr
-    assert "7 source tokens, 5 generated tokens (checked), beam 2, 1 threads, 1 rounds of 2" in finished.stdout
-    content = json.loads(output.read_text())
-    assert content["benchmark"] == "load"
-    assert content["settings"]["counted_tokens"] == 4
-    for result in content["results"]:
-        (server,) = result["servers"]
-        assert server["errors"] == {}
-        assert [request["tokens"] for request in server["runs"][0]["requests"]] == [4, 4]
+    text = "7 source tokens, 5 generated (checked), 1 threads, 1 rounds of 2 requests a run"
+    assert text in flat(finished.stdout)
+    content = schema.read(output)
+    assert isinstance(content, schema.Load)
+    assert content.settings["counted_tokens"] == 4
+    for result in content.results:
+        (server,) = result.servers
+        assert server.errors == {}
+        assert [request.tokens for request in server.runs[0].requests] == [4, 4]
 
 
 def test_interrupt_ends_the_servers_and_says_so_in_one_line(tiny_checkpoint: Path) -> None:
@@ -124,7 +133,7 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         (("latency", "--source-tokens", "1"), 2, "--source-tokens is at least 2"),
         (("latency", "--exported", "{export}"), 2, "--exported needs --checkpoint"),
         (("latency", "--contestants", "torch-fp32,gpt"), 2, "there is no contestant 'gpt'; choose from torch-fp32, "),
-        (("latency", "--contestants", "ctranslate2-int8"), 2, "at least one contestant must run the checkpoint itself"),
+        (("latency", "--contestants", "ctranslate2-int8"), 2, "At least one contestant must run the checkpoint itself"),
         (("latency", "--contestants", "torch-fp32", "--rivals"), 2, "not allowed with argument"),
         (
             ("latency", "--checkpoint", "{checkpoint}", "--exported", "{export}", "{export}"),
@@ -137,7 +146,7 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         (
             ("latency", "--checkpoint", "{checkpoint}", "--exported", "{checkpoint}"),
             1,
-            "{checkpoint} is not an exported model: it holds no encoder_model.onnx",
+            "{checkpoint} is not an exported model: it holds no manifest.json",
         ),
         (
             ("latency", "--checkpoint", "{checkpoint}", "--exported", "{export}", "--new-tokens", "129"),
@@ -145,9 +154,8 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
             "--new-tokens is 129, but the model has 128 positions",
         ),
         (("load", "--clients", "0"), 2, "'0' is not a whole number of at least 1"),
-        (("load", "--rate", "0"), 2, "'0' is not a number above 0"),
+        (("load", "--seconds", "0"), 2, "'0' is not a number above 0"),
         (("load", "--seconds", "inf"), 2, "'inf' is not a number above 0"),
-        (("load", "--rate", "1", "--clients", "1"), 2, "not allowed with argument"),
         (("load", "--seconds", "1", "--requests", "1"), 2, "not allowed with argument"),
         (("load", "--servers", "ours,gpt"), 2, "there is no server 'gpt'; choose from ours, "),
         (("load", "--servers", "ours,ours,ours"), 2, "a server runs twice at most"),
@@ -197,19 +205,18 @@ def test_profile_times_steps_and_operators(tiny_export: Path, tmp_path: Path) ->
     assert finished.returncode == 0, finished.stderr
     assert "10 rows: 1 x beam 10" in finished.stderr
     assert "Linear" in finished.stdout or "MatMulNBits" in finished.stdout
-    content = json.loads(output.read_text())
-    assert content["settings"]["precision"] == "int8"
-    assert content["machine"]["cores"] >= 1
-    kinds = [(step["rows"], step["beams"], step["requests"]) for step in content["steps"]]
+    content = schema.read(output)
+    assert isinstance(content, schema.Profile)
+    assert content.settings["precision"] == "int8"
+    kinds = [(step.beams * step.requests, step.beams, step.requests) for step in content.steps]
     assert kinds == [(4, 1, 4), (10, 1, 10), (10, 10, 1)]
-    for step in content["steps"]:
-        assert len(step["step_ms"]) == len(step["graph_ms"]) == content["settings"]["steps"]
-        assert step["step_median_ms"] > step["graph_median_ms"] > 0
-        assert step["outside_median_ms"] > 0
-    operators = {operator["name"]: operator for operator in content["operators"]["table"]}
+    for step in content.steps:
+        assert len(step.step_ms) == len(step.graph_ms) == content.settings["steps"]
+        assert all(whole > graph > 0 for whole, graph in zip(step.step_ms, step.graph_ms, strict=True))
+    operators = {operator.name: operator for operator in content.operators}
     attention = ("MultiHeadAttention", "SelfAttention", "CrossAttention")
-    assert sum(operators[name]["nodes"] for name in attention if name in operators) == 6
-    assert all(operator["ms"] > 0 for operator in operators.values())
+    assert sum(operators[name].nodes for name in attention if name in operators) == 6
+    assert all(operator.ms > 0 for operator in operators.values())
 
 
 def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> None:
@@ -222,12 +229,14 @@ def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> Non
     sizes = ("--samples", "6", "--replies", "2")
     finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, *sizes, "--output", output)
     assert finished.returncode == 0, finished.stderr
-    assert "6 held-out replies" in finished.stdout
-    assert "talker-fp32" in finished.stdout
-    content = json.loads(output.read_text())
-    assert content["settings"]["random_weights"] is True
-    (result,) = content["results"]
-    assert result["perplexity_ratio"] == pytest.approx(1, abs=1e-4)
-    assert result["top1_agreement"] == 1
-    assert 0 <= result["mean_divergence"] < 1e-6
-    assert result["whole_replies"] == {"replies": 2, "exact_match": 1, "chrf": pytest.approx(100)}
+    assert "of 6 held-out replies" in flat(finished.stdout)
+    assert "random weights: numeric fidelity only" in flat(finished.stdout)
+    content = schema.read(output)
+    assert isinstance(content, schema.Quality)
+    (row,) = content.results
+    assert row.exported == "talker-fp32"
+    assert row.perplexity_ratio == pytest.approx(1, abs=1e-4)
+    assert row.top1_agreement == 1
+    assert 0 <= row.mean_divergence < 1e-6
+    assert (row.replies, row.exact_match) == (2, 1)
+    assert row.chrf == pytest.approx(100)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import child, contestants
+from benchmarks import contestants, process
 from benchmarks.cache import Cache
-from benchmarks.contestants import ENTRIES, default_names, prepare
-from benchmarks.floor import WEIGHT_BITS
-from benchmarks.latency import measure
-from benchmarks.models import QUANTIZATIONS, Checkpoint, named_checkpoint
+from benchmarks.checkpoints import QUANTIZATIONS, Checkpoint, named_checkpoint
+from benchmarks.contestants import CONTESTANTS, default_names, prepare
+from benchmarks.journal import Journal
+from benchmarks.latency import Grid
+from benchmarks.machine import WEIGHT_BITS
 from benchmarks.rivals.__main__ import CONVERTERS
+from benchmarks.schema import Sizes
 from benchmarks.venvs import python_with
 from benchmarks.worker import LOADERS
-from benchmarks.workload import Workload
 
 
 @pytest.fixture
@@ -41,16 +42,18 @@ def test_usual_line_up_is_torch_the_stock_class_and_ours_twice() -> None:
     assert default_names("int4", rivals=True) == (*small, "ours-fp32", *others)
 
 
-def test_every_entry_has_what_it_names() -> None:
-    for name, entry in ENTRIES.items():
-        assert entry.name == name
-        assert entry.backend in LOADERS
-        assert entry.precision in ("", *QUANTIZATIONS)
-        assert entry.weights in WEIGHT_BITS
-        if entry.recipe:
-            assert (contestants.RIVALS / f"{entry.recipe}.py").is_file()
-            assert (contestants.RIVALS / f"{entry.recipe}.txt").is_file() == entry.requirements
-    assert CONVERTERS.keys() == {entry.name for entry in ENTRIES.values() if entry.recipe}
+def test_every_contestant_has_what_it_names() -> None:
+    for contestant in CONTESTANTS.values():
+        assert contestant.loader in LOADERS
+        assert contestant.precision in WEIGHT_BITS
+        assert not contestant.export or contestant.precision in QUANTIZATIONS
+        if contestant.recipe:
+            assert (contestants.RIVALS / f"{contestant.recipe}.py").is_file()
+            assert (contestants.RIVALS / f"{contestant.recipe}.txt").is_file() == contestant.own_environment
+    assert CONVERTERS.keys() == {name for name, contestant in CONTESTANTS.items() if contestant.recipe}
+    exact = {name for name, contestant in CONTESTANTS.items() if contestant.exact}
+    fp32 = {"torch-fp32", "torch-compile", "ours-fp32", "onnxruntime-fp32", "stock-fp32", "optimum-fp32"}
+    assert exact == fp32
 
 
 def test_rivals_pin_every_package_to_one_version() -> None:
@@ -66,7 +69,7 @@ def test_named_exports_are_used_and_a_second_mention_is_told_apart(
     names = ("ours-int8", "torch-fp32", "ours-int8")
     ready, missing = prepare(names, checkpoint, {"int8": tiny_export}, Cache(tmp_path), print)
     assert missing == []
-    assert [(one.label, one.name, one.path) for one in ready] == [
+    assert [(one.label, one.name, one.folder) for one in ready] == [
         ("ours-int8", "ours-int8", tiny_export),
         ("ours-int8 (again)", "ours-int8", tiny_export),
         ("torch-fp32", "torch-fp32", checkpoint.folder),
@@ -88,7 +91,7 @@ def test_rival_that_cannot_be_installed_is_missing(
     assert [one.label for one in ready] == ["torch-fp32"]
     ((name, reason),) = [(one.name, one.reason) for one in missing]
     assert name == "openvino-int8"
-    assert reason.startswith("openvino.txt cannot be installed: pip ended with exit code 1; its last words: ERROR: No ")
+    assert reason.startswith("openvino.txt cannot be installed: pip ended with exit code 1; its last line: ERROR: No ")
     assert "no-such-package==1" in reason
     assert lines == ["installing openvino.txt (once)", f"openvino-int8 is missing: {reason}"]
     assert not (tmp_path / "cache" / "venvs" / "openvino").exists()
@@ -108,13 +111,13 @@ def test_environment_of_a_rival_is_made_once(tmp_path: Path) -> None:
 def test_torch_is_installed_first_and_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
-    def run(command: list[object]) -> child.Ended:
+    def run(command: list[object]) -> process.Ending:
         commands.append(list(map(str, command)))
         if "venv" in commands[-1]:
             (tmp_path / "cache" / "venvs" / "rival").mkdir()
-        return child.Ended(int(commands[-1][0].endswith("/uv")), "")
+        return process.Ending(int(commands[-1][0].endswith("/uv")), "")
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(shutil, "which", lambda name, path=None: "/somewhere/uv")
     requirements = tmp_path / "rival.txt"
     requirements.write_text("torch==1.2.3\nother==4\n")
@@ -149,18 +152,23 @@ def test_dynamic_quantisation_runs_with_the_settings_of_the_checkpoint(checkpoin
     names = ("torch-fp32", "stock-dynamic-int8")
     ready, missing = prepare(names, checkpoint, {}, Cache(tmp_path), print)
     assert missing == []
-    folder = ready[1].path
+    folder = ready[1].folder
     assert sorted(path.name for path in folder.glob("*.onnx")) == [
         "decoder_model.onnx",
         "decoder_with_past_model.onnx",
         "encoder_model.onnx",
     ]
-    workload = Workload(beams=(2,), new_tokens=6, source_tokens=7, rounds=1, threads=1)
-    run = measure(ready, workload, print)
-    assert run.decoding["no_repeat_ngram_size"] == 3
-    assert [len(backend.replies[0]) for backend in run.results[0].backends] == [6, 6]
+    point = ("", Sizes(beams=2, source_tokens=7, new_tokens=6, threads=1))
+    journal = Journal()
+    grid = Grid(ready, 1, print, journal)
+    grid.run([point])
+    assert grid.decoding()["no_repeat_ngram_size"] == 3
+    replies = journal.get(f"{point[1]}, attempt 0, round 0")
+    assert {label: len(reply[2]) for label, reply in replies.items()} == dict.fromkeys(names, 6)
     settings = json.loads((folder / "generation_config.json").read_text())
     settings["no_repeat_ngram_size"] = 0
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    ((_, reason),) = [(one.name, one.reason) for one in measure(ready, workload, print).missing]
+    grid = Grid(ready, 1, print, Journal())
+    grid.run([point])
+    (reason,) = grid.missing.values()
     assert reason.endswith("no_repeat_ngram_size is None where the reference has 3")

@@ -1,26 +1,24 @@
-"""What machines are called."""
+"""What machines are called, and what is installed on this one."""
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 
 import pytest
 
-from benchmarks.environment import machine, slug
-from benchmarks.output import processor, short_processor
+from benchmarks.environment import CPU_FLAGS, Machine, this_machine, versions
+
+
+def machine(cpu: str, family: str, model: str) -> Machine:
+    return Machine(cpu, family, model, ("avx2",), "x86_64", 2, 2, 24 * 2**30, "Linux 6.1", (0.0,))
 
 
 @pytest.mark.parametrize(
     ("cpu", "family", "model", "folder", "column", "line"),
     [
-        (
-            "AMD EPYC",
-            "26",
-            "2",
-            "amd-epyc-f26-m2-2-cores",
-            "AMD EPYC, Zen 5",
-            "AMD EPYC (Zen 5, family 26, model 2)",
-        ),
+        ("AMD EPYC", "26", "2", "amd-epyc-f26-m2-2-cores", "AMD EPYC, Zen 5", "AMD EPYC (Zen 5, family 26, model 2)"),
         (
             "Intel(R) Xeon(R) Platinum 8581C CPU @ 2.10GHz",
             "6",
@@ -33,9 +31,16 @@ from benchmarks.output import processor, short_processor
     ],
 )
 def test_names_of_processors(cpu: str, family: str, model: str, folder: str, column: str, line: str) -> None:
-    found = {"cpu": cpu, "cpu_family": family, "cpu_model": model, "cores": 2}
-    assert (slug(found), short_processor(found), processor(found)) == (folder, column, line)
+    named = machine(cpu, family, model)
+    assert (named.folder, named.short_name) == (folder, column)
+    assert str(named) == f"{line}, 2 cores, 24 GiB, Linux 6.1, avx2"
 
 
-def test_this_machine_has_a_name() -> None:
-    assert re.fullmatch(r"[\w-]+-[1-9]\d*-cores", slug(machine()))
+def test_this_machine_has_a_name_and_versions() -> None:
+    here = this_machine()
+    assert re.fullmatch(r"[\w-]+-[1-9]\d*-cores", here.folder)
+    assert here.cores >= 1
+    assert here.memory_bytes > 2**28
+    assert set(here.cpu_flags) <= set(CPU_FLAGS)
+    assert json.dumps(asdict(here))
+    assert {"python", "torch", "onnxruntime", "transformers"} <= versions().keys()

@@ -1,131 +1,117 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks import load, loops, server_process
+from benchmarks import load, process
+from benchmarks.client import Client
 from benchmarks.errors import ServerError
 from benchmarks.journal import Journal
-from benchmarks.load import LoadRun, LoadWorkload, Server, measure
-from benchmarks.loops import ClosedLoop, Limit, OpenLoop
-from tests.benchmarks.fake_server import TOKENS
+from benchmarks.load import Contest, Plan, closed_loop
+from benchmarks.schema import Exchange, LoadResult
+from benchmarks.servers import LineUp, Server
+from tests.benchmarks.fake_server import TOKENS, FakeServer, running
 
 PROMPTS = ["how are you", "what is new", "where is Ann"]
-WORKLOAD = LoadWorkload(
-    loops=(ClosedLoop(1), ClosedLoop(3)),
-    limit=Limit(requests=4),
-    rounds=2,
-    beams=1,
-    new_tokens=TOKENS,
-    source_tokens=3,
-    threads=1,
-    timeout_s=5.0,
-)
+PLAN = Plan(clients=(1, 3), rounds=2, source_tokens=3, requests=4, timeout_s=5.0)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_process, "QUIET_S", 0.1)
-    monkeypatch.setattr(loops, "PAUSE_AFTER_ERROR_S", 0.05)
-    monkeypatch.setattr(load, "SETTLE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(process, "IDLE_S", 0.1)
+    monkeypatch.setattr(load, "PAUSE_AFTER_ERROR_S", 0.05)
+    monkeypatch.setattr(load, "IDLE_TIMEOUT_S", 1.0)
 
 
-def server(mode: str, *, rival: bool = False, stream: bool = False) -> Server:
+def server(mode: str, *, rival: bool = False) -> Server:
     command = (sys.executable, "-m", "tests.benchmarks.fake_server", mode)
-    return Server(mode, mode, f"{mode} as it is", command, stream=stream, rival=rival)
+    return Server(mode, mode, f"{mode} as it is", command, rival=rival)
 
 
-def run(*servers: Server, workload: LoadWorkload = WORKLOAD, lines: list[str] | None = None) -> LoadRun:
+def contest(
+    *servers: Server, plan: Plan = PLAN, lines: list[str] | None = None, journal: Journal | None = None
+) -> tuple[Contest, list[LoadResult]]:
     told = [] if lines is None else lines
-    return measure(servers, workload, PROMPTS, TOKENS, told.append)
+    measured = Contest(LineUp(servers, prompts=PROMPTS, reply_tokens=TOKENS), plan, told.append, journal)
+    return measured, measured.run()
 
 
 def test_servers_take_turns_and_every_request_is_kept() -> None:
     lines: list[str] = []
-    outcome = run(server("honest"), server("streams", stream=True), lines=lines)
+    measured, results = contest(server("honest"), replace(server("honest"), label="other"), lines=lines)
     assert [line.rsplit(": ", 1)[0] for line in lines[2:]] == [
         "round 1 of 2: 1 client: honest",
-        "round 1 of 2: 1 client: streams",
+        "round 1 of 2: 1 client: other",
         "round 1 of 2: 3 clients: honest",
-        "round 1 of 2: 3 clients: streams",
-        "round 2 of 2: 1 client: streams",
+        "round 1 of 2: 3 clients: other",
+        "round 2 of 2: 1 client: other",
         "round 2 of 2: 1 client: honest",
-        "round 2 of 2: 3 clients: streams",
+        "round 2 of 2: 3 clients: other",
         "round 2 of 2: 3 clients: honest",
     ]
     assert lines[2].startswith("round 1 of 2: 1 client: honest: 4 replies in 0.")
-    assert [result.loop for result in outcome.results] == [ClosedLoop(1), ClosedLoop(3)]
-    for result in outcome.results:
-        assert [runs.label for runs in result.servers] == ["honest", "streams"]
-        for runs in result.servers:
-            assert [one.round for one in runs.runs] == [0, 1]
-            for one in runs.runs:
-                assert len(one.replies) == len(one.exchanges) == 4
-                assert one.replies_per_s == 4 / one.seconds
-                assert one.errors == one.warm_up_errors == {}
-                assert one.ended == ""
-                streamed = [exchange.first_text_s is not None for exchange in one.exchanges]
-                assert streamed == [runs.label == "streams"] * 4
-    assert all(size > 1_000_000 for size in outcome.peak_bytes.values())
+    assert [result.clients for result in results] == [1, 3]
+    for runs in (runs for result in results for runs in result.servers):
+        assert [run.round for run in runs.runs] == [0, 1]
+        for run in runs.runs:
+            assert len(run.replies) == len(run.requests) == 4
+            assert run.replies_per_s == 4 / run.seconds
+            assert run.errors == run.warm_up_errors == {}
+            assert run.ended == ""
+    assert [participant.label for participant in measured.participants()] == ["honest", "other"]
+    assert all((participant.peak_bytes or 0) > 1_000_000 for participant in measured.participants())
 
 
 def test_errors_are_counted_and_not_dropped() -> None:
-    workload = LoadWorkload(**{**vars(WORKLOAD), "rounds": 1, "loops": (OpenLoop(100.0, 1), ClosedLoop(2))})
-    outcome = run(server("short"), workload=workload)
-    crowded, waiting = (result.servers[0].runs[0] for result in outcome.results)
-    assert crowded.replies == waiting.replies == ()
-    assert set(crowded.errors) == {"wrong length", "not sent"}
-    assert crowded.errors.total() == 4
-    assert waiting.errors == {"wrong length": 4}
-    assert waiting.warm_up_errors == {"wrong length": 2}
-    assert waiting.replies_per_s == 0
+    _, (waiting,) = contest(server("short"), plan=replace(PLAN, rounds=1, clients=(2,)))
+    (run,) = waiting.servers[0].runs
+    assert run.replies == []
+    assert run.errors == {"wrong length": 4}
+    assert run.warm_up_errors == {"wrong length": 2}
+    assert run.replies_per_s == 0
 
 
 def test_rival_that_does_not_start_is_left_out() -> None:
-    workload = LoadWorkload(**{**vars(WORKLOAD), "rounds": 1, "loops": (ClosedLoop(1),)})
+    plan = replace(PLAN, rounds=1, clients=(1,))
     lines: list[str] = []
-    outcome = run(server("stillborn", rival=True), server("honest"), workload=workload, lines=lines)
-    ((name, reason),) = [(missing.name, missing.reason) for missing in outcome.missing]
-    assert name == "stillborn"
-    assert (
-        reason == "The stillborn server did not become ready: it ended with exit code 7; its last words: no wool left"
-    )
-    assert [one.label for one in outcome.servers] == ["honest"]
+    measured, _ = contest(server("stillborn", rival=True), server("honest"), plan=plan, lines=lines)
+    reason = "The stillborn server did not become ready: it ended with exit code 7; its last line: no wool left"
+    assert [(missing.name, missing.reason) for missing in measured.missing] == [("stillborn", reason)]
+    assert [participant.label for participant in measured.participants()] == ["honest"]
     assert lines[1] == f"stillborn is missing: {reason}."
     with pytest.raises(ServerError, match="no wool left"):
-        run(server("stillborn"), server("honest"), workload=workload)
+        contest(server("stillborn"), server("honest"), plan=plan)
     with pytest.raises(ServerError, match="None of the servers started"):
-        run(server("stillborn", rival=True), workload=workload)
+        contest(server("stillborn", rival=True), plan=plan)
 
 
 def test_server_that_ends_is_started_again() -> None:
-    workload = LoadWorkload(**{**vars(WORKLOAD), "loops": (ClosedLoop(1),), "limit": Limit(requests=2)})
     lines: list[str] = []
-    outcome = run(server("mortal"), workload=workload, lines=lines)
-    first, second = outcome.results[0].servers[0].runs
+    _, (result,) = contest(server("mortal"), plan=replace(PLAN, clients=(1,), requests=2), lines=lines)
+    first, second = result.servers[0].runs
     assert first.errors == second.errors == {"connection": 2}
-    assert first.ended == second.ended == "ended with exit code 7; its last words: out of luck"
-    assert lines[2] == "mortal ended with exit code 7; its last words: out of luck; starting it again"
+    assert first.ended == second.ended == "ended with exit code 7; its last line: out of luck"
+    assert lines[2] == "mortal ended with exit code 7; its last line: out of luck; starting it again"
 
 
 def test_server_that_goes_on_working_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "SETTLE_TIMEOUT_S", 0.2)
-    workload = LoadWorkload(**{**vars(WORKLOAD), "loops": (ClosedLoop(1),), "rounds": 1})
+    monkeypatch.setattr(load, "IDLE_TIMEOUT_S", 0.2)
     lines: list[str] = []
-    outcome = run(server("restless"), workload=workload, lines=lines)
-    assert outcome.results[0].servers[0].runs[0].errors == {}
+    _, (result,) = contest(server("restless"), plan=replace(PLAN, clients=(1,), rounds=1), lines=lines)
+    assert result.servers[0].runs[0].errors == {}
     assert lines[2] == "restless goes on working on what was given up; starting it again"
 
 
 def test_loads_with_a_noisy_pair_are_run_again_and_the_quietest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     noises = iter([0.3, 0.02, 0.2])
     monkeypatch.setattr(load, "noise", lambda _: next(noises))
-    first = server("honest")
     lines: list[str] = []
-    outcome = run(first, first.again(), lines=lines)
-    assert [result.noise for result in outcome.results] == [(0.2, 0.3), (0.02,)]
+    _, results = contest(server("honest"), replace(server("honest"), label="honest (again)"), lines=lines)
+    assert [result.noise for result in results] == [[0.2, 0.3], [0.02]]
     assert "1 client: too noisy: the A/A pair differs by 30%; running the rounds again" in lines
     assert "1 client: too noisy: the A/A pair differs by 20%; the quietest rounds are kept" in lines
     assert sum(": 1 client: honest: " in line for line in lines) == 4
@@ -139,13 +125,64 @@ def test_interrupted_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
         if line.startswith("round 2 of 2: 1 client"):
             raise KeyboardInterrupt
 
+    line_up = LineUp([server("honest")], prompts=PROMPTS, reply_tokens=TOKENS)
     with pytest.raises(KeyboardInterrupt):
-        measure([server("honest")], WORKLOAD, PROMPTS, TOKENS, stop_at, Journal(path))
-    kept = Journal(path)
-    assert len(kept) == 3
-    outcome = measure([server("honest")], WORKLOAD, PROMPTS, TOKENS, lambda _: None, kept)
-    first = kept.get("attempt 0, round 0, 1 client, honest")["run"]["exchanges"][0]
-    (alone, _) = outcome.results
-    assert [len(one.replies) for one in alone.servers[0].runs] == [4, 4]
-    assert alone.servers[0].runs[0].exchanges[0].seconds == first["seconds"]
-    assert outcome.peak_bytes["honest"] > 1_000_000
+        Contest(line_up, PLAN, stop_at, Journal(path)).run()
+    journal = Journal(path)
+    assert len(journal) == 3
+    first = journal.get("attempt 0, round 0, 1 client, honest")["run"]["requests"][0]
+    measured, (alone, _) = contest(server("honest"), journal=journal)
+    assert [len(run.replies) for run in alone.servers[0].runs] == [4, 4]
+    assert alone.servers[0].runs[0].requests[0].seconds == first["seconds"]
+    assert (measured.participants()[0].peak_bytes or 0) > 1_000_000
+
+
+def loop(
+    fake: FakeServer, clients: int, *, seconds: float | None = None, requests: int | None = None
+) -> list[Exchange]:
+    client = Client("127.0.0.1", fake.server_port, 3, TOKENS, 5.0)
+    return closed_loop(lambda number, *when: client.ask(PROMPTS[number % 3], *when), clients, seconds, requests)
+
+
+def test_closed_loop_keeps_every_client_busy_with_one_request() -> None:
+    with running("honest") as fake:
+        exchanges = loop(fake, 3, requests=10)
+    assert [exchange.error for exchange in exchanges] == [""] * 10
+    assert sorted(fake.prompts) == sorted(PROMPTS[number % 3] for number in range(10))
+    assert fake.at_once == 3
+    starts = [exchange.start_s for exchange in exchanges]
+    assert starts == sorted(starts)
+
+
+def test_one_client_sends_the_next_request_when_the_reply_has_come() -> None:
+    with running("honest") as fake:
+        exchanges = loop(fake, 1, requests=4)
+    assert fake.at_once == 1
+    assert fake.prompts == [*PROMPTS, PROMPTS[0]]
+    for before, after in pairwise(exchanges):
+        assert after.start_s >= before.start_s + before.seconds
+
+
+def test_no_request_is_sent_after_the_last_second_and_all_are_waited_for() -> None:
+    with running("honest", pause_s=0.1) as fake:
+        exchanges = loop(fake, 2, seconds=0.25)
+    assert len(exchanges) == len(fake.prompts) >= 2
+    assert all(exchange.start_s < 0.25 for exchange in exchanges)
+    assert max(exchange.start_s + exchange.seconds for exchange in exchanges) > 0.25
+
+
+def test_client_pauses_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "PAUSE_AFTER_ERROR_S", 0.1)
+    with running("busy", pause_s=0.0) as fake:
+        exchanges = loop(fake, 1, requests=3)
+    assert [exchange.error for exchange in exchanges] == ["HTTP 503"] * 3
+    for before, after in pairwise(exchanges):
+        assert after.start_s >= before.start_s + before.seconds + 0.1
+
+
+def test_failure_of_a_client_is_raised() -> None:
+    def ask(number: int, began: float, due: float) -> Exchange:
+        raise ValueError(f"request {number}")
+
+    with pytest.raises(ValueError, match="request 0"):
+        closed_loop(ask, 1, None, 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks.serving.app import Chatbot, create_app
+from benchmarks.serving import Chatbot, create_app
 
 
 class Encoding(NamedTuple):

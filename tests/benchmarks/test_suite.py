@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import child
+from benchmarks import process
 from benchmarks.__main__ import parser
-from benchmarks.suite import FULL, SHORT, Part, run
+from benchmarks.suite import FULL, SHORT, Part, run_parts
 
 PARTS = (Part("first", ("one",)), Part("second", ("two",)), Part("third", ("three",)))
 
@@ -22,7 +22,7 @@ class Runs:
         self.bad: set[str] = set()
         self.stop = ""
 
-    def run(self, command: Iterable[str | Path], *, shown: bool = False) -> child.Ended:
+    def run(self, command: Iterable[str | Path], *, shown: bool = False) -> process.Ending:
         words = list(map(str, command))
         output = Path(words[words.index("--output") + 1])
         assert shown
@@ -31,29 +31,29 @@ class Runs:
             raise KeyboardInterrupt
         self.done.append(output.stem)
         if output.stem in self.bad:
-            return child.Ended(1, "")
+            return process.Ending(1, "")
         output.write_text("{}")
-        return child.Ended(0, "", seconds=2.0)
+        return process.Ending(0, "", seconds=2.0)
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     found = Runs()
-    monkeypatch.setattr(child, "run", found.run)
+    monkeypatch.setattr(process, "run", found.run)
     return found
 
 
 def test_interrupted_suite_goes_on_where_it_stopped(runs: Runs, tmp_path: Path) -> None:
     runs.stop = "second"
     with pytest.raises(KeyboardInterrupt):
-        run(PARTS, tmp_path, lambda _: None)
+        run_parts(PARTS, tmp_path, lambda _: None)
     runs.stop = ""
     lines: list[str] = []
-    assert run(PARTS, tmp_path, lines.append) == []
+    assert run_parts(PARTS, tmp_path, lines.append) == []
     assert runs.done == ["first", "second", "third"]
     assert lines[0] == "== 1 of 3: first: finished before the interruption, in 2 s"
     assert lines[1].startswith("== 2 of 3: second: running, 0 minutes after the start; then third")
-    run(PARTS, tmp_path, lines.append)
+    run_parts(PARTS, tmp_path, lines.append)
     assert runs.done[3:] == ["first", "second", "third"]
 
 
@@ -61,19 +61,19 @@ def test_part_that_fails_is_told_and_run_again(runs: Runs, tmp_path: Path) -> No
     runs.bad = {"second"}
     (tmp_path / "second.json").write_text("figures of another day")
     lines: list[str] = []
-    (failure,) = run(PARTS, tmp_path, lines.append)
+    (failure,) = run_parts(PARTS, tmp_path, lines.append)
     assert (failure.name, failure.reason) == ("second", "it ended with exit code 1")
     assert "== 2 of 3: second: FAILED: it ended with exit code 1" in lines
     assert not (tmp_path / "second.json").exists()
     runs.bad.clear()
-    assert run(PARTS, tmp_path, lambda _: None) == []
+    assert run_parts(PARTS, tmp_path, lambda _: None) == []
     assert runs.done == ["first", "second", "third", "second"]
 
 
 def test_suite_of_other_parts_starts_anew(runs: Runs, tmp_path: Path) -> None:
     runs.bad = {"third"}
-    run(PARTS, tmp_path, lambda _: None)
-    run((PARTS[0], Part("second", ("other",))), tmp_path, lambda _: None)
+    run_parts(PARTS, tmp_path, lambda _: None)
+    run_parts((PARTS[0], Part("second", ("other",))), tmp_path, lambda _: None)
     assert runs.done == ["first", "second", "third", "first", "second"]
 
 

@@ -52,7 +52,7 @@ def packages(client: str) -> Path:
             raise RuntimeError(f"The packages of {client} cannot be installed: {ended.stderr.strip()[-500:]}")
 
     made_from = {"lock": (pins / "package-lock.json").read_text(encoding="utf-8"), "node": str(tools)}
-    return CACHE.kept(f"packages/{client}", made_from, make)
+    return CACHE.get(f"packages/{client}", made_from, make)
 
 
 def _python(pins: Path) -> Path:

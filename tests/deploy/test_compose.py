@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from service.chat.stores.redis import NEEDS
 from service.settings import OPTIONS, parse
+from tests.redis_server import RedisServer
 from tests.service import echo
 from tests.service.process import ROOT, ServiceProcess, free_port
 from tests.service.soak import converse, insist_while

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
 from tests.deploy.replicas import HEAL_TIMEOUT_S, Replicas
+from tests.redis_server import RedisServer
 from tests.service import echo
 from tests.service.process import ROOT, free_port
 from tests.service.soak import converse, insist_while, speak_at_once

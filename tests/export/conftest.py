@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.synthetic import write_checkpoint
+from models.synthetic import write_checkpoint
 from tests.conftest import TINY
 from tests.export.fake_hub import FakeHub
 from tests.shared import SharedFolders

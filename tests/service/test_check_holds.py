@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from benchmarks.redis_server import RedisServer
 from service.check import Kind, findings
 from service.errors import ServiceError
 from service.http.app import create_app
 from service.runtime import Runtime
 from service.server import listen
 from service.settings import ServiceConfig, parse
+from tests.redis_server import RedisServer
 
 KEY = "a-key-of-the-table-0123456789"
 

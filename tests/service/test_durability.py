@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.redis_server import RedisServer
 from service.chat.prompt import PromptFormat
+from tests.redis_server import RedisServer
 from tests.service import echo
 from tests.service.process import ROOT, ServiceProcess
 from tests.service.soak import converse, kill_repeatedly

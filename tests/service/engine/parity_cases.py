@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.synthetic import Shape, write_checkpoint
+from models.synthetic import Shape, write_checkpoint
 from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.export_child import exported
 from tests.service.engine.comparison import Comparison, Difference, until_end

@@ -9,12 +9,12 @@ from typing import Protocol
 import pytest
 from redis import Redis
 
-from benchmarks.redis_server import RedisServer
 from service.chat.conversation import Exchange
 from service.chat.store import Store
 from service.chat.stores.memory import MemoryStore
 from service.chat.stores.redis import RedisStore
 from service.chat.stores.sqlite import SQLiteStore
+from tests.redis_server import RedisServer
 
 
 class Clock:

@@ -11,12 +11,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as Lost
 
-from benchmarks.redis_server import RedisServer
 from service.chat.conversation import turns
 from service.chat.opening import open_store
 from service.chat.store import Store
 from service.chat.stores.redis import NEEDS, RedisStore
 from service.errors import ConfigurationError, StoreUnavailable
+from tests.redis_server import RedisServer
 from tests.service.stores.conftest import said, say
 
 

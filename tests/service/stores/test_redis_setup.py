@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from benchmarks.redis_server import RedisServer
 from service.chat.conversation import turns
 from service.chat.opening import open_store
 from service.chat.store import Store
 from service.chat.stores import redis_url
 from service.chat.stores.redis import RIGHTS, RedisStore, _replaced
 from service.errors import ConfigurationError
+from tests.redis_server import RedisServer
 from tests.service.process import ROOT, free_port
 from tests.service.stores.conftest import said, say
 from tests.service.stores.relay import Relay
