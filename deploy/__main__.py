@@ -66,8 +66,8 @@ def concerns(config: ReplicaConfig) -> Iterator[Finding]:
         why = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"{config.most} replicas with {config.threads} threads each share {cores.count} cores{why}, "
-            "which slows replies down.",
+            f"The threads that all replicas have together ({needed}) are more than the {cores} here{why}, which slows "
+            "replies down.",
         )
 
 

@@ -162,7 +162,7 @@ def threads(config: ServiceConfig) -> Iterator[Finding]:
         why = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"--threads {config.threads} is more than the {cores.count} cores there are{why}, which slows replies "
+            f"--threads {config.threads} is more than the {cores} here{why}, which slows replies "
             "down; 0 takes one a core.",
         )
     elif not config.threads and cores.reason:

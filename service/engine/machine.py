@@ -40,12 +40,19 @@ class Cores:
         """Threads that have a core each; a part of a core counts as one."""
         return self.allowed if self.quota >= self.allowed else max(1, math.ceil(self.quota))
 
+    def __str__(self) -> str:
+        return _number_of_cores(self.count)
+
     @property
     def reason(self) -> str:
         """Why there are fewer than the machine's, in a clause; empty when there are not."""
         if self.quota >= self.allowed:
             return ""
-        return f"the control group {self.group} allows {self.quota:.3g} of the {self.allowed} cores"
+        return f"the control group {self.group} allows {self.quota:.3g} of the {_number_of_cores(self.allowed)}"
+
+
+def _number_of_cores(count: int) -> str:
+    return f"{count} core{'s' if count > 1 else ''}"
 
 
 class Memory(NamedTuple):

@@ -4,6 +4,7 @@ reason that it gave. A table of stores, settings and folders."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -14,7 +15,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from models.folder import ModelFolderError
+from service.chat.conversation import Exchange
+from service.chat.stores.sqlite import SQLiteStore
 from service.check import Kind, findings
+from service.engine.errors import EngineError
 from service.errors import ServiceError
 from service.http.app import create_app
 from service.runtime import Runtime
@@ -85,6 +90,75 @@ def other_database(place: Place) -> str:
     return str(place.folder / "other.sqlite3")
 
 
+def link_to(place: Place, name: str) -> str:
+    (place.folder / "link").symlink_to(place.folder / name)
+    return str(place.folder / "link")
+
+
+def unwritable(place: Place) -> str:
+    folder = place.copy()
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return str(folder)
+
+
+def pipe(place: Place) -> str:
+    os.mkfifo(place.folder / "pipe")
+    return str(place.folder / "pipe")
+
+
+def stored(place: Place) -> Path:
+    """A store with some conversations in it, closed."""
+    path = place.folder / "c.sqlite3"
+    store = SQLiteStore(path, capacity=1000, ttl_s=3600)
+    for number in range(200):
+        store.append(f"id {number}", Exchange("message" * 50, "reply" * 50), version=0)
+    store.close()
+    return path
+
+
+def damaged(place: Place) -> str:
+    path = stored(place)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    path.write_bytes(content)
+    return str(path)
+
+
+def without_tables(place: Place) -> str:
+    path = stored(place)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE exchanges; DROP TABLE conversations; DROP TABLE store;")
+    return str(path)
+
+
+def later(place: Place) -> str:
+    path = stored(place)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    return str(path)
+
+
+def other_type(place: Place) -> str:
+    with Redis(port=place.redis, db=7) as client:
+        client.set("chatbot:touched", "a text")
+    return f"redis://127.0.0.1:{place.redis}/7"
+
+
+def with_manifest(place: Place, **changes: object) -> str:
+    path = place.copy() / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return str(path.parent)
+
+
+def leaving(place: Place) -> str:
+    return with_manifest(place, files={"../../etc/hostname": {"size": 1, "sha256": "0" * 64}})
+
+
+def unlisted(place: Place) -> str:
+    return with_manifest(place, files={})
+
+
 GOOD: dict[str, Case] = {
     "memory": lambda place: {"CHATBOT_STORE": "memory"},
     "a file in folders that are not there yet": lambda place: {"CHATBOT_STORE": f"{place.folder}/a/b/c.sqlite3"},
@@ -104,6 +178,25 @@ GOOD: dict[str, Case] = {
     "keys in a file": lambda place: {"CHATBOT_API_KEYS_FILE": place.file("keys", f"# ours\r\n{KEY}\r\n".encode())},
     "all addresses of the other family": lambda place: {"CHATBOT_HOST": "::1"},
     "the smallest limits": lambda place: {"CHATBOT_QUEUE": "1", "CHATBOT_MAX_BODY": "256", "CHATBOT_MAX_PROMPT": "5"},
+    "a relative path": lambda place: {"CHATBOT_STORE": os.path.relpath(place.folder / "c.sqlite3")},
+    "a path with a dot and a dotdot": lambda place: {"CHATBOT_STORE": f"{place.folder}/./x/../c.sqlite3"},
+    "a path that is a link to a file to be": lambda place: {"CHATBOT_STORE": link_to(place, "later.sqlite3")},
+    "a name that looks like an address": lambda place: {"CHATBOT_STORE": f"{place.folder}/http:localhost?x=%20#"},
+    "a name in many bytes": lambda place: {"CHATBOT_STORE": f"{place.folder}/{'ü' * 120}"},
+    "Redis by a name in capitals": lambda place: {"CHATBOT_STORE": f"redis://LOCALHOST:{place.redis}/3"},
+    "a folder with a slash at its end": lambda place: {"CHATBOT_MODEL": f"{place.export}/"},
+    "a relative folder": lambda place: {"CHATBOT_MODEL": os.path.relpath(place.copy())},
+    "a folder with files of the system beside": lambda place: {"CHATBOT_MODEL": changed(place, ".DS_Store", b"x")},
+    "a folder with a name in spaces": lambda place: {
+        "CHATBOT_MODEL": str(place.copy().rename(place.folder / "a  model"))
+    },
+    "a folder that cannot be written": lambda place: {"CHATBOT_MODEL": unwritable(place)},
+    "two keys alike": lambda place: {"CHATBOT_API_KEYS": f"{KEY},{KEY}"},
+    "more rows than a processor likes": lambda place: {"CHATBOT_ROWS": "500"},
+    "fewer rows than a reply has": lambda place: {"CHATBOT_ROWS": "1"},
+    "words that are in every reply": lambda place: {
+        "CHATBOT_NEVER_SAY": place.file("words", "\n".join("abcdefghijklmnopqrstuvwxyz").encode())
+    },
     "links of Kubernetes": lambda place: {"CHATBOT_METRICS_PORT": "tcp://10.0.0.1:1", "CHATBOT_SERVICE_PORT": "1"},
 }
 
@@ -121,6 +214,30 @@ WRONG: dict[str, Case] = {
     },
     "a user of Redis with other keys": lambda place: {"CHATBOT_STORE": place.redis_user("~other:*", "+@all")},
     "a user of Redis who only reads": lambda place: {"CHATBOT_STORE": place.redis_user("%R~chatbot:*", "+@all")},
+    "a link to itself for a store": lambda place: {"CHATBOT_STORE": link_to(place, "link")},
+    "a pipe for a store": lambda place: {"CHATBOT_STORE": pipe(place)},
+    "a name that is too long for a file": lambda place: {"CHATBOT_STORE": f"{place.folder}/{'a' * 300}"},
+    "a store in the middle of which is rubbish": lambda place: {"CHATBOT_STORE": damaged(place)},
+    "a store without its tables": lambda place: {"CHATBOT_STORE": without_tables(place)},
+    "a store of a later release": lambda place: {"CHATBOT_STORE": later(place)},
+    "a server that is not Redis": lambda place: {"CHATBOT_STORE": f"rediss://127.0.0.1:{place.redis}/0"},
+    "Redis with a wrong password": lambda place: {
+        "CHATBOT_STORE": place.redis_user("~chatbot:*", "+@all").replace("secret", "wrong")
+    },
+    "keys of another type in Redis": lambda place: {"CHATBOT_STORE": other_type(place)},
+    "an export cut off": lambda place: {
+        "CHATBOT_MODEL": changed(place, "decoder_step.onnx", (place.export / "decoder_step.onnx").read_bytes()[:-10])
+    },
+    "a manifest that leaves the folder": lambda place: {"CHATBOT_MODEL": leaving(place)},
+    "a manifest without files": lambda place: {"CHATBOT_MODEL": unlisted(place)},
+    "a folder that is a link to nothing": lambda place: {"CHATBOT_MODEL": link_to(place, "nothing")},
+    "a folder for keys": lambda place: {"CHATBOT_API_KEYS_FILE": str(place.folder)},
+    "keys that are comments": lambda place: {"CHATBOT_API_KEYS_FILE": place.file("keys", b"# one\n\n#two\n")},
+    "keys in UTF-16": lambda place: {"CHATBOT_API_KEYS_FILE": place.file("keys", KEY.encode("utf-16-le"))},
+    "a folder for words": lambda place: {"CHATBOT_NEVER_SAY": str(place.folder)},
+    "words in Latin-1": lambda place: {"CHATBOT_NEVER_SAY": place.file("words", b"caf\xe9\n")},
+    "no words": lambda place: {"CHATBOT_NEVER_SAY": place.file("words", b"\n\n")},
+    "a host that is none": lambda place: {"CHATBOT_HOST": "no such host"},
     "no folder": lambda place: {"CHATBOT_MODEL": f"{place.folder}/nothing/here"},
     "a word": lambda place: {"CHATBOT_MODEL": "blenderbot"},
     "no export": lambda place: {"CHATBOT_MODEL": "models/demo"},
@@ -197,7 +314,7 @@ def test_what_is_refused_would_not_have_started(case: Case, place: Place, monkey
     problems = [finding.sentence for finding in findings(config) if finding.kind is Kind.PROBLEM]
     assert len(problems) == 1
     assert "\n" not in problems[0]
-    with pytest.raises(ServiceError) as refusal:
+    with pytest.raises((ServiceError, EngineError, ModelFolderError)) as refusal:
         serve(config)
     assert str(refusal.value) == problems[0]
 
