@@ -17,6 +17,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
+from deploy import state
 from deploy.bridge import Bridge
 from deploy.config import ReplicaConfig, from_mapping
 from service import libraries, logs
@@ -32,7 +33,9 @@ from service.settings import ServiceConfig
 logger = logging.getLogger("service")
 
 NAME = "chatbot"
+# Asked every 2 s, a replica must answer within 5 s; the third time that it does not, another takes its place.
 HEALTH_CHECK_S = 2.0
+HEALTH_CHECK_TIMEOUT_S = 5.0
 FAREWELL_S = 1.0
 UPSCALE_DELAY_S = 5.0
 METRICS_PORTS = 100
@@ -50,7 +53,8 @@ class Replica:
         Args:
             config: settings of the service.
             metrics_port: first port to try for the metrics; 0 for none.
-            provision: what to serve; without it, the replica finds or makes the configured model itself.
+            provision: what to serve, found by who started Ray on this machine alone; on a cluster, the replica finds or
+                makes the configured model itself.
 
         Raises:
             ServiceError: it cannot serve.
@@ -62,6 +66,8 @@ class Replica:
             logger.warning(concern)
         self._runtime.on_failure = end_soon
         if provision is None:
+            if concern := state.concern():
+                logger.warning(concern)
             self._runtime.load()
         else:
             self._runtime.serve(*provision)
@@ -137,6 +143,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=config.service.drain_timeout_s,
         health_check_period_s=HEALTH_CHECK_S,
+        health_check_timeout_s=HEALTH_CHECK_TIMEOUT_S,
         logging_config=QUIET,
         **options,
     )

@@ -1,0 +1,238 @@
+"""`python -m deploy.rollout`: bring the settings of a file to a Ray cluster, and wait until replicas serve with them."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from deploy.config import OPTIONS as REPLICA_OPTIONS
+from deploy.config import ReplicaConfig, from_mapping
+from service import logs
+from service.chat.store import open_store
+from service.errors import ConfigurationError, ServiceError
+from service.options import Option, Program, integer, path, read_settings
+
+logger = logging.getLogger("service")
+
+FILE = Path(__file__).with_name("ray_serve.yaml")
+# Where the head listens for its own users.
+DASHBOARD = "http://127.0.0.1:8265"
+GLANCE_S = 0.5
+PROXY_S = 30.0
+TALE_S = 30.0
+EXCEPTION = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|NotReady): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """What is brought to the cluster.
+
+    Attributes:
+        file: as `serve deploy` takes it.
+        model: in place of the file's; empty for that.
+        store: likewise.
+        replicas: how many; 0 for as many as the machines have cores for.
+    """
+
+    file: Path = FILE
+    model: str = ""
+    store: str = ""
+    replicas: int = 0
+
+
+PROGRAM = Program(
+    "python -m deploy.rollout",
+    "Serve on the Ray cluster of which this machine is the head, and wait until it does.",
+    ("python -m deploy.rollout --store redis://10.0.0.4:6379/0", "python -m deploy.rollout --file mine.yaml"),
+)
+OF_FILE = "the file's"
+OPTIONS: Mapping[str, Option] = {
+    "file": Option("rollout", "--file", "settings, as `serve deploy` takes them", path, "FILE", default=FILE.name),
+    "model": Option(
+        "rollout", "--model", REPLICA_OPTIONS["model"].help, REPLICA_OPTIONS["model"].convert, "MODEL", default=OF_FILE
+    ),
+    "store": Option(
+        "rollout", "--store", REPLICA_OPTIONS["store"].help, REPLICA_OPTIONS["store"].convert, "STORE", default=OF_FILE
+    ),
+    "replicas": Option(
+        "rollout", "--replicas", "copies of the engine", integer(1, 1000), "N", default="as many as there are cores for"
+    ),
+}
+DEFAULTS: Mapping[str, object] = {"file": FILE, "model": "", "store": "", "replicas": 0}
+
+
+class Cluster(Protocol):
+    """A Ray cluster as its head shows it."""
+
+    @property
+    def concern(self) -> str:
+        """What there is to fear for it, in a sentence; empty when there is nothing."""
+
+    def cores(self) -> Mapping[str, float]:
+        """Processor cores of each machine that is there, by its address."""
+
+    def deploy(self, content: Mapping[str, Any]) -> None:
+        """Have it serve what a file says, in place of what it serves now."""
+
+    def details(self) -> Mapping[str, Any]:
+        """What it serves now, as Ray's own interface tells it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        values = read_settings(
+            PROGRAM, sys.argv[1:] if arguments is None else arguments, os.environ, OPTIONS, DEFAULTS
+        )
+        config = RolloutConfig(**values)  # type: ignore[arg-type]
+        content = read(config)
+    except ConfigurationError as error:
+        logs.complain(str(error))
+        return 2
+    logs.configure("text")
+    # As `python -m deploy.node` starts Ray.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        from deploy.dashboard import Dashboard
+
+        roll_out(content, Dashboard(DASHBOARD), replicas=config.replicas)
+    except ModuleNotFoundError:
+        logs.complain("A cluster needs Ray; run make ray-head, or pip install -r requirements/ray.txt.")
+        return 1
+    except ServiceError as error:
+        logs.complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        logs.complain("Not waited for any longer; the cluster goes on with it.")
+        return 1
+    return 0
+
+
+def read(config: RolloutConfig) -> dict[str, Any]:
+    """The file's content with what the command line says in its place.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is not one of a single application.
+    """
+    try:
+        content = yaml.safe_load(config.file.read_text(encoding="utf-8"))
+        (application,) = content["applications"]
+        own = {name: value for name in ("model", "store") if (value := getattr(config, name))}
+        application["args"] = {**(application.get("args") or {}), **own}
+    except OSError as error:
+        raise ConfigurationError(f"{config.file} cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{config.file} is no file of one application such as {FILE.parent.name}/{FILE.name}."
+        ) from error
+    return dict(content)
+
+
+def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) -> None:
+    """Have a cluster serve what a file says, and wait until all its replicas do.
+
+    Args:
+        content: of the file.
+        cluster: that is to serve it.
+        replicas: how many; 0 for what the file says, or as many as the machines have cores for.
+
+    Raises:
+        ServiceError: they do not; the message says why.
+    """
+    (application,) = content["applications"]
+    config = from_mapping(application["args"])
+    store = open_store(config.service.store, capacity=1, ttl_s=1)
+    store.close()
+    for concern in filter(None, (*store.concerns, cluster.concern)):
+        logger.warning(concern)
+    cores = cluster.cores()
+    room = sum(int(count // config.threads) for count in cores.values())
+    asked = replicas or (config.replicas if "replicas" in application["args"] else room)
+    if room == 0 or asked > room:
+        raise ConfigurationError(
+            f"{len(cores)} machines with {', '.join(f'{count:g}' for count in cores.values())} cores have room for {room} "
+            f"replicas of {config.threads} threads, not for {max(asked, 1)}; "
+            "add machines with make ray-node, or set fewer replicas or threads."
+        )
+    if not config.scales:
+        # Not among `args`, a change of which replaces all replicas.
+        application["args"].pop("replicas", None)
+        application["deployments"] = [{"name": "chatbot", "num_replicas": asked}]
+    before = _deployed_at(cluster.details(), application["name"])
+    cluster.deploy(content)
+    wait(cluster, application["name"], config, since=before)
+    addresses = [f"{address}:{content['http_options']['port']}" for address in sorted(cores)]
+    serving = [address for address in addresses if _ready(address)]
+    logger.info("Serving at %s.", ", ".join(f"http://{address}" for address in serving))
+
+
+def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) -> None:
+    """Wait until the replicas of an application run that was deployed after another one.
+
+    Raises:
+        ServiceError: they will not.
+    """
+    told, told_at = "", time.monotonic()
+    while True:
+        details = cluster.details()
+        application = details.get("applications", {}).get(name, {})
+        if _deployed_at(details, name) > since:
+            status = application.get("status", "")
+            deployment = next(iter(application.get("deployments", {}).values()), {})
+            states = Counter(replica["state"] for replica in deployment.get("replicas", ()))
+            wanted = deployment.get("target_num_replicas", 0)
+            message = deployment.get("message") or application.get("message") or ""
+            if status == "RUNNING" and states["RUNNING"] >= max(wanted, 1) and states.total() == states["RUNNING"]:
+                logger.info("%d of %d replicas run.", states["RUNNING"], wanted)
+                return
+            if status in {"DEPLOY_FAILED", "UNHEALTHY"}:
+                raise ServiceError(f"It does not run: {why(message)}")
+            if "to be scheduled" in message:
+                raise ServiceError(
+                    f"{states['RUNNING']} of {wanted} replicas run; for the others no machine has {config.threads} "
+                    "cores free."
+                )
+            progress = f"{states['RUNNING']} of {wanted} replicas run" if wanted else "The settings are read"
+            if progress != told or time.monotonic() - told_at > TALE_S:
+                logger.info("%s; waiting for the rest. A model is exported once on each machine, in minutes.", progress)
+                told, told_at = progress, time.monotonic()
+        time.sleep(GLANCE_S)
+
+
+def why(message: str) -> str:
+    """The sentence in what Ray says of a failure, which holds traces of programs."""
+    found = EXCEPTION.findall(message)
+    said = found[-1] if found else next((line for line in reversed(message.splitlines()) if line.strip()), "")
+    return said.strip() or "Ray does not say why; its logs are in /tmp/ray/session_latest/logs/serve."
+
+
+def _deployed_at(details: Mapping[str, Any], name: str) -> float:
+    return float(details.get("applications", {}).get(name, {}).get("last_deployed_time_s") or 0.0)
+
+
+def _ready(address: str) -> bool:
+    end = time.monotonic() + PROXY_S
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except (OSError, http.client.HTTPException):
+            time.sleep(GLANCE_S)
+    logger.warning("The proxy at %s does not answer; a machine without a replica has none.", address)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

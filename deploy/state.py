@@ -1,0 +1,55 @@
+"""Where a Ray cluster keeps what it knows of itself: in the memory of its head, or in Redis, from where the next head of
+the cluster takes it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from redis.connection import parse_url
+
+from service.errors import ConfigurationError
+
+# Begins the names of Ray's keys, which lie beside the conversations.
+NAMESPACE = "chatbot"
+REDIS_PORT = 6379
+FORGETFUL = (
+    "The head of this Ray cluster keeps the cluster's state in its memory: when the head is lost, every machine stops "
+    "serving soon after, for good. Start it with make ray-head STORE=redis://HOST:6379/0, or with RAY_REDIS_ADDRESS."
+)
+
+
+def environment(store: str) -> Mapping[str, str]:
+    """Variables with which the head keeps the state in the Redis server of a URL.
+
+    Raises:
+        ConfigurationError: Ray cannot use that server.
+    """
+    scheme, _, _ = store.partition("://")
+    if scheme not in {"redis", "rediss"}:
+        raise ConfigurationError(
+            "A cluster keeps its conversations and its own state in a Redis that all machines reach; "
+            "name it, like --store redis://10.0.0.4:6379/0."
+        )
+    parts = parse_url(store)  # type: ignore[no-untyped-call]
+    address = f"{parts.get('host', 'localhost')}:{parts.get('port', REDIS_PORT)}"
+    return {
+        "RAY_REDIS_ADDRESS": f"rediss://{address}" if scheme == "rediss" else address,
+        "RAY_external_storage_namespace": NAMESPACE,
+    }
+
+
+def arguments(store: str) -> Sequence[str]:
+    """What `ray start --head` is told of the user by whom the head reaches the Redis server of a URL."""
+    parts = parse_url(store)  # type: ignore[no-untyped-call]
+    if not parts.get("password"):
+        return ()
+    return ("--redis-username", parts.get("username") or "default", "--redis-password", parts["password"])
+
+
+def concern() -> str:
+    """What there is to fear for the cluster of this process in a sentence; empty when its state outlives its head."""
+    from ray.experimental import internal_kv
+
+    # Ray notes it at the start of a head.
+    kind = internal_kv._internal_kv_get(b"extra_usage_tag_gcs_storage", namespace=b"usage_stats")
+    return FORGETFUL if kind == b"memory" else ""
