@@ -16,6 +16,16 @@ from service.errors import ConfigurationError
 TEMPLATE = Path(__file__).with_name("haproxy.cfg")
 PORT = 5000
 CONTAINERS = re.compile(r"^resolvers .*\n(?: +.*\n)+\n|^ +server-template .*\n", re.MULTILINE)
+# Ray's proxy answers for its machine, which may be leaving, and passes the other question on to a replica.
+CHECK = re.compile(r"^ +option httpchk GET (/\w+)\n", re.MULTILINE)
+CHECKS = r"""    option httpchk
+    http-check connect
+    http-check send meth GET uri /-/healthz
+    http-check expect status 200
+    http-check connect
+    http-check send meth GET uri \1
+    http-check expect status 200
+"""
 UNNAMABLE = re.compile(r"[\[\]]")
 # A name that is not known yet hinders no start.
 START = "init-addr last,libc,none"
@@ -34,7 +44,7 @@ def configuration(addresses: Sequence[str]) -> str:
     machines = [_machine(address) for address in addresses]
     if len(set(machines)) < len(machines):
         raise ConfigurationError("An address stands there twice; name each machine once.")
-    shared = CONTAINERS.sub("", TEMPLATE.read_text(encoding="utf-8"))
+    shared = CHECK.sub(CHECKS, CONTAINERS.sub("", TEMPLATE.read_text(encoding="utf-8")))
     return shared + "".join(f"    server {UNNAMABLE.sub('', machine)} {machine} {START}\n" for machine in machines)
 
 

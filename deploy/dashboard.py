@@ -36,7 +36,7 @@ class Dashboard:
         return state.concern()
 
     def cores(self) -> Mapping[str, float]:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         return {node["NodeManagerAddress"]: node["Resources"].get("CPU", 0.0) for node in nodes}
 
     def deploy(self, content: Mapping[str, Any]) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +40,24 @@ PORT = 6380
 OBJECT_STORE_BYTES = 80 * 2**20
 STARTED = "Ray runtime started."
 REFUSED = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication")
+EXITED = re.compile(r"(\w+ \[exit code=[^\]]+\])")
+FAILED = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception): .+)$", re.MULTILINE)
+RAY = (sys.executable, "-u", "-m", "ray.scripts.scripts")
 AGAIN_S = 2.0
 KILL_S = 15.0
-# Beside the time for running replies, what Ray takes to move replicas away.
-LEAVING_S = 15.0
+# The time for running replies (--drain-timeout), and what Ray takes to begin.
+LEAVING_S = 35
+GLANCE_S = 0.2
+REPLICA = "ray::ServeReplica:"
 
 LIMITS: Mapping[str, str] = {
     # The head asks each machine every second; one that is silent three times, 3 s each, is dead after 9 to 13 s.
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
-    # For so long the others go on without a head.
+    # For so long the others go on without a head, and the head without Redis, of which it asks each thing once a second.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
+    "RAY_num_redis_request_retries": "120",
     # A replica that does not answer Ray has nothing to finish.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -125,6 +133,7 @@ class Node:
             ConfigurationError: the machine cannot be part of a cluster as it is.
         """
         self._config = config
+        self._alone = alone()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._environment = {**LIMITS, **os.environ, "PYTHONPATH": str(ROOT)}
@@ -196,7 +205,7 @@ class Node:
             role = ["--head", "--port", str(PORT), *state.arguments(self._config.store)]
         here = ["--node-ip-address", self.address, "--num-cpus", str(machine.available_cores())]
         store = ["--object-store-memory", str(OBJECT_STORE_BYTES)]
-        return [sys.executable, "-u", "-m", "ray.scripts.scripts", "start", *role, *here, *store, "--block"]
+        return [*RAY, "start", *role, *here, *store, "--block", "--log-color", "false"]
 
     def _tell(self) -> None:
         if self._config.head:
@@ -215,11 +224,28 @@ class Node:
     def _leave(self, process: subprocess.Popen[str]) -> None:
         """Have the replicas of this machine finish their replies, and then end Ray."""
         logger.info("Leaving the cluster: running replies finish first.")
+        end = time.monotonic() + LEAVING_S + KILL_S
+        if self._drain():
+            while process.poll() is None and replicas_below(process.pid) and time.monotonic() < end:
+                time.sleep(GLANCE_S)
         process.terminate()
         try:
             process.wait(KILL_S)
         except subprocess.TimeoutExpired:
             self._kill()
+
+    def _drain(self) -> bool:
+        """Have Ray take the replicas of this machine away; returns whether it will."""
+        why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "It is stopped."]
+        deadline = ["--deadline-remaining-seconds", str(LEAVING_S)]
+        command = [*RAY, "drain-node", "--address", f"{self.head}:{PORT}", *why, *deadline]
+        try:
+            ended = subprocess.run(
+                command, cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=KILL_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return ended.returncode == 0
 
     def _kill(self) -> None:
         if self._process is None:
@@ -233,6 +259,32 @@ class Node:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
+
+
+def replicas_below(pid: int) -> bool:
+    """Whether any process below one is a replica."""
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+        return any("".join(process.cmdline()).startswith(REPLICA) for process in below)
+    except psutil.NoSuchProcess:
+        # One has ended meanwhile; the next look tells.
+        return True
+
+
+def alone() -> socket.socket:
+    """What only one of us can hold on a machine.
+
+    Raises:
+        ConfigurationError: another one holds it.
+    """
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A name without a file, which is free again however its owner ends.
+        held.bind("\0chatbot-node")
+    except OSError as error:
+        held.close()
+        raise ConfigurationError("This machine is part of a cluster already; end that one first.") from error
+    return held
 
 
 def own_address(towards: str) -> str:
@@ -295,12 +347,12 @@ def keep_token(*, make: bool) -> None:
 
 
 def reason(said: Sequence[str]) -> str:
-    """The line that tells most of why Ray has ended."""
-    lines = [line.strip() for line in said if line.strip()]
-    for word in ("exit code", "Error", "error"):
-        if found := [line for line in lines if word in line]:
-            return found[-1]
-    return lines[-1] if lines else "it said nothing"
+    """What tells most of why Ray has ended."""
+    text = "\n".join(said)
+    for pattern in (EXITED, FAILED):
+        if found := pattern.findall(text):
+            return str(found[-1]).strip()
+    return next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
 
 
 if __name__ == "__main__":

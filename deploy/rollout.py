@@ -93,9 +93,7 @@ class Cluster(Protocol):
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        values = read_settings(
-            PROGRAM, sys.argv[1:] if arguments is None else arguments, os.environ, OPTIONS, DEFAULTS
-        )
+        values = read_settings(PROGRAM, sys.argv[1:] if arguments is None else arguments, os.environ, OPTIONS, DEFAULTS)
         config = RolloutConfig(**values)  # type: ignore[arg-type]
         content = read(config)
     except ConfigurationError as error:
@@ -190,7 +188,7 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
         application = details.get("applications", {}).get(name, {})
         if _deployed_at(details, name) > since:
             status = application.get("status", "")
-            deployment = next(iter(application.get("deployments", {}).values()), {})
+            deployment: Mapping[str, Any] = next(iter(application.get("deployments", {}).values()), {})
             states = Counter(replica["state"] for replica in deployment.get("replicas", ()))
             wanted = deployment.get("target_num_replicas", 0)
             message = deployment.get("message") or application.get("message") or ""

@@ -125,7 +125,20 @@ class Machine:
         ip("netns", "add", self._namespace)
         ip("-n", self._namespace, "link", "set", "lo", "up")
         inside, outside = f"v{self._name}", f"p{self._name}"
-        ip("link", "add", inside, "netns", self._namespace, "type", "veth", "peer", "name", outside, "netns", self._switch)
+        ip(
+            "link",
+            "add",
+            inside,
+            "netns",
+            self._namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            outside,
+            "netns",
+            self._switch,
+        )
         ip("-n", self._switch, "link", "set", outside, "master", "br0")
         ip("-n", self._switch, "link", "set", outside, "up")
         ip("-n", self._namespace, "addr", "add", f"{self.address}/24", "dev", inside)
@@ -152,6 +165,12 @@ class Machine:
             return subprocess.Popen(
                 self._inside(command), cwd=self.app, env=self._environment(environment), stdout=log, stderr=log
             )
+
+    @staticmethod
+    def signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Send a signal to a program that was started; what entered the machine for it would not pass it on."""
+        for pid in _children(process.pid):
+            os.kill(pid, number)
 
     def run(
         self, *command: str | Path, check: bool = True, timeout_s: float = 60.0, **environment: str
@@ -191,7 +210,12 @@ class Machine:
 
     def pids(self, title: str) -> list[int]:
         """Processes, by numbers of the whole system, whose command line begins so."""
-        listed = subprocess.run(["pgrep", "--ns", str(self._first), "--nslist", "pid", "-f", f"^{title}"], capture_output=True, text=True, check=False)
+        listed = subprocess.run(
+            ["pgrep", "--ns", str(self._first), "--nslist", "pid", "-f", f"^{title}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return [int(word) for word in listed.stdout.split()]
 
     def _inside(self, command: Sequence[str | Path]) -> list[str]:
