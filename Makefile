@@ -6,6 +6,8 @@ HOST  =
 PORT  =
 STORE =
 REPLICAS =
+HEAD  =
+FILE  =
 CHECK = all
 ARGS  =
 COMPILER =
@@ -14,11 +16,14 @@ VENV := .venv
 BIN  := $(VENV)/bin
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
-.PHONY: help setup kernels serve serve-ray export bench bench-all test lint accept docs lock clean
+.PHONY: help setup kernels serve serve-ray ray-head ray-node no-head ray-deploy export bench bench-all test lint accept docs lock clean
 
 help:
 	@echo "make serve    set up and serve a model       (MODEL=auto HOST=127.0.0.1 PORT=5000)"
 	@echo "make serve-ray  by several replicas, with Ray   (REPLICAS=2 STORE=redis://127.0.0.1:6379/0)"
+	@echo "make ray-head  begin a cluster of machines here  (STORE=redis://10.0.0.4:6379/0)"
+	@echo "make ray-node  add this machine to it            (HEAD=10.0.0.1)"
+	@echo "make ray-deploy  serve on it; run on the head    (STORE=redis://10.0.0.4:6379/0 MODEL=auto REPLICAS=4)"
 	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
 	@echo "make bench    measure this project beside torch and stock Optimum, in 20 minutes"
 	@echo "make bench-all  beside every rival, in two hours; goes on where it was interrupted"
@@ -68,6 +73,20 @@ serve: kernels
 
 serve-ray: $(VENV)/.ray kernels
 	exec $(BIN)/python -m deploy $(if $(MODEL),--model $(MODEL)) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
+	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
+
+# Both run until a signal, and leave the cluster then. HOST is this machine as the others reach it, if that is not found.
+ray-head: $(VENV)/.ray kernels
+	exec $(BIN)/python -m deploy.node $(if $(STORE),--store $(STORE)) $(if $(HOST),--address $(HOST))
+
+ray-node: $(if $(HEAD),$(VENV)/.ray kernels,no-head)
+	exec $(BIN)/python -m deploy.node --head $(HEAD) $(if $(HOST),--address $(HOST))
+
+no-head:
+	@echo "error: name the head, like make ray-node HEAD=10.0.0.1" >&2; exit 2
+
+ray-deploy: $(VENV)/.ray
+	exec $(BIN)/python -m deploy.rollout $(if $(FILE),--file $(FILE)) $(if $(MODEL),--model $(MODEL)) \
 	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 export: $(VENV)/.serve

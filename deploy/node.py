@@ -1,84 +1,18 @@
-"""`python -m deploy.node`: make this machine the head of a Ray cluster, or one of its other machines.
-
-Ray runs below it and is started again when it ends, so that a machine which was taken for dead comes back by itself.
-"""
+"""`python -m deploy.node`: make this machine the head of a Ray cluster, or one of its other machines."""
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import secrets
 import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from collections.abc import Mapping
 
-import psutil
-
-from deploy import state
-from service import echo, logs
-from service.chat.store import open_store
+from deploy.address import machine
+from deploy.member import Member, MemberConfig
+from service import logs
 from service.config import OPTIONS as SERVICE_OPTIONS
-from service.config import ServiceConfig
-from service.engine import machine
 from service.errors import ConfigurationError
-from service.options import Option, Program, read_settings, text
-
-logger = logging.getLogger("service")
-
-ROOT = Path(__file__).parents[1]
-# Ray's own is 6379, which a Redis on the head would have.
-PORT = 6380
-# Replicas share no objects; this is the least that Ray takes.
-OBJECT_STORE_BYTES = 80 * 2**20
-STARTED = "Ray runtime started."
-REFUSED = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError", "authentication")
-EXITED = re.compile(r"(\w+ \[exit code=[^\]]+\])")
-FAILED = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception): .+)$", re.MULTILINE)
-RAY = (sys.executable, "-u", "-m", "ray.scripts.scripts")
-AGAIN_S = 2.0
-KILL_S = 15.0
-# The time for running replies (--drain-timeout), and what Ray takes to begin.
-LEAVING_S = 35
-GLANCE_S = 0.2
-REPLICA = "ray::ServeReplica:"
-
-LIMITS: Mapping[str, str] = {
-    # The head asks each machine every second; one that is silent three times, 3 s each, is dead after 9 to 13 s.
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "3000",
-    "RAY_health_check_failure_threshold": "3",
-    # For so long the others go on without a head, and the head without Redis, of which it asks each thing once a second.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
-    "RAY_num_redis_request_retries": "120",
-    # A replica that does not answer Ray has nothing to finish.
-    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
-}
-
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """One machine of a cluster.
-
-    Attributes:
-        head: address of the head; empty if this machine is it.
-        address: of this machine, as the others know it; empty for the one that leads to the head, or to Redis.
-        store: URL of the Redis server that keeps the conversations, and the cluster's state.
-    """
-
-    head: str = ""
-    address: str = ""
-    store: str = ""
-
+from service.options import Option, Program, read_settings
 
 PROGRAM = Program(
     "python -m deploy.node",
@@ -87,9 +21,11 @@ PROGRAM = Program(
 )
 CLUSTER = "cluster"
 OPTIONS: Mapping[str, Option] = {
-    "head": Option(CLUSTER, "--head", "address of the head, on the other machines", text, "HOST", default="this one"),
+    "head": Option(
+        CLUSTER, "--head", "address of the head, for the other machines", machine, "HOST", default="this one"
+    ),
     "address": Option(
-        CLUSTER, "--address", "of this machine, as the others reach it", text, "ADDRESS", default="found by itself"
+        CLUSTER, "--address", "of this machine, as the others reach it", machine, "ADDRESS", default="found by itself"
     ),
     "store": Option(
         CLUSTER,
@@ -105,7 +41,7 @@ DEFAULTS: Mapping[str, object] = {"head": "", "address": "", "store": ""}
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        config = NodeConfig(
+        config = MemberConfig(
             **read_settings(  # type: ignore[arg-type]
                 PROGRAM, sys.argv[1:] if arguments is None else arguments, os.environ, OPTIONS, DEFAULTS
             )
@@ -115,244 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logs.configure("text")
     try:
-        node = Node(config)
+        member = Member(config)
     except ConfigurationError as error:
         logs.complain(str(error))
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, node.on_signal)
-    return node.run()
-
-
-class Node:
-    """Ray on this machine."""
-
-    def __init__(self, config: NodeConfig) -> None:
-        """
-        Raises:
-            ConfigurationError: the machine cannot be part of a cluster as it is.
-        """
-        self._config = config
-        self._alone = alone()
-        self._stopping = threading.Event()
-        self._process: subprocess.Popen[str] | None = None
-        self._environment = {**LIMITS, **os.environ, "PYTHONPATH": str(ROOT)}
-        if not config.head:
-            self._environment |= state.environment(config.store)
-            store = open_store(config.store, capacity=1, ttl_s=1)
-            store.close()
-            for concern in store.concerns:
-                logger.warning(concern)
-        self.address = config.address or own_address(config.head or store_host(config.store))
-        self.head = config.head or self.address
-        keep_token(make=not config.head)
-
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Leave the cluster, at the second time at once."""
-        if self._stopping.is_set():
-            self._kill()
-        self._stopping.set()
-        if self._process is not None:
-            threading.Thread(target=self._leave, args=(self._process,)).start()
-
-    def run(self) -> int:
-        """Run Ray until a signal comes; returns the exit code."""
-        waiting = ""
-        while not self._stopping.is_set():
-            if self._config.head and (complaint := unreachable(self.head)):
-                if complaint != waiting:
-                    logger.warning("%s It is tried again.", complaint)
-                waiting = complaint
-                self._stopping.wait(AGAIN_S)
-                continue
-            waiting = ""
-            said = self._run_once()
-            if self._stopping.is_set():
-                break
-            if any(word in line for line in said for word in REFUSED):
-                logs.complain(
-                    f"The head at {self.head} does not take this machine's token; copy ~/.ray/auth_token from there."
-                )
-                return 1
-            logger.error("Ray has ended here (%s); it is started again.", reason(said))
-            self._stopping.wait(AGAIN_S)
-        logger.info("This machine has left the cluster.")
-        return 0
-
-    def _run_once(self) -> Sequence[str]:
-        """Start Ray and wait for its end; returns what it said."""
-        said: list[str] = []
-        # A session of its own: Ctrl-C is for us, who let running replies finish first.
-        with subprocess.Popen(
-            self._command(),
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as self._process:
-            assert self._process.stdout is not None
-            for line in self._process.stdout:
-                said.append(line.rstrip())
-                if STARTED in line:
-                    self._tell()
-        return said
-
-    def _command(self) -> Sequence[str]:
-        role = ["--address", f"{self.head}:{PORT}"]
-        if not self._config.head:
-            role = ["--head", "--port", str(PORT), *state.arguments(self._config.store)]
-        here = ["--node-ip-address", self.address, "--num-cpus", str(machine.available_cores())]
-        store = ["--object-store-memory", str(OBJECT_STORE_BYTES)]
-        return [*RAY, "start", *role, *here, *store, "--block", "--log-color", "false"]
-
-    def _tell(self) -> None:
-        if self._config.head:
-            logger.info("This machine, %s, is part of the cluster of %s.", self.address, self.head)
-            return
-        shown = echo.public(self._config.store)
-        logger.info("This machine, %s, is the head; the state of the cluster is kept in %s.", self.address, shown)
-        logger.info(
-            "Next, on each other machine, in its checkout: mkdir -p ~/.ray && scp %s:.ray/auth_token ~/.ray/ && "
-            "make ray-node HEAD=%s",
-            self.address,
-            self.address,
-        )
-        logger.info("Then, on this one: make ray-deploy STORE=%s", shown)
-
-    def _leave(self, process: subprocess.Popen[str]) -> None:
-        """Have the replicas of this machine finish their replies, and then end Ray."""
-        logger.info("Leaving the cluster: running replies finish first.")
-        end = time.monotonic() + LEAVING_S + KILL_S
-        if self._drain():
-            while process.poll() is None and replicas_below(process.pid) and time.monotonic() < end:
-                time.sleep(GLANCE_S)
-        process.terminate()
-        try:
-            process.wait(KILL_S)
-        except subprocess.TimeoutExpired:
-            self._kill()
-
-    def _drain(self) -> bool:
-        """Have Ray take the replicas of this machine away; returns whether it will."""
-        why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "It is stopped."]
-        deadline = ["--deadline-remaining-seconds", str(LEAVING_S)]
-        command = [*RAY, "drain-node", "--address", f"{self.head}:{PORT}", *why, *deadline]
-        try:
-            ended = subprocess.run(
-                command, cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=KILL_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return ended.returncode == 0
-
-    def _kill(self) -> None:
-        if self._process is None:
-            return
-        try:
-            family = [*psutil.Process(self._process.pid).children(recursive=True), self._process]
-        except psutil.NoSuchProcess:
-            return
-        for process in family:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-
-
-def replicas_below(pid: int) -> bool:
-    """Whether any process below one is a replica."""
-    try:
-        below = psutil.Process(pid).children(recursive=True)
-        return any("".join(process.cmdline()).startswith(REPLICA) for process in below)
-    except psutil.NoSuchProcess:
-        # One has ended meanwhile; the next look tells.
-        return True
-
-
-def alone() -> socket.socket:
-    """What only one of us can hold on a machine.
-
-    Raises:
-        ConfigurationError: another one holds it.
-    """
-    held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # A name without a file, which is free again however its owner ends.
-        held.bind("\0chatbot-node")
-    except OSError as error:
-        held.close()
-        raise ConfigurationError("This machine is part of a cluster already; end that one first.") from error
-    return held
-
-
-def own_address(towards: str) -> str:
-    """The address of this machine on the way to another one.
-
-    Raises:
-        ConfigurationError: there is none that other machines could use.
-    """
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            # Nothing is sent.
-            probe.connect((towards, PORT))
-            address = str(probe.getsockname()[0])
-    except OSError as error:
-        raise ConfigurationError(f"There is no way from here to {towards} ({error.strerror}).") from error
-    if address.startswith("127."):
-        raise ConfigurationError(
-            f"{towards} is this machine itself, which says nothing of its address in the network; name that with "
-            "--address (make ray-head HOST=...)."
-        )
-    return address
-
-
-def store_host(store: str) -> str:
-    """The host of a Redis server's URL."""
-    return state.environment(store)["RAY_REDIS_ADDRESS"].rpartition("://")[2].rpartition(":")[0]
-
-
-def unreachable(head: str) -> str:
-    """Why nothing of a head can be reached from here, in a sentence; empty when it can."""
-    try:
-        with socket.create_connection((head, PORT), timeout=AGAIN_S):
-            return ""
-    except OSError as error:
-        why = error.strerror or str(error)
-        return f"No head of a cluster answers at {head}:{PORT} ({why}); make ray-head starts one there."
-
-
-def keep_token(*, make: bool) -> None:
-    """See that this user has the token without which nobody enters the cluster.
-
-    Args:
-        make: make one up where there is none.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if path.exists():
-        return
-    if not make:
-        raise ConfigurationError(
-            f"There is no {path}, which lets this machine into the cluster; copy it from the head's ~/.ray/auth_token."
-        )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
-
-
-def reason(said: Sequence[str]) -> str:
-    """What tells most of why Ray has ended."""
-    text = "\n".join(said)
-    for pattern in (EXITED, FAILED):
-        if found := pattern.findall(text):
-            return str(found[-1]).strip()
-    return next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+        signal.signal(number, member.on_signal)
+    return member.run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m deploy.rollout`: bring the settings of a file to a Ray cluster, and wait until replicas serve with them."""
+"""`python -m deploy.rollout`: bring the settings of a file to a Ray cluster, and wait until replicas serve by them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ import yaml
 from deploy.config import OPTIONS as REPLICA_OPTIONS
 from deploy.config import ReplicaConfig, from_mapping
 from service import logs
-from service.chat.store import open_store
+from service.chat.opening import open_store
 from service.errors import ConfigurationError, ServiceError
 from service.options import Option, Program, integer, path, read_settings
 
@@ -159,10 +159,10 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
     room = sum(int(count // config.threads) for count in cores.values())
     asked = replicas or (config.replicas if "replicas" in application["args"] else room)
     if room == 0 or asked > room:
+        counts = ", ".join(f"{count:g}" for count in cores.values())
         raise ConfigurationError(
-            f"{len(cores)} machines with {', '.join(f'{count:g}' for count in cores.values())} cores have room for {room} "
-            f"replicas of {config.threads} threads, not for {max(asked, 1)}; "
-            "add machines with make ray-node, or set fewer replicas or threads."
+            f"{len(cores)} machines with {counts} cores have room for {room} replicas of {config.threads} threads, "
+            f"not for {max(asked, 1)}; add machines with make ray-node, or set fewer replicas or threads."
         )
     if not config.scales:
         # Not among `args`, a change of which replaces all replicas.

@@ -1,5 +1,4 @@
-"""Where a Ray cluster keeps what it knows of itself: in the memory of its head, or in Redis, from where the next head of
-the cluster takes it up."""
+"""Where a Ray cluster keeps what it knows of itself: in its head's memory, or in Redis, where a new head finds it."""
 
 from __future__ import annotations
 
@@ -31,11 +30,16 @@ def environment(store: str) -> Mapping[str, str]:
             "name it, like --store redis://10.0.0.4:6379/0."
         )
     parts = parse_url(store)  # type: ignore[no-untyped-call]
-    address = f"{parts.get('host', 'localhost')}:{parts.get('port', REDIS_PORT)}"
+    address = f"{host(store)}:{parts.get('port', REDIS_PORT)}"
     return {
         "RAY_REDIS_ADDRESS": f"rediss://{address}" if scheme == "rediss" else address,
         "RAY_external_storage_namespace": NAMESPACE,
     }
+
+
+def host(store: str) -> str:
+    """The machine that a URL of a Redis server names."""
+    return str(parse_url(store).get("host", "localhost"))  # type: ignore[no-untyped-call]
 
 
 def arguments(store: str) -> Sequence[str]:

@@ -144,5 +144,7 @@ def test_the_file_for_a_cluster_has_settings_that_are_right() -> None:
     module, _, name = application["import_path"].partition(":")
     assert callable(getattr(import_module(module), name))
     found = config.from_mapping(application["args"])
-    assert (found.replicas, found.most, found.threads) == (2, 16, 2)
+    assert (found.replicas, found.most, found.threads) == (2, 2, 2)
+    # Whoever waits for a reply is told by the service before Ray ends the wait.
+    assert 0 < content["http_options"]["request_timeout_s"] - found.service.deadline_s <= 15
     assert found.service.store.startswith("redis://")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from deploy import state
 from tests.service.process import ROOT, free_port
 
 START_TIMEOUT_S = 90.0
@@ -41,6 +42,8 @@ def test_it_serves(short_export: Path, tmp_path: Path) -> None:
             body = b'{"prompt": "Hello"}'
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/chatbot", body, timeout=30) as response:
                 assert response.read()
+            # No Redis was named for it.
+            assert state.FORGETFUL in (tmp_path / "log").read_text()
         finally:
             family = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGINT)

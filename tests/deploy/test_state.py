@@ -1,0 +1,39 @@
+"""Where the head of a cluster is told to keep the cluster's state."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy import state
+from service.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("store", "address"),
+    [
+        ("redis://10.0.0.4:6379/0", "10.0.0.4:6379"),
+        ("redis://10.0.0.4", "10.0.0.4:6379"),
+        ("redis://bot:secret@store.example:6400/2?socket_timeout=1", "store.example:6400"),
+        ("rediss://store.example/0", "rediss://store.example:6379"),
+    ],
+)
+def test_the_server_that_keeps_the_conversations_keeps_the_state(store: str, address: str) -> None:
+    assert state.environment(store) == {"RAY_REDIS_ADDRESS": address, "RAY_external_storage_namespace": "chatbot"}
+
+
+@pytest.mark.parametrize(
+    ("store", "arguments"),
+    [
+        ("redis://10.0.0.4:6379/0", ()),
+        ("redis://:p%40ss@10.0.0.4/0", ("--redis-username", "default", "--redis-password", "p@ss")),
+        ("redis://bot:secret@10.0.0.4/0", ("--redis-username", "bot", "--redis-password", "secret")),
+    ],
+)
+def test_the_user_and_password_of_the_url_are_the_heads_too(store: str, arguments: tuple[str, ...]) -> None:
+    assert tuple(state.arguments(store)) == arguments
+
+
+@pytest.mark.parametrize("store", ["", "memory", "file", "/data/conversations.sqlite3", "unix:///run/redis.sock"])
+def test_what_other_machines_cannot_reach_is_refused_in_a_sentence(store: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--store redis://10\.0\.0\.4:6379/0"):
+        state.environment(store)
