@@ -34,6 +34,7 @@ CHECKS = (
     "load",
     "conversations",
     "replicas",
+    "cluster",
     "bad_input",
     "attacks",
     "packages",
@@ -79,7 +80,7 @@ def _run(name: str, commit: str) -> None:
 def _show(name: str, lines: list[Line]) -> None:
     print(f"== {name}")
     for line in lines:
-        verdict = "met   " if line.met else "MISSED"
+        verdict = "skipped" if line.skipped else "met   " if line.met else "MISSED"
         text = f"{verdict} {line.promise}: {line.figure}"
         print(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 9), flush=True)
 

@@ -18,11 +18,13 @@ class Line:
         promise: what was promised.
         figure: what was measured.
         met: whether the figure keeps the promise.
+        skipped: whether it could not be looked at here; the figure says why.
     """
 
     promise: str
     figure: str
     met: bool
+    skipped: bool = False
 
 
 def save(check: str, lines: Sequence[Line], commit: str, seconds: float) -> None:

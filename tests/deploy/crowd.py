@@ -1,5 +1,7 @@
-"""`python -m tests.deploy.crowd URL... --model FOLDER`: clients that talk until the standard input ends, each message with
-its key until it is answered and every reply checked against the whole history; then prints what befell them.
+"""`python -m tests.deploy.crowd HOST:PORT... --model FOLDER`: clients that talk until the standard input ends.
+
+Each sends a message with its key until it is answered, and checks the reply against the whole history. In the end it
+prints what befell them.
 
 A process of its own, since it runs within the network of the machines that it talks to.
 """

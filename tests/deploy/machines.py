@@ -166,6 +166,21 @@ class Machine:
                 self._inside(command), cwd=self.app, env=self._environment(environment), stdout=log, stderr=log
             )
 
+    def talk(self, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a program in the checkout, and hold its standard input and output."""
+        return subprocess.Popen(
+            self._inside(command),
+            cwd=self.app,
+            env=self._environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def said(self) -> str:
+        """What the programs that were started have said."""
+        return self.log.read_text() if self.log.exists() else ""
+
     @staticmethod
     def signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         """Send a signal to a program that was started; what entered the machine for it would not pass it on."""

@@ -1,4 +1,4 @@
-"""The balancer before the machines of a cluster: its configuration in a real HAProxy, before machines that misbehave."""
+"""The balancer before the machines of a cluster: a real HAProxy with its configuration, and machines that misbehave."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_message_with_a_key_that_one_machine_loses_or_refuses_is_answered_by_a
     pair: Balanced, answer: int
 ) -> None:
     port, proxies = pair
-    lost = []
+    lost: list[Proxy] = []
 
     def lose_once(proxy: Proxy) -> Callable[[], None]:
         def lose() -> None:

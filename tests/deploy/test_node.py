@@ -1,4 +1,4 @@
-"""What hinders a machine from becoming part of a cluster; `tests/accept/cluster.py` has machines that are part of one."""
+"""What hinders a machine from becoming part of a cluster; `tests/accept/cluster.py` has some that are part of one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,10 @@ def test_a_head_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (["Some Ray subprocesses exited unexpectedly:", "  gcs_server [exit code=-9]", "Remaining"], "gcs_server [exit"),
+        (
+            ["Some Ray subprocesses exited unexpectedly:", "  gcs_server [exit code=-9]", "Remaining"],
+            "gcs_server [exit",
+        ),
         (["Traceback", "ConnectionError: it is there already", "", "  more"], "ConnectionError: it is there already"),
         (["one", "last words", ""], "last words"),
         ([], "it said nothing"),
