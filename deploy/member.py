@@ -21,7 +21,6 @@ import psutil
 from deploy import state, token
 from deploy.address import PORT, own_address, unreachable
 from service import echo, logs
-from service.chat.opening import open_store
 from service.engine import machine
 from service.errors import ConfigurationError
 
@@ -89,9 +88,7 @@ class Member:
         self._environment = {**LIMITS, **os.environ, "PYTHONPATH": str(ROOT)}
         if not config.head:
             self._environment |= state.environment(config.store)
-            store = open_store(config.store, capacity=1, ttl_s=1)
-            store.close()
-            for concern in store.concerns:
+            for concern in state.check(config.store):
                 logger.warning(concern)
         self.address = config.address or own_address(config.head or state.host(config.store))
         self.head = config.head or self.address

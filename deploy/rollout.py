@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 import yaml
 
+from deploy import state
 from deploy.config import OPTIONS as REPLICA_OPTIONS
 from deploy.config import ReplicaConfig, from_mapping
 from service import logs
-from service.chat.opening import open_store
 from service.errors import ConfigurationError, ServiceError
 from service.options import Option, Program, integer, path, read_settings
 
@@ -151,9 +151,7 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
     """
     (application,) = content["applications"]
     config = from_mapping(application["args"])
-    store = open_store(config.service.store, capacity=1, ttl_s=1)
-    store.close()
-    for concern in filter(None, (*store.concerns, cluster.concern)):
+    for concern in filter(None, (*state.check(config.service.store), cluster.concern)):
         logger.warning(concern)
     cores = cluster.cores()
     room = sum(int(count // config.threads) for count in cores.values())

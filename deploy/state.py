@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from redis.connection import parse_url
 
+from service.chat.opening import open_store
 from service.errors import ConfigurationError
 
 # Begins the names of Ray's keys, which lie beside the conversations.
 NAMESPACE = "chatbot"
 REDIS_PORT = 6379
+ANY_NUMBER = 10**12
+FOREVER_S = 3e9
 FORGETFUL = (
     "The head of this Ray cluster keeps the cluster's state in its memory: when the head is lost, every machine stops "
     "serving soon after, for good. Start it with make ray-head STORE=redis://HOST:6379/0, or with RAY_REDIS_ADDRESS."
@@ -35,6 +38,17 @@ def environment(store: str) -> Mapping[str, str]:
         "RAY_REDIS_ADDRESS": f"rediss://{address}" if scheme == "rediss" else address,
         "RAY_external_storage_namespace": NAMESPACE,
     }
+
+
+def check(store: str) -> Sequence[str]:
+    """What there is to fear for conversations in a store, in sentences. None of them is too old or too many for us.
+
+    Raises:
+        ConfigurationError: it cannot be opened.
+    """
+    opened = open_store(store, capacity=ANY_NUMBER, ttl_s=FOREVER_S)
+    opened.close()
+    return opened.concerns
 
 
 def host(store: str) -> str:

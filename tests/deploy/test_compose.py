@@ -166,7 +166,9 @@ def test_conversations_go_on_at_whichever_service(deployment: Deployment, prompt
     assert all(service.metric("chatbot_prompt_tokens_total") > 0 for service in deployment.services)
 
 
-def test_a_service_killed_under_load_loses_nobodys_words(doomed: Deployment, prompt_format: PromptFormat) -> None:
+def test_nobody_whose_messages_have_keys_notices_that_a_service_is_killed(
+    doomed: Deployment, prompt_format: PromptFormat
+) -> None:
     outcome = insist_while(
         doomed.port,
         prompt_format,
@@ -177,7 +179,7 @@ def test_a_service_killed_under_load_loses_nobodys_words(doomed: Deployment, pro
     )
     assert outcome.mistakes == []
     assert outcome.acknowledged > 100
-    assert outcome.interrupted > 0
+    assert outcome.interrupted == 0
 
 
 def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(

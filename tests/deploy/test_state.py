@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
+from benchmarks.redis_server import RedisServer
 from deploy import state
+from service.chat.conversation import Exchange
+from service.chat.stores.redis import RedisStore
 from service.errors import ConfigurationError
 
 
@@ -37,3 +43,14 @@ def test_the_user_and_password_of_the_url_are_the_heads_too(store: str, argument
 def test_what_other_machines_cannot_reach_is_refused_in_a_sentence(store: str) -> None:
     with pytest.raises(ConfigurationError, match=r"--store redis://10\.0\.0\.4:6379/0"):
         state.environment(store)
+
+
+def test_to_look_at_a_store_takes_no_conversation_out_of_it(tmp_path: Path) -> None:
+    names = [f"conversation {number}" for number in range(3)]
+    with RedisServer(tmp_path) as redis:
+        store = RedisStore(redis.url(), capacity=10, ttl_s=1e9, clock=lambda: time.time() - 1e7)
+        for name in names:
+            store.append(name, Exchange("Hello", "Hello yourself"), version=0)
+        assert state.check(redis.url()) == ()
+        assert all(name in store for name in names)
+        store.close()

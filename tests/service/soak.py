@@ -108,8 +108,11 @@ class Visitor:
         """Compare what is stored with what was acknowledged; beyond it the pending message may be there, whole."""
         if not self.session:
             return
-        _, content = _ask(connection, "GET", f"/sessions/{self.session}")
-        stored = [turn["text"] for turn in content.get("turns", ())]
+        status, content = _ask(connection, "GET", f"/sessions/{self.session}")
+        if status != 200:
+            self.mistakes.append(f"{self.name}: {status} {content}")
+            return
+        stored = [turn["text"] for turn in content["turns"]]
         allowed = [self.turns]
         if self.pending is not None:
             allowed.append([*self.turns, self.pending[0], reply_to([*self.turns, self.pending[0]], prompt_format)])
