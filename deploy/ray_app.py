@@ -126,6 +126,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         provision: what they serve, if that is known already.
     """
     options: dict[str, Any] = {"num_replicas": config.replicas}
+    at_once = most_at_work(config.service) + SPARE_THREADS
     if config.scales:
         scaling = AutoscalingConfig(
             min_replicas=config.replicas,
@@ -138,8 +139,9 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         name=NAME,
         ray_actor_options={"num_cpus": config.threads},
         # More than a replica takes, for its own refusals say when to come again.
-        max_ongoing_requests=most_at_work(config.service) + SPARE_THREADS,
-        max_queued_requests=config.service.queue,
+        max_ongoing_requests=at_once,
+        # Those for which Ray still looks for a replica; were they fewer, it would refuse what comes at one moment itself.
+        max_queued_requests=at_once,
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=config.service.drain_timeout_s,
         health_check_period_s=HEALTH_CHECK_S,
