@@ -140,7 +140,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         ray_actor_options={"num_cpus": config.threads},
         # More than a replica takes, for its own refusals say when to come again.
         max_ongoing_requests=at_once,
-        # Those for which Ray still looks for a replica; were they fewer, it would refuse what comes at one moment itself.
+        # Those for which Ray still looks for a replica; with fewer it would itself refuse what comes at one moment.
         max_queued_requests=at_once,
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=config.service.drain_timeout_s,
