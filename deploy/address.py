@@ -13,7 +13,7 @@ CONNECT_S = 2.0
 NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
 
-def machine(text: str) -> str:
+def name_or_address(text: str) -> str:
     """A machine as a flag names it.
 
     Raises:

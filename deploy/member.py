@@ -19,13 +19,15 @@ from types import FrameType
 import psutil
 
 from deploy import state, token
-from deploy.address import PORT, own_address, unreachable
+from deploy.address import PORT, name_or_address, own_address, unreachable
 from service import echo, logs
 from service.engine import machine
 from service.errors import ConfigurationError
+from service.options import setting, store
 
 logger = logging.getLogger("service")
 
+CLUSTER = "cluster"
 ROOT = Path(__file__).parents[1]
 # Replicas share no objects; this is the least that Ray takes.
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -60,17 +62,35 @@ LIMITS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class MemberConfig:
-    """One machine of a cluster.
+    """One machine of a cluster."""
 
-    Attributes:
-        head: address of the head; empty if this machine is it.
-        address: of this machine, as the others know it; empty for the one that leads to the head, or to Redis.
-        store: URL of the Redis server that keeps the conversations, and the cluster's state.
-    """
-
-    head: str = ""
-    address: str = ""
-    store: str = ""
+    head: str = setting(
+        "",
+        CLUSTER,
+        "--head",
+        "address of the head, for the other machines",
+        takes=name_or_address,
+        metavar="HOST",
+        default_text="this machine is the head",
+    )
+    address: str = setting(
+        "",
+        CLUSTER,
+        "--address",
+        "of this machine, as the others reach it",
+        takes=name_or_address,
+        metavar="HOST",
+        default_text="the one on the way to the head, or to Redis",
+    )
+    store: str = setting(
+        "",
+        CLUSTER,
+        "--store",
+        "the Redis that keeps the conversations, and what the head knows of the cluster",
+        takes=store,
+        metavar="URL",
+        default_text="none; a head needs it",
+    )
 
 
 class Member:

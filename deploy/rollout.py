@@ -19,14 +19,15 @@ from typing import Any, Protocol
 import yaml
 
 from deploy import state
-from deploy.config import OPTIONS as REPLICA_OPTIONS
 from deploy.config import ReplicaConfig, from_mapping
 from service import logs
 from service.errors import ConfigurationError, ServiceError
-from service.options import Option, Program, integer, path, read_settings
+from service.options import Program, integer, model, options_of, path, read_settings, setting, store
 
 logger = logging.getLogger("service")
 
+ROLLOUT = "rollout"
+OF_FILE = "the file's"
 FILE = Path(__file__).with_name("ray_serve.yaml")
 # Where the head listens for its own users.
 DASHBOARD = "http://127.0.0.1:8265"
@@ -38,19 +39,44 @@ EXCEPTION = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|NotReady): (.+)$", 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """What is brought to the cluster.
+    """What is brought to the cluster."""
 
-    Attributes:
-        file: as `serve deploy` takes it.
-        model: in place of the file's; empty for that.
-        store: likewise.
-        replicas: how many; 0 for as many as the machines have cores for.
-    """
-
-    file: Path = FILE
-    model: str = ""
-    store: str = ""
-    replicas: int = 0
+    file: Path = setting(
+        FILE,
+        ROLLOUT,
+        "--file",
+        "settings, as `serve deploy` takes them",
+        takes=path,
+        metavar="FILE",
+        default_text=f"deploy/{FILE.name}",
+    )
+    model: str = setting(
+        "",
+        ROLLOUT,
+        "--model",
+        "what is served, in place of the file's",
+        takes=model,
+        metavar="MODEL",
+        default_text=OF_FILE,
+    )
+    store: str = setting(
+        "",
+        ROLLOUT,
+        "--store",
+        "where conversations are kept, in place of the file's",
+        takes=store,
+        metavar="STORE",
+        default_text=OF_FILE,
+    )
+    replicas: int = setting(
+        0,
+        ROLLOUT,
+        "--replicas",
+        "copies of the engine",
+        takes=integer(1, 1000),
+        metavar="N",
+        default_text="the file's, or as many as the machines have cores for",
+    )
 
 
 PROGRAM = Program(
@@ -58,20 +84,7 @@ PROGRAM = Program(
     "Serve on the Ray cluster of which this machine is the head, and wait until it does.",
     ("python -m deploy.rollout --store redis://10.0.0.4:6379/0", "python -m deploy.rollout --file mine.yaml"),
 )
-OF_FILE = "the file's"
-OPTIONS: Mapping[str, Option] = {
-    "file": Option("rollout", "--file", "settings, as `serve deploy` takes them", path, "FILE", default=FILE.name),
-    "model": Option(
-        "rollout", "--model", REPLICA_OPTIONS["model"].help, REPLICA_OPTIONS["model"].convert, "MODEL", default=OF_FILE
-    ),
-    "store": Option(
-        "rollout", "--store", REPLICA_OPTIONS["store"].help, REPLICA_OPTIONS["store"].convert, "STORE", default=OF_FILE
-    ),
-    "replicas": Option(
-        "rollout", "--replicas", "copies of the engine", integer(1, 1000), "N", default="as many as there are cores for"
-    ),
-}
-DEFAULTS: Mapping[str, object] = {"file": FILE, "model": "", "store": "", "replicas": 0}
+OPTIONS = options_of(RolloutConfig)
 
 
 class Cluster(Protocol):
@@ -93,8 +106,8 @@ class Cluster(Protocol):
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        values = read_settings(PROGRAM, sys.argv[1:] if arguments is None else arguments, os.environ, OPTIONS, DEFAULTS)
-        config = RolloutConfig(**values)  # type: ignore[arg-type]
+        given = sys.argv[1:] if arguments is None else arguments
+        config = RolloutConfig(**read_settings(PROGRAM, given, os.environ, OPTIONS))  # type: ignore[arg-type]
         content = read(config)
     except ConfigurationError as error:
         logs.complain(str(error))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.redis_server import RedisServer
 from deploy import address, member, node, token
 from service.errors import ConfigurationError
+from tests.redis_server import RedisServer
 from tests.service.process import ROOT, free_port
 
 

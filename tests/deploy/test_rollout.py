@@ -201,3 +201,28 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_failure_without_a_word_points_to_the_logs() -> None:
     assert "logs" in why("")
     assert why("One line.\nAnd another.\n") == "And another."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--replicas", "none"], "--replicas is 'none'; it takes a whole number from 1 to 1000."),
+        (["--replica", "2"], "python -m deploy.rollout --help lists the flags."),
+        (["--file", "no/such.yaml"], "no/such.yaml cannot be read"),
+    ],
+)
+def test_wrong_flags_are_told_in_a_sentence(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rollout.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert len(said.splitlines()) == 1
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        rollout.main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert all(option.flag in told and option.variable in told for option in rollout.OPTIONS.values())

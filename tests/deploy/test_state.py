@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.redis_server import RedisServer
 from deploy import state
 from service.chat.conversation import Exchange
 from service.chat.stores.redis import RedisStore
 from service.errors import ConfigurationError
+from tests.redis_server import RedisServer
 
 
 @pytest.mark.parametrize(
