@@ -8,6 +8,11 @@ from service.errors import NotReady
 from service.http.operation import HTML, Operation, Reply, Text, describe
 from service.runtime import Runtime
 
+# What the page's script imports, so that browsers ask for all of it at once.
+SCRIPTS = (
+    *("composer", "connection", "conversations", "elements", "events", "key", "log", "meter", "outbox", "service"),
+    *("sidebar", "transcript"),
+)
 OPERATION = Operation("The chat page", Reply("A page.", {HTML: Text()}), is_open=True)
 
 
@@ -18,10 +23,11 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @routes.get("/")
     @describe(OPERATION)
     def page() -> str:
+        shown = {"limit": runtime.config.max_prompt_chars, "scripts": SCRIPTS}
         try:
             model = runtime.model
         except NotReady:
-            return render_template("index.html", name="", notice="", state=runtime.state)
-        return render_template("index.html", name=model.manifest.name, notice=model.notice, state="")
+            return render_template("index.html", name="", notice="", state=runtime.state, **shown)
+        return render_template("index.html", name=model.manifest.name, notice=model.notice, state="", **shown)
 
     return routes

@@ -1,208 +1,334 @@
-// The page: what happens when someone writes, presses a button, or comes back.
+// The page: which conversation is open, and what happens to it.
 
-import { Log, announce, shortened } from "./log.js";
-import { ask, history, state } from "./service.js";
+import { Composer } from "./composer.js";
+import { isReady, onReady } from "./connection.js";
+import * as conversations from "./conversations.js";
+import { announce } from "./elements.js";
+import { Log, shortened } from "./log.js";
+import { Meter } from "./meter.js";
+import * as outbox from "./outbox.js";
+import { forget, history } from "./service.js";
+import { Sidebar, nameOf } from "./sidebar.js";
+import { allTurns, save } from "./transcript.js";
 
-const POLL_MS = 2000;
-const STOPPED = "Stopped. Neither your message nor this reply is kept in the conversation.";
-const GONE = "The service no longer has this conversation; it may have expired. Your next message starts a new one.";
-// A message that was refused with one of these would be refused again.
-const WRONG = [400, 413, 422];
+const ANEW = 0.9;
+const WENT_ON = "This conversation went on elsewhere, so nothing was replaced. Your text is here again.";
+const NOT_REPLACED = "This conversation went on elsewhere, so nothing was replaced.";
+const EXPIRED = "The service no longer has this conversation; it may have expired.";
 
-const [fresh, model, notice, status, welcome, form, prompt, sendButton, stopButton] = [
-  "fresh", "model", "notice", "state", "welcome", "form", "prompt", "send", "stop",
-].map((id) => document.getElementById(id));
-const log = new Log(document.getElementById("log"), document.getElementById("turns"));
+const [welcome, turns, view, question] = ["welcome", "turns", "log", "question"].map((id) => document.getElementById(id));
 
-// A conversation belongs to its tab: the cookie, which would bring it into other tabs, is not sent.
-let session = sessionStorage.getItem("session_id");
-// Ends the reply that is being written.
-let writing = null;
+// The conversation that is open: its id here, what the service has of it, and of how many turns it tells no more.
+let current = "";
+let exchanges = [];
+let earlier = 0;
+let unread = 0;
+// Whether nothing was said elsewhere before the last reply.
+let whole = true;
+// While the service is asked for what it has.
+let reading = null;
 
-function remember(id) {
-  session = id;
-  if (id) sessionStorage.setItem("session_id", id);
-  else sessionStorage.removeItem("session_id");
+const log = new Log(view, turns, {
+  edit: (item) => (item.number ? composer.edit(item.text, item.number) : takeBack(item)),
+  anew: ({ text, number }) => send(text, number, ANEW),
+  again: ({ key }) => outbox.again(current, key),
+  discard: ({ key }) => {
+    outbox.take(current, key);
+    announce("Discarded.");
+  },
+});
+const meter = new Meter(document.getElementById("meter"));
+const composer = new Composer({
+  send,
+  stop: () => outbox.stop(current),
+  typed: () => {
+    if (!current) return;
+    conversations.keepDraft(current, composer.draft);
+    measure();
+  },
+});
+const sidebar = new Sidebar({
+  open: (id) => {
+    sidebar.close();
+    open(id);
+  },
+  rename: (id, title) => conversations.change(id, (found) => Object.assign(found, { title })),
+  save: saveAsText,
+  forget: askToForget,
+});
+
+function record() {
+  return conversations.get(current);
+}
+
+function session() {
+  return record()?.session ?? null;
+}
+
+// Show a conversation, or a new one.
+async function open(id = conversations.newKey()) {
+  current = "";
+  [exchanges, earlier, unread] = [[], 0, 0];
+  log.note();
+  composer.load(conversations.draft(id));
+  current = id;
+  sessionStorage.setItem("conversation", id);
+  sidebar.current = id;
+  await refresh();
+  log.follow();
+  composer.focus();
+}
+
+// Read what the service has of the conversation.
+async function refresh() {
+  const [id, own] = [current, session()];
+  show();
+  if (!own) return measure();
+  const mine = history(own);
+  reading = mine;
+  try {
+    const told = await mine;
+    if (current !== id || reading !== mine) return;
+    exchanges = [...exchanges.filter(({ lost }) => lost), ...asExchanges(told.turns)];
+    earlier = told.earlier_turns;
+    unread = told.truncated_turns;
+    noteEarlier();
+    conversations.change(id, (found) => {
+      found.last = Math.max(found.last, exchanges.at(-1)?.number ?? 0);
+    });
+  } catch (problem) {
+    if (current !== id || reading !== mine) return;
+    if (problem.code === "unknown_conversation") {
+      conversations.change(id, (found) => Object.assign(found, { session: null, last: 0, times: {} }));
+      lose();
+      log.note(EXPIRED);
+    } else {
+      log.note(`The earlier turns could not be read. ${problem.message}`, [{ label: "Try again", act: refresh }]);
+    }
+  } finally {
+    if (reading === mine) reading = null;
+  }
+  show();
+  measure();
+}
+
+function asExchanges(said) {
+  const found = [];
+  for (let i = 0; i < said.length; i += 2) {
+    const { exchange, text, truncated_tokens: cut } = said[i];
+    found.push({ id: `exchange ${exchange}`, number: exchange, text, reply: said[i + 1].text, cut });
+  }
+  return found;
+}
+
+function noteEarlier() {
+  if (!earlier) return log.note();
+  log.note(`${earlier} earlier turns are not shown.`, [{ label: "Show more", act: readEarlier }]);
+}
+
+async function readEarlier() {
+  const id = current;
+  const told = await history(session(), earlier).catch(() => null);
+  if (!told || current !== id) return;
+  exchanges = [...asExchanges(told.turns), ...exchanges];
+  earlier = told.earlier_turns;
+  noteEarlier();
+  show();
+}
+
+// The service has none of it any more; what is on the screen stays there.
+function lose() {
+  exchanges = exchanges.map((said) => ({ ...said, lost: true, id: `lost ${said.id}` }));
+  [earlier, unread] = [0, 0];
+  composer.detach();
 }
 
 function show() {
+  const found = record();
+  const unsent = found?.unsent ?? [];
+  const replaced = new Set(unsent.filter(outbox.onItsWay).map(({ replace }) => replace));
+  const last = unsent.length ? 0 : found?.last;
+  const said = exchanges
+    .filter(({ number, lost }) => lost || !replaced.has(number))
+    .map((one) => {
+      const [sent, replied] = found?.times[one.number] ?? [];
+      return { ...one, state: "stored", note: "stored", sent, replied, last: !one.lost && one.number === last };
+    });
+  const waiting = unsent.map((message) => {
+    const { text = message.partial ?? "", position = 0 } = outbox.progress(message.key) ?? {};
+    return { ...message, id: message.key, reply: text, position, note: noteOf(message), sent: message.at };
+  });
+  const lost = 2 * exchanges.filter((one) => one.lost).length;
   const left = document.activeElement;
-  log.busy = Boolean(writing);
-  welcome.hidden = Boolean(writing) || !log.empty;
-  sendButton.hidden = Boolean(writing);
-  stopButton.hidden = !writing;
-  if (!left.checkVisibility()) prompt.focus();
+  log.show([...said, ...waiting], lost + Math.max(0, unread - earlier));
+  const busy = unsent.some(outbox.onItsWay);
+  log.busy = unsent.some(({ state }) => state === "sending");
+  composer.busy = busy;
+  welcome.hidden = Boolean(said.length || waiting.length || reading || found?.session);
+  if (!document.contains(left) || !left.checkVisibility()) composer.focus();
 }
 
-function fill(text) {
-  prompt.value = text;
-  grow();
-  prompt.focus();
+function noteOf({ state, problem }) {
+  if (state === "failed") return problem;
+  return state === "queued" && !isReady() ? "offline" : state;
 }
 
-function grow() {
-  prompt.style.height = "auto";
-  prompt.style.height = `${prompt.scrollHeight}px`;
-}
-
-// The service knows a message that is sent again by its key. (There is no randomUUID outside of HTTPS and localhost.)
-function newKey() {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-");
-}
-
-async function send(text, key = newKey()) {
-  const mine = new AbortController();
-  const exchange = log.begin(text);
-  writing = mine;
-  show();
-  announce("The reply is being written.");
-  let problem = null;
-  try {
-    const done = await ask(text, { session, key, signal: mine.signal, onText: (piece) => exchange.write(piece) });
-    // Another conversation may have begun meanwhile.
-    if (writing !== mine) return;
-    remember(done.session_id);
-    exchange.finish(done.reply);
-    exchange.shorten(done.truncated_tokens);
-    log.mark(done.truncated_turns);
-    announce([shortened(done.truncated_tokens), `Chatbot: ${done.reply}`].filter(Boolean).join(" "));
-  } catch (error) {
-    if (writing !== mine) return;
-    problem = error;
-  }
-  writing = null;
-  if (problem) fail(exchange, problem, text, key);
-  show();
-}
-
-function fail(exchange, problem, text, key) {
-  const stopped = problem.name === "AbortError";
-  const gone = problem.code === "unknown_conversation";
-  const message = stopped ? STOPPED : gone ? GONE : problem.message;
-  const again = () => {
-    exchange.remove();
-    prompt.focus();
-    send(text, key);
-  };
-  const edit = () => {
-    exchange.remove();
-    fill([text, prompt.value].filter(Boolean).join("\n"));
-    show();
-  };
-  const choices = [{ label: "Edit", act: edit }];
-  if (!WRONG.includes(problem.status)) {
-    choices.unshift({ label: stopped ? "Send again" : "Try again", act: again, after: problem.retryAfter });
-  }
-  exchange.fail(message, choices, { calm: stopped });
-  announce(message);
-  if (gone) {
-    remember(null);
-    log.restart();
-  }
-  if (problem.code === "not_ready") watch();
-}
-
-async function restore() {
-  const mine = session;
-  if (!mine) return;
-  try {
-    const { turns, truncated_turns, earlier_turns } = await history(mine);
-    if (session !== mine) return;
-    log.skip(earlier_turns);
-    if (earlier_turns) log.note(`${earlier_turns} earlier turns are not shown.`);
-    for (let i = 0; i < turns.length; i += 2) {
-      const exchange = log.begin(turns[i].text);
-      exchange.shorten(turns[i].truncated_tokens);
-      exchange.finish(turns[i + 1].text);
-    }
-    log.mark(truncated_turns);
-  } catch (problem) {
-    if (problem.code === "unknown_conversation") {
-      remember(null);
-      log.note("The earlier conversation of this tab has expired.");
-    } else {
-      const again = () => {
-        log.clear();
-        restored = restore();
-      };
-      log.note(`The earlier turns could not be read. ${problem.message}`, [{ label: "Try again", act: again }]);
-    }
-  }
-  show();
-}
-
-// Until the model can answer.
-let watching = false;
-async function watch() {
-  if (watching) return;
-  watching = true;
-  for (;;) {
-    const now = await state();
-    status.hidden = now.ready;
-    sendButton.ariaDisabled = String(!now.ready);
-    if (now.ready) {
-      model.textContent = now.model;
-      document.title = `Chatbot · ${now.model}`;
-      notice.textContent = now.notice;
-      notice.hidden = !now.notice;
-      announce("The model is ready.");
-      break;
-    }
-    if (status.textContent !== now.reason) announce(now.reason);
-    status.textContent = now.reason;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-  watching = false;
-}
-
-async function submit() {
-  await restored;
-  const text = prompt.value.trim();
-  if (!text || writing) return;
-  if (watching) {
-    announce(status.textContent);
-    return;
-  }
-  fill("");
-  send(text);
-}
-
-function stop() {
-  writing?.abort();
-}
-
-function restart() {
-  stop();
-  writing = null;
-  remember(null);
-  log.clear();
-  show();
-  prompt.focus();
-  announce("A new conversation.");
-}
-
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
-prompt.addEventListener("input", grow);
-prompt.addEventListener("keydown", (event) => {
-  // While an input method composes, Enter chooses a word; 229 is how Safari says so.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  form.requestSubmit();
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing) stop();
-});
-stopButton.addEventListener("click", stop);
-fresh.addEventListener("click", restart);
-for (const example of welcome.querySelectorAll("button")) {
-  example.addEventListener("click", () => {
-    fill(example.textContent);
-    submit();
+function measure() {
+  const { text, replace } = composer.draft;
+  const id = current;
+  const typed = text.trim();
+  const limit = Number(document.getElementById("form").dataset.limit);
+  if ([...typed].length > limit) return;
+  meter.measure(session(), {
+    text: typed,
+    replace,
+    then: (told) => {
+      if (current !== id) return;
+      if (typed) composer.warn(told.truncated_tokens);
+      else if (!replace) {
+        unread = told.truncated_turns;
+        show();
+      }
+    },
   });
 }
 
-let restored = restore();
-if (!status.hidden) watch();
+function send(text, replace, temperature) {
+  outbox.add(current, { text, replace, temperature });
+  log.follow();
+}
+
+function takeBack({ key }) {
+  const { text, temperature, replace } = outbox.take(current, key);
+  if (temperature) return;
+  if (replace && replace === record().last) composer.edit(text, replace);
+  else composer.giveBack(text);
+}
+
+async function saveAsText(id) {
+  const found = conversations.get(id);
+  try {
+    const said = found.session ? await allTurns((before) => history(found.session, before)) : [];
+    save(nameOf(found), said, found.unsent);
+  } catch (problem) {
+    announce(problem.message);
+    log.note(`The conversation could not be exported. ${problem.message}`);
+  }
+}
+
+function askToForget(id) {
+  const found = conversations.get(id);
+  document.getElementById("question-name").textContent = nameOf(found);
+  question.returnValue = "";
+  question.showModal();
+  question.addEventListener("close", () => question.returnValue === "forget" && forgetIt(id), { once: true });
+}
+
+async function forgetIt(id) {
+  const found = conversations.get(id);
+  for (const { key } of found?.unsent ?? []) outbox.take(id, key);
+  try {
+    if (found?.session) await forget(found.session);
+  } catch (problem) {
+    if (problem.code !== "unknown_conversation") {
+      announce(problem.message);
+      return log.note(`The conversation is not forgotten yet. ${problem.message}`);
+    }
+  }
+  conversations.forget(id);
+  announce("The conversation is forgotten.");
+  if (id === current) {
+    sidebar.close();
+    open();
+  }
+}
+
+outbox.open({
+  begin: (id) => id === current && announce("The reply is being written."),
+  text: (id, key, piece) => id === current && log.write(key, piece),
+  position: (id) => id === current && show(),
+  waits: (id) => id === current && announce("The connection was lost. Your message goes out again by itself."),
+  stopped: (id, key, message) => {
+    if (message?.temperature) outbox.take(id, key);
+    if (id === current && message) announce(message.temperature ? "Stopped. The former reply stays." : "Stopped.");
+  },
+  failed: (id, key, { gone, text }) => {
+    if (id !== current) return;
+    if (gone) lose();
+    show();
+    announce(text);
+  },
+  refused: (id, message, problem) => {
+    const moved = problem.status === 409;
+    if (id !== current) {
+      const { text } = conversations.draft(id);
+      if (!message.temperature) conversations.keepDraft(id, { text: [message.text, text].filter(Boolean).join("\n") });
+      return;
+    }
+    const late = problem.code === "exchange_replaced";
+    if (!message.temperature && !late) composer.giveBack(message.text);
+    const reason = !moved ? problem.message : late ? "" : message.temperature ? NOT_REPLACED : WENT_ON;
+    composer.refuse(reason);
+    announce(reason);
+    if (moved) refresh();
+  },
+  stored: (id, message, done) => {
+    if (id !== current) return;
+    log.rename(message.key, `exchange ${done.exchange}`);
+    const before = exchanges.findLast(({ lost }) => !lost);
+    whole = done.exchange === (before?.number ?? 0) + 1;
+    exchanges = exchanges.filter(({ number, lost }) => lost || number !== message.replace);
+    exchanges.push({
+      id: `exchange ${done.exchange}`,
+      number: done.exchange,
+      text: message.text,
+      reply: done.reply,
+      cut: done.truncated_tokens,
+    });
+    unread = done.truncated_turns;
+  },
+  done: (id, done) => {
+    if (id !== current) return;
+    announce([shortened(done.truncated_tokens), `Chatbot: ${done.reply}`].filter(Boolean).join(" "));
+    if (whole) measure();
+    else refresh();
+  },
+});
+
+conversations.onChange((id) => {
+  if (id !== current) return;
+  const found = record();
+  if (!found) return open();
+  show();
+  // Another tab got a reply.
+  const seen = exchanges.findLast(({ lost }) => !lost)?.number ?? 0;
+  if (found.last > seen && !reading && !found.unsent.some(({ key }) => outbox.progress(key))) refresh();
+});
+conversations.onFull((sentence) => log.note(sentence));
+onReady(() => {
+  show();
+  if (session() && !exchanges.length) refresh();
+});
+
+for (const button of document.querySelectorAll(".fresh")) {
+  button.addEventListener("click", () => {
+    sidebar.close();
+    open();
+    announce("A new conversation.");
+  });
+}
+for (const example of welcome.querySelectorAll("button")) {
+  example.addEventListener("click", () => send(example.textContent));
+}
+
+// What the page remembered of its tab before it had a list.
+function adopt() {
+  const former = sessionStorage.getItem("session_id");
+  if (!former) return undefined;
+  sessionStorage.removeItem("session_id");
+  const id = conversations.newKey();
+  conversations.change(id, (found) => Object.assign(found, { session: former, title: "Earlier conversation" }));
+  return id;
+}
+
+open(adopt() ?? sessionStorage.getItem("conversation") ?? undefined);

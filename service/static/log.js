@@ -1,9 +1,18 @@
-// The conversation as it is seen. All that is said is shown as text, never as HTML.
+// A conversation as it is seen: exchanges, and messages that have no reply yet.
+
+import { make, makeButton, makeChoices, makeCopy } from "./elements.js";
 
 const UNREAD = "The model no longer reads what is above this line";
+const NOTES = {
+  stored: "",
+  sending: "",
+  stopped: "Stopped. Neither your message nor this reply is kept in the conversation.",
+  held: "Waits for the message before it.",
+  queued: "Waits for the reply before it.",
+  offline: "Not sent yet. It goes out as soon as the service can answer.",
+};
 // So many pixels from the end still count as the end.
 const END = 40;
-const CONFIRMATION_MS = 2000;
 
 // What is said of a message that is too long for the model by itself; empty of any other.
 export function shortened(tokens) {
@@ -12,76 +21,84 @@ export function shortened(tokens) {
   return `Too long for the model: it did not read the first ${beginning} of this message.`;
 }
 
-// Say something to those who listen to the page.
-export function announce(text) {
-  document.getElementById("announcer").replaceChildren(text);
-}
-
 export class Log {
   #view;
   #turns;
-  #start = 0;
+  #act;
+  #head = make("div", "head");
   #divider = make("p", "divider", UNREAD);
+  #entries = new Map();
   #following = true;
   #top = 0;
 
-  // `view` scrolls; `turns`, in it, holds what is said.
-  constructor(view, turns) {
+  // `view` scrolls; `turns`, in it, holds what is said. `act` has what buttons do: `edit`, `anew`, `again`, `discard`.
+  constructor(view, turns, act) {
     this.#view = view;
     this.#turns = turns;
+    this.#act = act;
+    turns.append(this.#head);
     view.addEventListener("scroll", () => this.#scrolled());
     const sizes = new ResizeObserver(() => this.#following && this.#scrollToEnd());
     sizes.observe(view);
     sizes.observe(turns);
   }
 
-  get empty() {
-    return !this.#turns.querySelector(".exchange");
-  }
-
   set busy(busy) {
     this.#view.ariaBusy = String(busy);
   }
 
-  // Show a message; its reply is to come.
-  begin(text) {
-    const exchange = new Exchange(text);
-    this.#turns.append(exchange.element);
+  // Show these items in their order, and the line below so many turns.
+  show(items, unread) {
+    const gone = new Map(this.#entries);
+    let after = this.#head;
+    for (const item of items) {
+      gone.delete(item.id);
+      const entry = this.#entries.get(item.id) ?? this.#begin(item);
+      entry.update(item);
+      if (after.nextElementSibling !== entry.element) after.after(entry.element);
+      after = entry.element;
+    }
+    for (const [id, entry] of gone) {
+      entry.element.remove();
+      this.#entries.delete(id);
+    }
+    this.#mark(unread);
+  }
+
+  // The item with this id goes on under another one.
+  rename(id, other) {
+    const entry = this.#entries.get(id);
+    if (!entry || this.#entries.has(other)) return;
+    this.#entries.delete(id);
+    this.#entries.set(other, entry);
+  }
+
+  write(id, piece) {
+    this.#entries.get(id)?.write(piece);
+  }
+
+  // Say something above the conversation; nothing without a message.
+  note(message = "", choices = []) {
+    this.#head.replaceChildren(...(message ? [makeNote(message, choices)] : []));
+  }
+
+  follow() {
     this.#following = true;
-    return exchange;
+    this.#scrollToEnd();
   }
 
-  note(message, choices = []) {
-    this.#turns.append(makeNote(message, choices));
+  #begin(item) {
+    const entry = new Entry(this.#act);
+    this.#entries.set(item.id, entry);
+    return entry;
   }
 
-  clear() {
-    this.#turns.replaceChildren();
-    this.#start = 0;
-  }
-
-  // So many turns of the conversation are not shown.
-  skip(count) {
-    this.#start = -count;
-  }
-
-  // The conversation goes on as a new one.
-  restart() {
-    this.#start = this.#kept().length;
-    this.mark(0);
-  }
-
-  // Show that the model no longer reads so many of the conversation's oldest turns.
-  mark(count) {
-    const turns = this.#kept();
-    const unread = this.#start + count;
+  #mark(unread) {
+    const turns = [...this.#turns.querySelectorAll(".stored > .turn")];
     turns.forEach((turn, i) => turn.classList.toggle("unread", i < unread));
-    if (unread > 0) turns[Math.min(unread, turns.length) - 1]?.after(this.#divider);
-    else this.#divider.remove();
-  }
-
-  #kept() {
-    return [...this.#turns.querySelectorAll(".exchange:not(.failed) > .turn")];
+    const last = turns[Math.min(unread, turns.length) - 1];
+    if (!last) this.#divider.remove();
+    else if (last.nextElementSibling !== this.#divider) last.after(this.#divider);
   }
 
   // Follow the newest text until someone scrolls up to read.
@@ -98,91 +115,88 @@ export class Log {
 }
 
 // A message and its reply.
-class Exchange {
-  #reply = makeTurn("bot", "Chatbot", "");
+class Entry {
+  #act;
+  #item = {};
+  #note = make("div", "");
+  #user = makeTurn("user", "You");
+  #bot = makeTurn("bot", "Chatbot");
+  #cut = make("p", "fine shortened");
+  #sent = make("time", "");
+  #replied = make("time", "");
+  #waiting = make("p", "waiting");
+  #edit = makeButton("Edit", () => this.#act.edit(this.#item));
+  #anew = makeButton("Another reply", () => this.#act.anew(this.#item));
 
-  constructor(text) {
-    this.element = make("div", "exchange");
-    this.element.append(makeTurn("user", "You", text), this.#reply);
-    this.#reply.classList.add("writing");
+  constructor(act) {
+    this.#act = act;
+    this.element = make("div", "exchange", this.#user, this.#bot, this.#note);
+    const own = makeCopy(() => this.#item.text, "Copy message");
+    this.#user.append(this.#cut, make("div", "actions", this.#sent, own, this.#edit));
+    this.#bot.append(this.#waiting, make("div", "actions", makeCopy(() => this.#item.reply), this.#anew, this.#replied));
   }
 
-  // Mark the message as one whose beginning, of so many tokens, the model did not read.
-  shorten(tokens) {
-    if (tokens) this.element.firstChild.append(make("p", "fine shortened", shortened(tokens)));
+  update(item) {
+    const before = this.#item;
+    this.#item = item;
+    const writing = item.state === "sending";
+    this.element.className = `exchange ${item.state}`;
+    setText(this.#user.firstChild, item.text);
+    setText(this.#bot.firstChild, item.reply);
+    if (writing || item.reply) this.#user.after(this.#bot);
+    else this.#bot.remove();
+    this.#bot.classList.toggle("writing", writing);
+    setText(this.#waiting, writing ? waitingFor(item) : "");
+    setText(this.#cut, shortened(item.cut));
+    setTime(this.#sent, item.sent);
+    setTime(this.#replied, item.replied);
+    this.#edit.hidden = this.#anew.hidden = !item.last;
+    if (before.state !== item.state || before.note !== item.note || before.retryAt !== item.retryAt) this.#tell(item);
   }
 
   write(piece) {
-    this.#reply.firstChild.append(piece);
+    setText(this.#waiting, "");
+    this.#bot.firstChild.append(piece);
   }
 
-  finish(text) {
-    this.#reply.classList.remove("writing");
-    this.#reply.firstChild.textContent = text;
-    // Browsers give no clipboard to pages outside of HTTPS and localhost.
-    if (navigator.clipboard) this.#reply.append(makeCopy(text));
-  }
-
-  fail(message, choices, { calm }) {
-    this.element.classList.add("failed");
-    this.#reply.classList.remove("writing");
-    if (!this.#reply.textContent) this.#reply.remove();
-    this.element.append(makeNote(message, choices, calm));
-  }
-
-  remove() {
-    this.element.remove();
+  #tell({ state, note, retryAt }) {
+    const text = NOTES[note] ?? note;
+    const again = { label: state === "stopped" ? "Send again" : "Try again", act: () => this.#act.again(this.#item), at: retryAt };
+    const edit = { label: "Edit", act: () => this.#act.edit(this.#item) };
+    const discard = { label: "Discard", act: () => this.#act.discard(this.#item) };
+    const done = state === "stopped" || state === "failed";
+    this.#note.replaceChildren(...(text ? [makeNote(text, done ? [again, edit, discard] : [edit], state)] : []));
   }
 }
 
-function make(tag, className, text = "") {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.textContent = text;
-  return element;
+function waitingFor({ position, reply }) {
+  if (reply) return "";
+  if (position > 1) return position === 2 ? "One message is before yours" : `${position - 1} messages are before yours`;
+  return position === 1 ? "Yours is next" : "Chatbot is writing";
 }
 
-function makeTurn(kind, speaker, text) {
-  const turn = make("article", `turn ${kind}`);
+function makeTurn(kind, speaker) {
+  const turn = make("article", `turn ${kind}`, make("p", "text"));
   turn.ariaLabel = speaker;
-  turn.append(make("p", "text", text));
   return turn;
 }
 
-function makeCopy(text) {
-  const button = makeButton("Copy", async () => {
-    const said = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Not allowed");
-    announce(said);
-    button.textContent = said;
-    setTimeout(() => button.replaceChildren("Copy"), CONFIRMATION_MS);
-  });
-  button.classList.add("copy");
-  return button;
+// A sentence, and what can be done about it.
+function makeNote(message, choices, kind = "") {
+  return make("div", `note ${kind}`, make("p", "", message), makeChoices(choices));
 }
 
-// A sentence, and what can be done about it: choices with a `label` and an `act`, some only `after` so many seconds.
-function makeNote(message, choices, calm = true) {
-  const note = make("div", calm ? "note" : "note error");
-  const buttons = make("div", "choices");
-  buttons.append(...choices.map(makeChoice));
-  note.append(make("p", "", message), buttons);
-  return note;
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = !text;
 }
 
-function makeChoice({ label, act, after = 0 }) {
-  const button = makeButton(label, () => button.ariaDisabled !== "true" && act());
-  const count = (seconds) => {
-    button.ariaDisabled = String(seconds > 0);
-    button.textContent = seconds > 0 ? `${label} in ${seconds} s` : label;
-    if (seconds > 0) setTimeout(count, 1000, seconds - 1);
-  };
-  count(after);
-  return button;
+function setTime(element, ms) {
+  element.hidden = !ms;
+  if (!ms) return;
+  const date = new Date(ms);
+  const today = date.toDateString() === new Date().toDateString();
+  element.dateTime = date.toISOString();
+  element.textContent = date.toLocaleString([], { ...(!today && { day: "numeric", month: "short" }), hour: "numeric", minute: "2-digit" });
 }
 
-function makeButton(label, act) {
-  const button = make("button", "", label);
-  button.type = "button";
-  button.addEventListener("click", act);
-  return button;
-}

@@ -24,9 +24,15 @@ export class Problem extends Error {
       retryAfter: Number(response.headers.get("Retry-After")) || 0,
     });
   }
+
+  // Whether nobody knows if the service got the request.
+  get lost() {
+    return this.status === 0;
+  }
 }
 
-async function call(path, { headers, ...options } = {}) {
+// `quiet`: fail without a key, and do not ask for one.
+async function call(path, { headers, quiet = false, ...options } = {}) {
   for (;;) {
     const response = await fetch(path, {
       ...options,
@@ -37,21 +43,27 @@ async function call(path, { headers, ...options } = {}) {
     });
     if (response.ok) return response;
     const problem = await Problem.of(response);
-    if (problem.status !== 401 || !(await askForKey())) throw problem;
+    if (problem.status !== 401 || quiet || !(await askForKey())) throw problem;
   }
 }
 
-// Send a message; `onText` gets the reply piece by piece. Returns the object that ends the stream.
-export async function ask(text, { session, key, signal, onText }) {
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+function post(path, session, body, options) {
+  const headers = { "Content-Type": "application/json", ...options.headers };
   if (session) headers["X-Session-Id"] = session;
-  const body = JSON.stringify({ prompt: text, stream: true });
-  const response = await call("chatbot", { method: "POST", headers, body, signal });
+  return call(path, { ...options, method: "POST", headers, body: JSON.stringify(body) });
+}
+
+// Send a message; `onText` gets the reply piece by piece, `onPosition` its place in the queue. Returns the object that
+// ends the stream.
+export async function ask({ key, text, replace, temperature }, { session, signal, onText, onPosition }) {
+  const body = { prompt: text, stream: true, replace, temperature };
+  const response = await post("chatbot", session, body, { signal, headers: { "Idempotency-Key": key } });
   try {
     for await (const { name, data } of events(response.body)) {
       if (name === "done") return data;
       if (name === "error") throw new Problem(data.detail, { status: data.status, code: data.title });
-      if (name === "message") onText(data.delta);
+      if (name === "queue") onPosition(data.position);
+      else onText(data.delta);
     }
   } catch (error) {
     if (error instanceof Problem || signal.aborted) throw error;
@@ -59,10 +71,21 @@ export async function ask(text, { session, key, signal, onText }) {
   throw new Problem(CUT_OFF);
 }
 
-// The latest turns of a conversation, how many were before them, and how many of the oldest the model no longer reads.
-export async function history(session) {
-  const response = await call(`sessions/${encodeURIComponent(session)}`);
+// How many tokens the model would read of a conversation and a message that is not sent yet.
+export async function count(session, { text, replace, signal } = {}) {
+  const response = await post("tokenize", session, { prompt: text, replace }, { signal, quiet: true });
   return response.json();
+}
+
+// The latest turns of a conversation, or those before so many, how many were before them, and how many of the oldest
+// the model no longer reads.
+export async function history(session, before) {
+  const response = await call(`sessions/${encodeURIComponent(session)}${before ? `?before=${before}` : ""}`);
+  return response.json();
+}
+
+export async function forget(session) {
+  await call(`sessions/${encodeURIComponent(session)}`, { method: "DELETE" });
 }
 
 // Whether the model can answer: `ready` with `model` and `notice`, or the `reason` why not.

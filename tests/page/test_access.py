@@ -38,7 +38,10 @@ def test_everything_is_reached_by_keyboard_and_nothing_loses_the_focus(served: S
     served.model.gate.set()
     expect(visit.button("Stop")).to_be_hidden()
     expect(visit.prompt).to_be_focused()
-    for name in ("Copy", "Conversation", "New conversation"):
+    for name in ("Another reply", "Copy", "Edit", "Copy message", "Conversation", "About this model"):
+        visit.page.keyboard.press("Shift+Tab")
+        assert focused(visit) == name
+    for name in ("Forget", "Export", "Rename", "Hi", "New conversation"):
         visit.page.keyboard.press("Shift+Tab")
         assert focused(visit) == name
         outline = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -53,23 +56,24 @@ def test_escape_stops_and_what_then_can_be_done_is_one_tab_away(served: Site, vi
     visit.page.keyboard.press("Escape")
     expect(visit.note).to_contain_text("Stopped.")
     expect(visit.prompt).to_be_focused()
-    visit.page.keyboard.press("Shift+Tab")
-    assert focused(visit) == "Edit"
+    for name in ("Discard", "Edit"):
+        visit.page.keyboard.press("Shift+Tab")
+        assert focused(visit) == name
     visit.page.keyboard.press("Enter")
     expect(visit.prompt).to_be_focused()
     expect(visit.prompt).to_have_value("Count")
 
 
-def test_the_next_message_can_be_written_meanwhile_but_is_not_sent_early(served: Site, visit: Visit) -> None:
+def test_the_next_message_can_be_sent_meanwhile_and_waits_for_its_turn(served: Site, visit: Visit) -> None:
     visit.say_and_pause(served.model, "One")
     visit.say("Two")
-    expect(visit.prompt).to_have_value("Two")
-    expect(visit.users).to_have_count(1)
-    served.model.say("Hello you.")
-    expect(visit.button("Copy")).to_have_count(1)
-    visit.prompt.press("Enter")
+    expect(visit.note).to_contain_text("Waits for the reply before it.")
+    expect(visit.prompt).to_have_value("")
     expect(visit.users).to_have_text(["One", "Two"])
+    served.model.say("Hello you.")
     expect(visit.button("Copy")).to_have_count(2)
+    expect(visit.note).to_have_count(0)
+    assert visit.stored()[0::2] == ["One", "Two"]
 
 
 def test_enter_of_an_input_method_does_not_send(visit: Visit) -> None:
@@ -109,7 +113,7 @@ def test_the_box_grows_with_what_is_written_and_shrinks_again(visit: Visit) -> N
 def test_no_barrier_stands_in_any_state(served: Site, visitor: Visitor, scheme: str) -> None:
     visit = visitor(served.url, color_scheme=scheme)
     background = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(252, 252, 250)") == (scheme == "light")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     assert visit.barriers() == []
     served.model.say("It is a long reply of many little words.")
     for number in range(3):

@@ -14,6 +14,14 @@ from tests.page.site import Script
 COUNTED = "One two three four five six seven eight."
 # What the console says of every refused request, planned ones as well.
 REFUSED = "Failed to load resource"
+# What this browser remembers of the conversation that is open.
+RECORD = """
+() => {
+  const id = sessionStorage.getItem("conversation");
+  const key = Object.keys(localStorage).find((key) => key.endsWith(`conversation ${id}`));
+  return key ? JSON.parse(localStorage.getItem(key)) : null;
+}
+"""
 # Notes what is announced, each time that it changes.
 LISTEN = """
 () => {
@@ -70,6 +78,23 @@ class Visit:
     @property
     def note(self) -> Locator:
         return self.page.locator(".note")
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """What the browser remembers of the conversation; None for one that has not begun."""
+        found: dict[str, Any] | None = self.page.evaluate(RECORD)
+        return found
+
+    @property
+    def session(self) -> str:
+        """The id of the conversation at the service."""
+        assert self.record is not None, "the conversation has not begun"
+        return str(self.record["session"])
+
+    def stored(self) -> list[str]:
+        """The turns of the conversation, as the service has them."""
+        answer = self.page.request.get(f"{self._url}/sessions/{self.session}")
+        return [turn["text"] for turn in answer.json()["turns"]]
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
