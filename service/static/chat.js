@@ -93,9 +93,8 @@ async function refresh() {
     earlier = told.earlier_turns;
     unread = told.truncated_turns;
     noteEarlier();
-    conversations.change(id, (found) => {
-      found.last = Math.max(found.last, exchanges.at(-1)?.number ?? 0);
-    });
+    const last = exchanges.at(-1)?.number ?? 0;
+    if (last > record().last) conversations.change(id, (found) => Object.assign(found, { last }));
   } catch (problem) {
     if (current !== id || reading !== mine) return;
     if (problem.code === "unknown_conversation") {
@@ -298,8 +297,9 @@ outbox.open({
 conversations.onChange((id) => {
   if (id !== current) return;
   const found = record();
-  if (!found) return open();
+  if (!found && exchanges.length) return open();
   show();
+  if (!found) return;
   // Another tab got a reply.
   const seen = exchanges.findLast(({ lost }) => !lost)?.number ?? 0;
   if (found.last > seen && !reading && !found.unsent.some(({ key }) => outbox.progress(key))) refresh();

@@ -28,7 +28,7 @@ export class Composer {
     stopButton.addEventListener("click", act.stop);
     document.getElementById("leave").addEventListener("click", () => this.#leave());
     document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || document.querySelector(":modal")) return;
+      if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || document.querySelector(":modal, :popover-open")) return;
       if (this.#replace) this.#leave();
       else act.stop();
     });
@@ -82,7 +82,7 @@ export class Composer {
   // Say what the model would not read of what is in the box.
   warn(tokens) {
     const beginning = tokens === 1 ? "token" : `${tokens} tokens`;
-    cut.textContent = `Too long for the model: it will not read the first ${beginning} of this.`;
+    cut.textContent = tokens ? `Too long for the model: it will not read the first ${beginning} of this.` : "";
     cut.hidden = !tokens;
   }
 
@@ -128,7 +128,8 @@ export class Composer {
     const size = length(prompt.value.trim());
     const over = size - limit;
     counter.hidden = size < NEAR * limit;
-    counter.textContent = over > 0 ? overLimit(over) : `${size.toLocaleString("en")} of ${limit.toLocaleString("en")}`;
+    const figures = `${size.toLocaleString("en")} of ${limit.toLocaleString("en")}`;
+    counter.textContent = counter.hidden ? "" : over > 0 ? overLimit(over) : figures;
     counter.classList.toggle("over", over > 0);
     prompt.ariaInvalid = String(over > 0);
     sendButton.ariaDisabled = String(over > 0 || !size);

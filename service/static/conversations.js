@@ -20,7 +20,11 @@ sessionStorage.setItem("tab", tab);
 // What could not be written to the browser's storage.
 const unsaved = new Map();
 const listeners = new Set();
+// The keys of the messages of each conversation. Each message has an entry of its own, so that tabs which change a
+// conversation at the same time take none from each other.
+const index = new Map();
 let complain = () => {};
+let latest = 0;
 
 function read(key) {
   if (unsaved.has(key)) return unsaved.get(key);
@@ -50,21 +54,42 @@ function drop(key) {
   }
 }
 
-function keys() {
+// Note what an entry of the storage is about; returns the id of its conversation, if it is one.
+function enter(key, there = true) {
+  const [kind, id, message] = key.startsWith(prefix) ? key.slice(prefix.length).split(" ") : [];
+  if (kind === "conversation") {
+    if (there && !index.has(id)) index.set(id, new Set());
+  } else if (kind === "message") {
+    if (!index.has(id)) index.set(id, new Set());
+    if (there) index.get(id).add(message);
+    else index.get(id).delete(message);
+  } else return undefined;
+  return id;
+}
+
+function enterAll() {
   try {
-    return new Set([...Object.keys(localStorage), ...unsaved.keys()]);
+    for (const key of Object.keys(localStorage)) enter(key);
   } catch {
-    return unsaved.keys();
+    // The browser keeps nothing for this site.
   }
 }
 
 function parse(text) {
   try {
     const found = JSON.parse(text);
-    return found?.schema === SCHEMA && Array.isArray(found.unsent) ? found : null;
+    return found?.schema === SCHEMA ? found : null;
   } catch {
     return null;
   }
+}
+
+const entryOf = (id) => `${prefix}conversation ${id}`;
+const messageOf = (id, key) => `${prefix}message ${id} ${key}`;
+
+function messages(id) {
+  const found = [...(index.get(id) ?? [])].map((key) => parse(read(messageOf(id, key))));
+  return found.filter((one) => one?.key && typeof one.text === "string").sort((one, other) => one.at - other.at);
 }
 
 function tell(id) {
@@ -83,31 +108,55 @@ export function onFull(listener) {
 
 // `session` is its id at the service; `unsent` holds messages without a reply; `times` when others were sent and answered.
 export function get(id) {
-  return parse(read(`${prefix}conversation ${id}`));
+  const found = parse(read(entryOf(id)));
+  return found?.times ? { ...found, unsent: messages(id) } : null;
 }
 
 // All of them, the latest first.
 export function all() {
-  const start = `${prefix}conversation `;
-  return [...keys()]
-    .filter((key) => key.startsWith(start))
-    .map((key) => parse(read(key)))
-    .filter(Boolean)
-    .sort((one, other) => other.touched - one.touched);
+  return [...index.keys()].map(get).filter(Boolean).sort((one, other) => other.touched - one.touched);
+}
+
+// A message to be sent, later than all before it.
+export function newMessage(said) {
+  latest = Math.max(Date.now(), latest + 1);
+  return { schema: SCHEMA, key: newKey(), at: latest, by: tab, state: "queued", tries: 0, ...said };
 }
 
 // Change a conversation, or begin it; other tabs may have changed it since it was last read.
 export function change(id, edit) {
-  const found = get(id) ?? { schema: SCHEMA, id, session: null, title: "", touched: Date.now(), last: 0, unsent: [], times: {} };
+  const fresh = { schema: SCHEMA, id, session: null, title: "", touched: Date.now(), last: 0, times: {}, unsent: [] };
+  const { unsent: before, ...own } = get(id) ?? fresh;
+  const found = { ...own, unsent: structuredClone(before) };
   edit(found);
-  for (const number of Object.keys(found.times).slice(0, -TIMES)) delete found.times[number];
-  write(`${prefix}conversation ${id}`, JSON.stringify(found));
+  const { unsent, ...entry } = found;
+  for (const number of Object.keys(entry.times).slice(0, -TIMES)) delete entry.times[number];
+  put(entryOf(id), JSON.stringify(entry), read(entryOf(id)));
+  const former = new Map(before.map((message) => [message.key, JSON.stringify(message)]));
+  for (const message of unsent) {
+    put(messageOf(id, message.key), JSON.stringify(message), former.get(message.key));
+    former.delete(message.key);
+  }
+  for (const key of former.keys()) remove(messageOf(id, key));
   tell(id);
-  return found;
+}
+
+function put(key, text, before) {
+  if (text === before) return;
+  write(key, text);
+  enter(key);
+}
+
+function remove(key) {
+  drop(key);
+  enter(key, false);
 }
 
 export function forget(id) {
-  for (const key of [`${prefix}conversation ${id}`, `${prefix}draft ${id}`]) drop(key);
+  for (const key of index.get(id) ?? []) remove(messageOf(id, key));
+  index.delete(id);
+  drop(entryOf(id));
+  drop(`${prefix}draft ${id}`);
   sessionStorage.removeItem(`draft ${id}`);
   tell(id);
 }
@@ -143,10 +192,13 @@ export function keepDraft(id, value) {
   } else {
     sessionStorage.removeItem(own);
     if (before === null || read(prefix + own) === before) drop(prefix + own);
+    const found = get(id);
+    if (found && !found.session && !found.title && !found.unsent.length) forget(id);
   }
 }
 
-addEventListener("storage", ({ key }) => {
-  const start = `${prefix}conversation `;
-  if (key?.startsWith(start)) tell(key.slice(start.length));
+addEventListener("storage", ({ key, newValue }) => {
+  const id = key === null ? undefined : enter(key, newValue !== null);
+  if (id) tell(id);
 });
+enterAll();

@@ -1,7 +1,7 @@
 // Messages on their way: each is kept by the browser until its reply is there, and goes out under one key, however often.
 
 import { isReady, onReady, watch } from "./connection.js";
-import { all, change, get, newKey, onChange, tab, titleOf } from "./conversations.js";
+import { all, change, get, newKey, newMessage, onChange, tab, titleOf } from "./conversations.js";
 import { Problem, ask, forget } from "./service.js";
 
 const INTERRUPTED = "The page was closed before the reply came.";
@@ -34,9 +34,8 @@ export function progress(key) {
 }
 
 export function add(id, { text, replace, temperature }) {
-  const message = { key: newKey(), text, replace, temperature, at: Date.now(), state: "queued", by: tab, tries: 0 };
   change(id, (found) => {
-    found.unsent.push(message);
+    found.unsent.push(newMessage({ text, replace, temperature }));
     found.title ||= titleOf(text);
     found.touched = Date.now();
   });

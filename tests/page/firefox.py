@@ -146,7 +146,7 @@ class FirefoxTab:
         """Click the visible button of that name."""
         self.wait(
             f"""(() => {{
-              const button = [...document.querySelectorAll("button, summary")].find(
+              const button = [...document.querySelectorAll("button")].find(
                 (one) => (one.ariaLabel || one.textContent.trim()) === {json.dumps(name)} && one.checkVisibility());
               button?.click();
               return Boolean(button);

@@ -71,10 +71,10 @@ def test_the_notice_makes_room_after_the_first_message_and_can_be_read_again(ser
     expect(notice).to_be_visible()
     visit.say_and_read("Hi", "Hello you.")
     expect(notice).to_be_hidden()
-    again = visit.page.locator("details .notice")
+    again = visit.page.locator("#about")
     expect(again).to_be_hidden()
-    visit.page.locator("summary").click()
+    visit.button("About this model").click()
     expect(again).to_have_text("This is a small demo model for trying the service.")
     assert visit.barriers() == []
-    visit.page.locator("summary").click()
+    visit.page.keyboard.press("Escape")
     expect(again).to_be_hidden()
