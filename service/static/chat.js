@@ -85,13 +85,15 @@ async function refresh() {
   show();
   if (!own) return measure();
   const mine = history(own);
+  const counting = meter.measure(own);
   reading = mine;
   try {
     const told = await mine;
+    const counted = await counting;
     if (current !== id || reading !== mine) return;
     exchanges = [...exchanges.filter(({ lost }) => lost), ...asExchanges(told.turns)];
     earlier = told.earlier_turns;
-    unread = told.truncated_turns;
+    unread = (counted ?? told).truncated_turns;
     noteEarlier();
     const last = exchanges.at(-1)?.number ?? 0;
     if (last > record().last) conversations.change(id, (found) => Object.assign(found, { last }));
@@ -108,7 +110,7 @@ async function refresh() {
     if (reading === mine) reading = null;
   }
   show();
-  measure();
+  if (composer.draft.text) measure();
 }
 
 function asExchanges(said) {
@@ -159,7 +161,7 @@ function show() {
   });
   const lost = 2 * exchanges.filter((one) => one.lost).length;
   const left = document.activeElement;
-  log.show([...said, ...waiting], lost + Math.max(0, unread - earlier));
+  log.show(inOrder(said, waiting), lost + Math.max(0, unread - earlier));
   const busy = unsent.some(outbox.onItsWay);
   log.busy = unsent.some(({ state }) => state === "sending");
   composer.busy = busy;
@@ -167,29 +169,38 @@ function show() {
   if (!document.contains(left) || !left.checkVisibility()) composer.focus();
 }
 
+// What waits for an answer comes last; what was stopped or failed stands where it was said.
+function inOrder(said, waiting) {
+  const items = [...said];
+  for (const item of waiting) {
+    const later = outbox.onItsWay(item) ? -1 : items.findIndex(({ sent }) => sent > item.sent);
+    items.splice(later < 0 ? items.length : later, 0, item);
+  }
+  return items;
+}
+
 function noteOf({ state, problem }) {
   if (state === "failed") return problem;
   return state === "queued" && !isReady() ? "offline" : state;
 }
 
-function measure() {
+// Count what is in the box too, if there is something.
+async function measure() {
   const { text, replace } = composer.draft;
   const id = current;
   const typed = text.trim();
-  const limit = Number(document.getElementById("form").dataset.limit);
-  if ([...typed].length > limit) return;
-  meter.measure(session(), {
-    text: typed,
-    replace,
-    then: (told) => {
-      if (current !== id) return;
-      if (typed) composer.warn(told.truncated_tokens);
-      else if (!replace) {
-        unread = told.truncated_turns;
-        show();
-      }
-    },
-  });
+  if (composer.over) return;
+  const told = await meter.measure(session(), { text: typed, replace });
+  if (!told || current !== id) return;
+  if (typed) composer.warn(told.truncated_tokens);
+  else if (!replace) forgetUntil(told.truncated_turns);
+}
+
+// The model no longer reads so many of the oldest turns.
+function forgetUntil(count) {
+  if (unread === count) return;
+  unread = count;
+  show();
 }
 
 function send(text, replace, temperature) {
@@ -284,13 +295,13 @@ outbox.open({
       reply: done.reply,
       cut: done.truncated_tokens,
     });
-    unread = done.truncated_turns;
   },
   done: (id, done) => {
     if (id !== current) return;
     announce([shortened(done.truncated_tokens), `Chatbot: ${done.reply}`].filter(Boolean).join(" "));
-    if (whole) measure();
-    else refresh();
+    if (!whole) return refresh();
+    if (composer.draft.text) forgetUntil(done.truncated_turns);
+    measure();
   },
 });
 

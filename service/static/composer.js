@@ -38,6 +38,11 @@ export class Composer {
     return { text: prompt.value, ...(this.#replace && { replace: this.#replace, aside: this.#aside }) };
   }
 
+  // Whether there are more characters in the box than the service takes.
+  get over() {
+    return length(prompt.value.trim()) > limit;
+  }
+
   set busy(busy) {
     const had = document.activeElement === stopButton;
     stopButton.hidden = !busy;

@@ -157,6 +157,7 @@ class Entry {
   write(piece) {
     setText(this.#waiting, "");
     this.#bot.firstChild.append(piece);
+    this.#bot.firstChild.hidden = false;
   }
 
   #tell({ state, note, retryAt }) {

@@ -14,21 +14,26 @@ export class Meter {
     this.#words = element.querySelector("span");
   }
 
-  // Count a conversation, with a message that is being written; `then` gets what the service says.
-  async measure(session, { text = "", replace, then = () => {} } = {}) {
+  // Count a conversation, with a message that is being written. Returns what the service says; undefined if it says
+  // nothing, or another count has begun.
+  async measure(session, { text = "", replace } = {}) {
     this.#counting.abort();
     const mine = new AbortController();
     this.#counting = mine;
-    if (!session && !text) return this.#hide();
+    if (!session && !text) {
+      this.#hide();
+      return undefined;
+    }
     if (text) await new Promise((resolve) => setTimeout(resolve, TYPING_MS));
-    if (mine.signal.aborted) return;
+    if (mine.signal.aborted) return undefined;
     try {
       const told = await count(session, { text, replace, signal: mine.signal });
-      if (mine.signal.aborted) return;
+      if (mine.signal.aborted) return undefined;
       this.#show(told);
-      then(told);
+      return told;
     } catch {
       // The last figure stands until the service tells another one.
+      return undefined;
     }
   }
 
