@@ -53,6 +53,6 @@ export class Meter {
     this.#element.ariaValueText = words;
     this.#element.title = `The model reads ${words}.`;
     this.#element.style.setProperty("--share", tokens / window);
-    this.#words.textContent = full ? "Memory full" : `${tokens} / ${window}`;
+    this.#words.textContent = full ? "Memory full" : `${tokens} of ${window} tokens`;
   }
 }

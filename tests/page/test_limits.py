@@ -18,16 +18,16 @@ def test_the_meter_says_how_much_of_its_memory_the_conversation_takes(served: Si
     expect(meter).to_be_hidden()
     visit.say_and_read("My name is Anna.", "Hello you.")
     told = visit.page.request.post(f"{served.url}/tokenize", data={"session_id": visit.session}).json()
-    expect(meter).to_have_text(f"{told['prompt_tokens']} / 128")
+    expect(meter).to_have_text(f"{told['prompt_tokens']} of 128 tokens")
     expect(meter).to_have_attribute("aria-valuenow", str(told["prompt_tokens"]))
     assert visit.barriers() == []
     visit.page.reload()
-    expect(meter).to_have_text(f"{told['prompt_tokens']} / 128")
+    expect(meter).to_have_text(f"{told['prompt_tokens']} of 128 tokens")
     visit.prompt.fill("What is my name?")
     draft = {"session_id": visit.session, "prompt": "What is my name?"}
     with_draft = visit.page.request.post(f"{served.url}/tokenize", data=draft).json()["prompt_tokens"]
     assert with_draft > told["prompt_tokens"]
-    expect(meter).to_have_text(f"{with_draft} / 128")
+    expect(meter).to_have_text(f"{with_draft} of 128 tokens")
     visit.button("New conversation").click()
     expect(meter).to_be_hidden()
 
