@@ -12,7 +12,7 @@ from models.demo.judge import UNREAD, figures, keep_verdicts
 
 JUDGED = [*sorted(EVALUATION.glob("judgements*.yaml")), EVALUATION / "baseline.yaml"]
 # Second turns that leave no choice of words.
-SHORT = {"really?", "and you?", "No", "why?", "yeah"}
+SHORT = {"really?", "and you?", "No", "why?", "yeah", "i don't know"}
 HELDOUT = load_heldout(EVALUATION)
 
 
