@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 OBJECT_STORE_BYTES = 80 * 2**20
 STARTED = "Ray runtime started."
 REFUSED = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError")
+MISMATCH = "Version mismatch"
 EXITED = re.compile(r"(\w+ \[exit code=[^\]]+\])")
 FAILED = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception): .+)$", re.MULTILINE)
 RAY = (sys.executable, "-u", "-m", "ray.scripts.scripts")
@@ -136,10 +137,8 @@ class Member:
             said = self._run_once()
             if self._stopping.is_set():
                 break
-            if any(word in line for line in said for word in REFUSED):
-                logs.complain(
-                    f"The head at {self.head} does not take this machine's token; copy ~/.ray/auth_token from there."
-                )
+            if complaint := hopeless(said, self.head):
+                logs.complain(complaint)
                 return 1
             logger.error("Ray has ended here (%s); it is started again.", reason(said))
             self._stopping.wait(AGAIN_S)
@@ -244,8 +243,10 @@ def alone() -> socket.socket:
     """What only one of us can hold on a machine.
 
     Raises:
-        ConfigurationError: another one holds it.
+        ConfigurationError: another one holds it, or this is no Linux.
     """
+    if sys.platform != "linux":
+        raise ConfigurationError("A cluster is made of machines with Linux; make serve-ray serves on this one alone.")
     held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         held.bind(NAME)
@@ -253,6 +254,18 @@ def alone() -> socket.socket:
         held.close()
         raise ConfigurationError("This machine is part of a cluster already; end that one first.") from error
     return held
+
+
+def hopeless(said: Sequence[str], head: str) -> str:
+    """Why it makes no sense to start Ray again after what it said, in a sentence; empty when it does."""
+    text = "\n".join(said)
+    if any(word in text for word in REFUSED):
+        return f"The head at {head} does not take this machine's token; copy ~/.ray/auth_token from there."
+    if MISMATCH in text:
+        return (
+            f"Ray or Python is of another version here than on the head at {head}; have the same checkout and Python."
+        )
+    return ""
 
 
 def reason(said: Sequence[str]) -> str:

@@ -185,6 +185,8 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
     addresses = [f"{address}:{content['http_options']['port']}" for address in sorted(cores)]
     serving = [address for address in addresses if _ready(address)]
     logger.info("Serving at %s.", ", ".join(f"http://{address}" for address in serving))
+    if len(serving) > 1:
+        logger.info("Next, on the balancer: python3 -m deploy.balancer %s > haproxy.cfg", " ".join(serving))
 
 
 def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) -> None:
