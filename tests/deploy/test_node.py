@@ -118,7 +118,7 @@ def test_why_ray_has_ended_is_told_in_a_line(said: list[str], told: str) -> None
     ("said", "told"),
     [
         ("ray.exceptions.AuthenticationError: InvalidAuthToken", "copy ~/.ray/auth_token from there."),
-        ("RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.50.0", "have the same checkout"),
+        ("RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.50.0", "the Python of the head."),
         ("  raylet [exit code=1]", ""),
     ],
 )
