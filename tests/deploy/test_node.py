@@ -118,14 +118,17 @@ def test_why_ray_has_ended_is_told_in_a_line(said: list[str], told: str) -> None
     ("said", "told"),
     [
         ("ray.exceptions.AuthenticationError: InvalidAuthToken", "copy ~/.ray/auth_token from there."),
-        ("RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.50.0", "the Python of the head."),
+        (
+            "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.50.0",
+            "have the same checkout and Python.",
+        ),
         ("  raylet [exit code=1]", ""),
     ],
 )
 def test_what_no_other_start_mends_is_told_apart(said: str, told: str) -> None:
     found = member.hopeless(said.splitlines(), "10.0.0.1")
     assert bool(found) == bool(told)
-    assert found.endswith(told) or told in found
+    assert found.endswith(told)
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
