@@ -119,7 +119,7 @@ def test_why_ray_has_ended_is_told_in_a_line(said: list[str], told: str) -> None
     [
         ("ray.exceptions.AuthenticationError: InvalidAuthToken", "copy ~/.ray/auth_token from there."),
         (
-            "RuntimeError: Version mismatch: The cluster was started with:\n    Ray: 2.50.0",
+            "RuntimeError: Version mismatch: The cluster:\n    Ray: 2.50.0",
             "have the same checkout and Python.",
         ),
         ("  raylet [exit code=1]", ""),
