@@ -157,7 +157,8 @@ function fail(id, { key }, problem, partial) {
   const now = get(id)?.unsent.find((other) => other.key === key);
   // Stopped, taken out, or forgotten with its conversation.
   if (!now || problem.name === "AbortError") {
-    if (now) put(id, key, { partial });
+    // Another tab that stopped it may not have been heard of in the storage yet.
+    if (now) put(id, key, { state: "stopped", partial });
     return view.stopped(id, key, now);
   }
   if (!(problem instanceof Problem)) console.error(problem);

@@ -131,19 +131,6 @@ def test_offline_is_noticed_and_what_was_written_goes_out_once_when_the_browser_
     assert len(set(sent)) == 2
 
 
-def test_a_connection_that_is_lost_in_the_middle_of_a_reply_is_made_up_for(served: Site, visit: Visit) -> None:
-    sent = keys(visit)
-    visit.say_and_pause(served.model)
-    visit.page.context.set_offline(True)
-    expect(visit.note).to_contain_text("Not sent yet.")
-    served.model.say(COUNTED)
-    visit.page.context.set_offline(False)
-    expect(visit.replies).to_have_text([COUNTED])
-    expect(visit.note).to_have_count(0)
-    assert len(set(sent)) == 1
-    assert visit.stored() == ["Count", COUNTED]
-
-
 def test_two_tabs_on_one_conversation_see_the_same(served: Site, visit: Visit) -> None:
     visit.say_and_read("First", "Hello you.")
     other = second_tab(visit)

@@ -153,5 +153,5 @@ class Visit:
             self.complaints.append(text)
 
     def _see(self, url: str) -> None:
-        if not url.startswith(f"{self._url}/"):
+        if not url.startswith((f"{self._url}/", f"blob:{self._url}/")):
             self.complaints.append(url)
