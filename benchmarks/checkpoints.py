@@ -54,11 +54,7 @@ class Checkpoint:
 
 
 def named_checkpoint(name: str) -> Checkpoint:
-    """The checkpoint in a folder or on the Hub.
-
-    Raises:
-        InputError: it is not there, or is not what it should be.
-    """
+    """The checkpoint in a folder or on the Hub; an `InputError` says that it is not there, or not what it should be."""
     folder = _located(name)
     if not Path(name).expanduser().is_dir():
         return _checkpoint(name.rsplit("/", 1)[-1], name, folder)
@@ -68,11 +64,7 @@ def named_checkpoint(name: str) -> Checkpoint:
 
 
 def synthetic_checkpoint(cache: Cache, progress: Progress, shape: Shape = BLENDERBOT_400M) -> Checkpoint:
-    """A checkpoint with random weights, made in the cache unless it is there already.
-
-    Raises:
-        BenchmarkError: it cannot be made.
-    """
+    """A checkpoint with random weights, made in the cache unless it is there already."""
 
     def make(folder: Path) -> None:
         progress(f"making a synthetic checkpoint in {folder}")
@@ -84,11 +76,7 @@ def synthetic_checkpoint(cache: Cache, progress: Progress, shape: Shape = BLENDE
 
 
 def named_export(folder: Path) -> str:
-    """The precision of the weights in an exported folder: a key of `QUANTIZATIONS`.
-
-    Raises:
-        InputError: the folder is not there, or is not what `python -m export` writes.
-    """
+    """The precision of the weights in an exported folder, of `QUANTIZATIONS`; an `InputError` if it is none."""
     path = folder / "manifest.json"
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; --exported takes what `python -m export` wrote.")
@@ -102,11 +90,7 @@ def named_export(folder: Path) -> str:
 
 
 def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache, progress: Progress) -> Path:
-    """The checkpoint exported by `python -m export`, once for each state of the checkpoint and of the exporter.
-
-    Raises:
-        BenchmarkError: the export failed, and has said why.
-    """
+    """The checkpoint exported by `python -m export`, once for each state of the checkpoint and of the exporter."""
 
     def make(folder: Path) -> None:
         progress(f"exporting {checkpoint.name} to {folder}")
@@ -155,14 +139,7 @@ def decoding(folder: Path) -> dict[str, Any]:
 
 
 def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> Path:
-    """A copy, in the cache, of an exported folder that gives every reply the same number of tokens.
-
-    Args:
-        exported: written by `python -m export`.
-        beams: beam width; 1 is greedy search.
-        new_tokens: tokens of a reply, `</s>` included and the decoder's start token not.
-        cache: where the copy is kept.
-    """
+    """A copy, in the cache, of an exported folder that gives every reply so many tokens, `</s>` included."""
     from models import manifest
     from models.folder import MANIFEST
 

@@ -18,14 +18,8 @@ IMMATERIAL = ("transformers_version", "_from_model_config", "bos_token_id")
 
 @dataclass
 class Observation:
-    """One reply, as the model itself saw it.
-
-    Attributes:
-        rows: most rows of one run of the decoder: the beam width.
-        steps: runs of the decoder.
-        source_tokens: length of the encoder's output.
-        threads: of every part of the live model that tells.
-    """
+    """One reply, as the model itself saw it: most rows and number of runs of the decoder, length of the encoder's
+    output, and the threads of every part of the live model that tells."""
 
     rows: int = 0
     steps: int = 0

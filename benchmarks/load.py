@@ -24,7 +24,7 @@ from benchmarks.results import CLIENTS, LOADS, Results
 from benchmarks.schema import Exchange, Load, LoadResult, Missing, Participant, Run, ServerRuns, Sizes
 from benchmarks.servers import NAMES, OURS, LineUp, Server, prepare, title
 from benchmarks.session import Session, number, progress
-from benchmarks.tables import Block, Heading, Items, Picture, Prose, Table
+from benchmarks.tables import Block, Heading, Items, Prose, Table
 
 IDLE_TIMEOUT_S = 20.0
 # How often the rounds of a load are run again when its A/A pair is too noisy.
@@ -322,7 +322,6 @@ def section(results: Results) -> Iterator[Block]:
     if not parts:
         return
     yield Heading("Many clients")
-    yield Picture("throughput", "replies a second and median latency by number of clients")
     for part in parts:
         settings = part.settings
         yield Heading("Greedy" if settings["beams"] == 1 else f"{settings['beams']} beams", 3)

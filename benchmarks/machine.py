@@ -84,11 +84,7 @@ class StepWeights:
 
 
 def measure(threads: int) -> Limits:
-    """The limits of this machine, measured in a process of their own.
-
-    Raises:
-        BenchmarkError: they cannot be measured.
-    """
+    """The limits of this machine, measured in a process of their own."""
     ending = process.run([sys.executable, "-m", "benchmarks.machine", str(threads)])
     if ending.code != 0:
         raise BenchmarkError(f"The measurement of the machine's limits {ending}.")

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contestants, servers
-from benchmarks.contestants import CONTESTANTS, REFERENCE
+from benchmarks.contestants import CONTESTANTS, REFERENCE, title
 from benchmarks.latency import AXES
-from benchmarks.results import CLIENTS, GROWING, Results
-from benchmarks.schema import Latency, Load
+from benchmarks.results import GROWING, Results
+from benchmarks.schema import Latency
 
 WIDTH_IN = 8.0
 MACHINES = "machines"
@@ -22,7 +21,6 @@ BEAMS = (10, 1)
 SHORT = {
     REFERENCE: "torch fp32",
     "stock-int8": "this export in the stock class",
-    "ours": "this project, int8",
     "stock-dynamic-int8": "stock Optimum, dynamic int8",
 }
 
@@ -41,7 +39,7 @@ class Theme:
 
     def colour(self, label: str) -> str:
         """Of a contestant or server."""
-        families = (("torch", "tutorial"), ("stock", "optimum"), ("openvino",), ("ctranslate2",))
+        families = (("torch",), ("stock", "optimum"), ("openvino",), ("ctranslate2",))
         pairs = zip(self.others, families, strict=True)
         return next((colour for colour, family in pairs if label.startswith(family)), self.ours)
 
@@ -126,8 +124,7 @@ def _legend(figure: Any, axis: Any) -> None:
 
 def _plain(name: str) -> str:
     """A title without Markdown, short enough for a plot."""
-    title = SHORT.get(name) or (contestants.title(name) if name in CONTESTANTS else servers.title(name))
-    return title.replace("**", "").replace("`", "")
+    return SHORT.get(name, title(name)).replace("**", "").replace("`", "")
 
 
 def _name_rows(axis: Any, beams: int, order: Sequence[str], named: bool) -> None:
@@ -194,30 +191,10 @@ def _machines(machines: Sequence[Results], theme: Theme) -> Any:
     return figure
 
 
-def _throughput(results: Results, theme: Theme) -> Any:
-    (part,) = results.of_kind(Load, [CLIENTS]).values()
-    figure, ((left, right),) = _panels(1, 2, 3.4)
-    for label in (server.label for server in part.servers):
-        served = results.served(CLIENTS, label)
-        timed = [(clients, server.seconds(0.5)) for clients, server in served.items() if server.seconds(0.5)]
-        style = {"color": theme.colour(label), "marker": "o", "label": _plain(label)}
-        left.plot(list(served), [max(server.rates) for server in served.values()], **style)
-        right.plot(*zip(*timed, strict=True), **style)
-    clients = [result.clients for result in part.results]
-    for axis, name in ((left, "replies a second"), (right, "median latency, s")):
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(clients, map(str, clients))
-        axis.set_xlabel("clients at once (10 beams)")
-        axis.set_ylabel(name)
-        axis.set_ylim(bottom=0)
-    _legend(figure, left)
-    return figure
-
-
 def _scaling(results: Results, theme: Theme) -> Any:
     (part,) = results.of_kind(Latency, [GROWING]).values()
     figure, axes = _panels(2, 2, 5.6)
-    for axis, (name, title) in zip(axes.flat, AXES.items(), strict=True):
+    for axis, (name, axis_title) in zip(axes.flat, AXES.items(), strict=True):
         races = [race for race in part.results if race.axis == name]
         lines: dict[str, list[tuple[int, float]]] = {}
         for race in races:
@@ -226,7 +203,7 @@ def _scaling(results: Results, theme: Theme) -> Any:
         for label, points in lines.items():
             axis.plot(*zip(*points, strict=True), color=theme.colour(label), marker="o", label=_plain(label))
         rest = ", ".join(f"{part.settings[other]} {AXES[other]}" for other in AXES if other != name)
-        axis.set_xlabel(f"{title}\n({rest})", fontsize=9)
+        axis.set_xlabel(f"{axis_title}\n({rest})", fontsize=9)
         axis.set_ylabel("seconds a reply")
         axis.set_ylim(bottom=0)
         axis.set_xticks(sorted({getattr(race.sizes, name) for race in races}))
@@ -236,6 +213,5 @@ def _scaling(results: Results, theme: Theme) -> Any:
 
 PICTURES: dict[str, tuple[Callable[[Results, Theme], Any], Callable[[Results], bool]]] = {
     "latency": (_latency, lambda results: possible_machines([results])),
-    "throughput": (_throughput, lambda results: bool(results.of_kind(Load, [CLIENTS]))),
     "scaling": (_scaling, lambda results: bool(results.of_kind(Latency, [GROWING]))),
 }

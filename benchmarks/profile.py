@@ -8,9 +8,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from benchmarks import session
 from benchmarks.checkpoints import named_export
@@ -22,8 +24,6 @@ from benchmarks.session import Session, progress
 from benchmarks.tables import Block, Heading, Prose, Table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from service.engine.network import Network, StepBinding
 
 PAST = 30
@@ -37,46 +37,32 @@ allow it), in the graph and outside of it, and a table of the operators of one s
 
 
 def step_time(network: Network, config: Mapping[str, Any], *, beams: int, requests: int) -> StepTime:
-    """Measure `STEPS` steps, `PAST` tokens into replies that all began together.
-
-    Args:
-        network: sessions of the model.
-        config: content of the exported folder's `config.json`.
-        beams: of each request.
-        requests: in the batch.
-    """
+    """Measure `STEPS` steps, `PAST` tokens into replies that all began together; `config` is that of the folder."""
     import numpy as np
 
     from service.engine.batch import Batch
     from service.engine.sequence import Sequence
     from service.engine.settings import DecodingSettings
 
-    timed: Any = _TimedNetwork(network)
     random = np.random.default_rng(0)
     length = PAST + STEPS + 2
     settings = DecodingSettings(
         num_beams=beams, min_length=length, max_length=length, no_repeat_ngram_size=3, encoder_no_repeat_ngram_size=3
     )
-    batch = Batch(timed)
+    batch = Batch(network)
     for _ in range(requests):
         batch.add(Sequence(random.integers(4, config["vocab_size"], SOURCE_TOKENS), settings))
     steps = []
-    for _ in range(PAST + STEPS):
-        started = time.perf_counter()
-        batch.step()
-        steps.append((time.perf_counter() - started) * 1e3)
-    graph = [seconds * 1e3 for seconds in timed.seconds]
+    with _timed_graphs() as graph:
+        for _ in range(PAST + STEPS):
+            started = time.perf_counter()
+            batch.step()
+            steps.append((time.perf_counter() - started) * 1e3)
     return StepTime(beams=beams, requests=requests, step_ms=steps[PAST:], graph_ms=graph[PAST:])
 
 
 def operators(folder: Path, config: Mapping[str, Any], *, threads: int) -> list[Operator]:
-    """The operators of one step of `BEAMS` beams, the slowest first, from ONNX Runtime's own trace of `STEPS` steps.
-
-    Args:
-        folder: written by `python -m export`.
-        config: content of its `config.json`.
-        threads: processor threads.
-    """
+    """The operators of one step of `BEAMS` beams, the slowest first, from ONNX Runtime's own trace of `STEPS` steps."""
     from service.engine.kernels import library
     from service.engine.network import Network, session_options
 
@@ -98,30 +84,22 @@ def operators(folder: Path, config: Mapping[str, Any], *, threads: int) -> list[
     return [Operator(name=name, ms=spent[name] / STEPS / 1e3, nodes=count[name] // STEPS) for name in slowest]
 
 
-class _TimedNetwork:
-    """A network that notes how long the graph of each step takes."""
+@contextmanager
+def _timed_graphs() -> Iterator[list[float]]:
+    """Milliseconds of every run of the graph of a step within the block."""
+    from service.engine.network import StepBinding
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.seconds: list[float] = []
+    times: list[float] = []
+    run = StepBinding.run
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._network, name)
-
-    def bind(self, *arguments: Any) -> _TimedBinding:
-        return _TimedBinding(self._network.bind(*arguments), self.seconds)
-
-
-class _TimedBinding:
-    def __init__(self, binding: StepBinding, seconds: list[float]) -> None:
-        self._binding = binding
-        self._seconds = seconds
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    def timed(binding: StepBinding, *arguments: Any) -> Any:
         started = time.perf_counter()
-        outputs = self._binding.run(inputs)
-        self._seconds.append(time.perf_counter() - started)
+        outputs = run(binding, *arguments)
+        times.append((time.perf_counter() - started) * 1e3)
         return outputs
+
+    with patch.object(StepBinding, "run", timed):
+        yield times
 
 
 def add(commands: Any) -> None:

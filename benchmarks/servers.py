@@ -39,15 +39,7 @@ MIN_QUEUE = 32
 
 @dataclass(frozen=True)
 class Server:
-    """One server of a run.
-
-    Attributes:
-        label: its name in reports, different for each.
-        name: what it is; the same for two that are run against each other to see the noise (an A/A pair).
-        title: what it is, in words.
-        command: as `benchmarks.process.ServerProcess` takes it.
-        rival: the run goes on without it when it does not start.
-    """
+    """One server of a run, with a label of its own; two of one name are an A/A pair, a rival may be missing."""
 
     label: str
     name: str
@@ -109,13 +101,9 @@ def prepare(
         checkpoint: what they all serve.
         exported: folder to use as our export of it; None makes one in the cache.
         sizes: of prompts and replies.
-        cache: where exports and converted models are kept.
-        progress: told about each stage.
+        cache, progress: where models are kept, and what is told about each stage.
         queue: requests that wait at most in our service.
         timeout_s: seconds after which a request is given up.
-
-    Raises:
-        BenchmarkError: an export of ours failed, or does not have the checkpoint's decoding settings.
     """
     exported = exported and exported.expanduser()
     settings = decoding(checkpoint.folder)

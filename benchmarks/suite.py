@@ -6,14 +6,15 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks import process, report, results
 from benchmarks.environment import this_machine, versions
 from benchmarks.errors import BenchmarkError
+from benchmarks.export_cost import WAYS
 from benchmarks.journal import Journal, code
 from benchmarks.session import progress
 
@@ -26,71 +27,34 @@ end the report is written, of what is there even if a part failed.
 """
 
 
-@dataclass(frozen=True)
-class Part:
-    """One command of `python -m benchmarks`.
-
-    Attributes:
-        name: of its result file, without `.json`.
-        arguments: of the command, without those that say where the result goes.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A part that did not end as it should, and how it ended."""
-
-    name: str
-    reason: str
-
-
-def _part(name: str, arguments: str) -> Part:
-    return Part(name, tuple(arguments.split()))
-
-
-_BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds"
-SHORT = (
-    _part("export-400m", "export-cost --ways ours-int8,stock-dynamic-int8"),
+BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds 3"
+# Commands of `python -m benchmarks` by the name of their result file, without `.json`.
+SHORT = {
+    "export-400m": "export-cost --ways ours-int8,stock-dynamic-int8",
     # Twice, some minutes apart: other users of a machine may slow it down for as long.
-    _part("latency-400m", f"{_BASICS} 3"),
-    _part("load-400m", "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 12"),
-    _part("start-400m", "start --rounds 1"),
-    _part("latency-again-400m", f"{_BASICS} 3"),
-    _part("quality-demo", "quality --samples 100 --replies 20"),
-)
-FULL = (
-    _part(
-        "export-400m",
-        "export-cost --ways "
-        "ours-int8,ours-int4,ours-fp32,stock-dynamic-int8,optimum-fp32,openvino-int8,openvino-int4,ctranslate2-int8",
-    ),
-    _part(
-        "latency-400m",
-        "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,onnxruntime-int8,"
-        "onnxruntime-int4,stock-dynamic-int8,openvino-int8,openvino-int4,ctranslate2-int8",
-    ),
+    "latency-400m": BASICS,
+    "load-400m": "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 12",
+    "start-400m": "start --rounds 1",
+    "latency-again-400m": BASICS,
+    "quality-demo": "quality --samples 100 --replies 20",
+}
+FULL = {
+    "export-400m": f"export-cost --ways {','.join(WAYS)}",
+    "latency-400m": "latency --rounds 8 --contestants torch-fp32,stock-int8,ours-int8,ours-int8,ours-int4,"
+    "onnxruntime-int8,onnxruntime-int4,stock-dynamic-int8,openvino-int8,openvino-int4,ctranslate2-int8",
     # In a run of their own, since all together do not fit into 24 GB; it has its own reference and A/A pair.
-    _part(
-        "latency-variants-400m",
-        "latency --rounds 6 --contestants torch-fp32,ours-int8,ours-int8,ours-fp32,torch-bf16,torch-dynamic-int8,"
-        "torch-compile,optimum-fp32",
-    ),
-    _part("load-400m", "load --clients 1 4 --rounds 3 --seconds 20"),
-    _part(
-        "load-greedy-400m",
-        "load --beams 1 --servers ours,ours,stock-dynamic-int8 --clients 1 8 --rounds 3 --seconds 15",
-    ),
-    _part("start-400m", "start"),
-    _part("scaling-400m", "latency --growing --beams 10 --rounds 3 --contestants ours-int8,stock-dynamic-int8"),
-    _part("clients-400m", "load --servers ours,stock-dynamic-int8 --clients 1 2 4 8 16 --seconds 15"),
-    _part("quality-demo", "quality"),
-)
+    "latency-variants-400m": "latency --rounds 6 --contestants torch-fp32,ours-int8,ours-int8,ours-fp32,torch-bf16,"
+    "torch-dynamic-int8,torch-compile,optimum-fp32",
+    "load-400m": "load --clients 1 4 --rounds 3 --seconds 20",
+    "load-greedy-400m": "load --beams 1 --servers ours,ours,stock-dynamic-int8 --clients 1 8 --rounds 3 --seconds 15",
+    "start-400m": "start",
+    "scaling-400m": "latency --growing --beams 10 --rounds 3 --contestants ours-int8,stock-dynamic-int8",
+    "clients-400m": "load --servers ours,stock-dynamic-int8 --clients 1 2 4 8 16 --seconds 15",
+    "quality-demo": "quality",
+}
 
 
-def run_parts(parts: Sequence[Part], folder: Path, progress: Callable[[str], None]) -> list[Failure]:
+def run_parts(parts: Mapping[str, str], folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
     """Run the parts that an interrupted run has not finished; their results replace those that are there.
 
     Args:
@@ -99,38 +63,29 @@ def run_parts(parts: Sequence[Part], folder: Path, progress: Callable[[str], Non
         progress: told what is running and what remains.
 
     Returns:
-        The parts that failed; the others have gone on without them.
+        How each part ended that failed; the others have gone on without it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     machine = {name: value for name, value in asdict(this_machine()).items() if name != "load_average"}
-    made_from = [[asdict(part) for part in parts], machine, versions(), code()]
-    journal = Journal(folder / JOURNAL, json.loads(json.dumps(made_from)))
-    failures: list[Failure] = []
+    journal = Journal(folder / JOURNAL, json.loads(json.dumps([parts, machine, versions(), code()])))
+    failures: dict[str, str] = {}
     began = time.monotonic()
-    for number, part in enumerate(parts, 1):
-        place = f"== {number} of {len(parts)}: {part.name}"
-        output = folder / f"{part.name}.json"
-        if journal.get(part.name) is not None and output.is_file():
-            progress(f"{place}: finished before the interruption, in {journal.get(part.name):.0f} s")
+    for number, (name, arguments) in enumerate(parts.items(), 1):
+        place = f"== {number} of {len(parts)}: {name}"
+        output = folder / f"{name}.json"
+        if journal.get(name) is not None and output.is_file():
+            progress(f"{place}: finished before the interruption, in {journal.get(name):.0f} s")
             continue
-        rest = ", ".join(other.name for other in parts[number:]) or "the report"
+        rest = ", ".join([*parts][number:]) or "the report"
         progress(f"{place}: running, {(time.monotonic() - began) / 60:.0f} minutes after the start; then {rest}")
         output.unlink(missing_ok=True)
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            *part.arguments,
-            "--output",
-            output,
-            "--resume",
-        ]
+        command = [sys.executable, "-m", "benchmarks", *arguments.split(), "--output", str(output), "--resume"]
         ending = process.run(command, shown=True)
         if ending.code:
-            failures.append(Failure(part.name, f"it {ending}"))
+            failures[name] = f"it {ending}"
             progress(f"{place}: FAILED: it {ending}")
         else:
-            journal.put(part.name, ending.seconds)
+            journal.put(name, ending.seconds)
             progress(f"{place}: finished in {ending.seconds:.0f} s")
     if not failures:
         journal.finish()
@@ -161,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
     if folder.parent == results.FOLDER and folder != SHORT_RESULTS:
         report.compare(results.FOLDER)
     if failures:
-        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures)
+        reasons = "; ".join(f"{name}: {ending}" for name, ending in failures.items())
         raise BenchmarkError(
             f"{len(failures)} of {len(parts)} parts failed ({reasons}); start again to run them again."
         )
