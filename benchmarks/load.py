@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,20 +72,31 @@ def closed_loop(
         seconds, requests: limits of the run, as in `Plan`.
     """
     exchanges: list[Exchange] = []
+    failures: list[Exception] = []
     numbers = itertools.count()
     began = time.perf_counter()
 
-    def visit(_client: int) -> None:
+    def visit() -> None:
         while True:
             number, due = next(numbers), time.perf_counter()
             if (requests is not None and number >= requests) or (seconds is not None and due - began >= seconds):
                 return
-            exchanges.append(ask(number, began, due))
+            try:
+                exchanges.append(ask(number, began, due))
+            except Exception as error:
+                failures.append(error)
+                return
             if exchanges[-1].error:
                 time.sleep(PAUSE_AFTER_ERROR_S)
 
-    with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(visit, range(clients)))
+    # An interrupt does not wait for them.
+    threads = [threading.Thread(target=visit, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
     return sorted(exchanges, key=lambda exchange: exchange.start_s)
 
 

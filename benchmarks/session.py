@@ -69,9 +69,8 @@ def names_of(known: Iterable[str], kind: str) -> Callable[[str], tuple[str, ...]
 def number(parser: Any, flag: str, default: Any, meaning: str, kind: Callable[[str], Any] = positive) -> None:
     """An option that takes a number, or several where the default is a list."""
     several = {"nargs": "+"} if isinstance(default, list) else {}
-    parser.add_argument(
-        flag, type=kind, default=default, metavar="N", help=f"{meaning} (default: %(default)s)", **several
-    )
+    text = meaning if default is None else f"{meaning} (default: %(default)s)"
+    parser.add_argument(flag, type=kind, default=default, metavar="N", help=text, **several)
 
 
 def add_workload(parser: argparse.ArgumentParser, rounds: int, rounds_meaning: str) -> None:

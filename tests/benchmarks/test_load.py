@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -186,3 +188,22 @@ def test_failure_of_a_client_is_raised() -> None:
 
     with pytest.raises(ValueError, match="request 0"):
         closed_loop(ask, 1, None, 1)
+
+
+def test_interrupt_does_not_wait_for_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def ask(number: int, began: float, due: float) -> Exchange:
+        gate.wait(30)
+        return Exchange(start_s=due - began, seconds=0.0)
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            closed_loop(ask, 2, None, 2)
+    assert time.monotonic() - began < 5
+    gate.set()
