@@ -170,6 +170,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Look at what has come, up to the end of one request, once nothing is left of the last answer."""
         with self.requests_lock:
             while self._ahead and not self._busy():
+                if self.request is None:
+                    # Blank lines before a request, which cost as much as one if they are taken for one each.
+                    self._ahead = self._ahead.lstrip(b"\r\n")
+                    if not self._ahead:
+                        break
                 self.request = self.request or self.parser_class(self.adj)
                 self._ahead = self._ahead[self.request.received(self._ahead) :]
                 request = self.request

@@ -11,8 +11,10 @@ from waitress.utilities import BadRequest
 
 from service.http.paths import SLASHES
 
-# Of a body in chunks, what may stand between the chunks and after them.
+# Of a body in chunks, what may stand between the chunks and after them, beside a part of what is in them: many small
+# chunks are much work.
 MOST_FRAMING = 8 * 1024
+FRAMING_SHARE = 0.25
 
 # Asked with method, path and headers (in upper case, with underscores) whether the body will be read.
 Wanted = Callable[[str, str, Mapping[str, str]], bool]
@@ -40,6 +42,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.cut_off = False
         self._most_body = most_body
         self._wanted = wanted
+        self._chunked_bytes = 0
 
     @property
     def place(self) -> str:
@@ -62,13 +65,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._cut_off()
 
     def received(self, data: bytes) -> int:
-        consumed = int(super().received(data))
         body = self.body_rcv
+        consumed = int(super().received(data))
         if isinstance(body, ChunkedReceiver) and not self.completed:
+            self._chunked_bytes += consumed
             if len(body) > self._most_body:
                 self.headers["CONTENT_LENGTH"] = str(len(body))
                 self.completed = True
-            elif len(body.control_line) + len(body.trailer) > MOST_FRAMING:
+            elif self._chunked_bytes > MOST_FRAMING + (1 + FRAMING_SHARE) * len(body) + body.chunk_remainder:
                 self.error = BadRequest("Too much between the chunks")
                 self.completed = True
             if self.completed:

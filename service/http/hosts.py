@@ -5,9 +5,9 @@ A page may have its own name lead to this machine (DNS rebinding); the browser t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from flask import Flask, request
 
@@ -15,6 +15,7 @@ from service.errors import ForeignHost
 from service.http.proxies import Network, parse_address
 
 LOCAL = "localhost"
+HOST = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(:\d*)?", re.ASCII)
 
 
 def register(app: Flask, *, host: str, origins: Sequence[str], trusted_proxies: Sequence[Network]) -> None:
@@ -28,7 +29,7 @@ def register(app: Flask, *, host: str, origins: Sequence[str], trusted_proxies: 
     """
     if not loopback(host):
         return
-    names = {LOCAL, host.lower(), *(_name(origin.partition("://")[2]) for origin in origins)}
+    names = {LOCAL, host.lower(), *(_name(origin.partition("://")[2]) for origin in origins)} - {""}
 
     @app.before_request
     def refuse() -> None:
@@ -52,8 +53,6 @@ def loopback(host: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name or address in a Host header, without its port; empty if there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """The name or address in a Host header, without its port; empty if there is none, or something else."""
+    found = HOST.fullmatch(host.strip())
+    return (found["address"] or found["name"]).lower() if found else ""

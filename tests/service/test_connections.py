@@ -281,3 +281,47 @@ def test_refusals_of_a_client_that_asks_too_often_wait_a_little_and_hold_up_nobo
         while received.count(b"HTTP/1.1 429 ") < 3:
             received += again.recv(65536)
         assert time.monotonic() - started >= 3 * REFUSAL_PAUSE_S
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\r\n" * 4096,
+        b"\n" * 8192,
+        b"\r\n\r\n" * 2048,
+        b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 8000,
+    ],
+    ids=["blank lines", "line feeds", "doubled blank lines", "small chunks"],
+)
+def test_bytes_that_say_next_to_nothing_are_next_to_no_work(service: ServiceProcess, sent: bytes) -> None:
+    process = psutil.Process(service.pid)
+    before = sum(process.cpu_times()[:2])
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+            with contextlib.suppress(OSError):
+                connection.sendall(sent)
+        assert service.get("/livez").status == 200
+        assert service.curl("-d", BODY, timeout_s=10).status == 200
+    assert sum(process.cpu_times()[:2]) - before < 1
+
+
+def test_blank_lines_before_a_request_are_passed_over(service: ServiceProcess) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        for part in (b"\r", b"\n\r\n", get("/livez"), b"\r\n" * 500, get("/readyz")):
+            connection.sendall(part)
+            time.sleep(0.05)
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < 2:
+            received += connection.recv(65536)
+
+
+def test_a_body_in_usual_chunks_is_read(service: ServiceProcess) -> None:
+    head = b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = json.dumps({"prompt": "Hello", "session_id": None}).encode() + b" " * 50_000
+    for size in (7, 64, 4096, 60_000):
+        chunks = body[:1000] if size < 64 else body
+        parts = [chunks[start : start + size] for start in range(0, len(chunks), size)]
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            connection.sendall(head + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

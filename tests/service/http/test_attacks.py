@@ -25,9 +25,9 @@ QUICK_END = """
 import time, service.connections, service.chat.prompt
 service.connections.SENDING_TIMEOUT_S = 2.0
 encode = service.chat.prompt.PromptFormat.encode
-def encode_slowly(self, turns):
+def encode_slowly(self, turns, **named):
     time.sleep(3.5 if "slowly" in turns[-1] else 0.0)
-    return encode(self, turns)
+    return encode(self, turns, **named)
 service.chat.prompt.PromptFormat.encode = encode_slowly
 """
 SMALL_CROWD = "import service.connections as c, service.listener as l; l.CONNECTIONS = 45; c.SENDING_TIMEOUT_S = 600.0"

@@ -13,7 +13,12 @@ PATHS = ["/", "/livez", "/metrics", "/v1/models", "/openapi.json", "/static/chat
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "a b"]
+    "host",
+    [
+        *("evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "a b"),
+        *("evil.example@localhost", "localhost@evil.example", "localhost/evil", "localhost#evil", "localhost:evil"),
+        *("localhost\\evil", "[::", "[localhost]", "[::1%25lo]", "127.1", "2130706433", "lo%63alhost", ""),
+    ],
 )
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
 def test_foreign_names_are_refused(application: Application, faked: ServedModel, listening: str, host: str) -> None:
