@@ -16,8 +16,8 @@ from deploy.config import OPTIONS, OWN_OPTIONS, ReplicaConfig, parse
 from models import manifest
 from models.folder import MODELS, ModelFolderError
 from service import logs
-from service.chat.opening import open_store
 from service.check import Finding, Kind, findings, links, report
+from service.conversations.opening import open_store
 from service.engine import machine
 from service.engine.errors import EngineError
 from service.errors import ConfigurationError, ServiceError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service import settings
-from service.chat.opening import IN_MEMORY
+from service.conversations.opening import IN_MEMORY
 from service.engine.machine import available_cores
 from service.errors import ConfigurationError
 from service.options import Option, Program, integer, options_of, read_mapping, read_settings, setting

@@ -14,8 +14,8 @@ from models import manifest
 from models.folder import DEFAULT_MODEL, MODELS, ModelFolderError
 from service import libraries
 from service.chat.never_say import read as read_phrases
-from service.chat.opening import open_store
 from service.chat.vocabulary import check_folder
+from service.conversations.opening import open_store
 from service.engine import configuration, machine
 from service.engine.errors import EngineError
 from service.engine.kernels import library as kernels

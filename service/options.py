@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from service import echo, hub
-from service.chat.opening import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
+from service.conversations.opening import DEFAULT_FILE, IN_MEMORY, REDIS_SCHEMES
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:

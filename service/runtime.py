@@ -16,10 +16,10 @@ from models.manifest import Manifest
 from service import logs
 from service.chat import never_say
 from service.chat.chatbot import Chatbot
-from service.chat.conversation import SHARED, opened_by
-from service.chat.opening import open_store
 from service.chat.phrases import Phrases
-from service.chat.store import Store
+from service.conversations.conversation import SHARED, opened_by
+from service.conversations.opening import open_store
+from service.conversations.store import Store
 from service.engine.errors import EngineError
 from service.engine.kernels.library import Kernels
 from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable

@@ -21,11 +21,12 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.ort_model": frozenset({"models", "service.engine"}),
     "service.errors": frozenset({"service.engine"}),
     "service.hub": frozenset({"models.folder"}),
-    "service.chat": frozenset({"models.folder", "service.engine", "service.errors"}),
+    "service.conversations": frozenset({"service.errors"}),
+    "service.chat": frozenset({"models.folder", "service.conversations", "service.engine", "service.errors"}),
     "service.http": frozenset(
         {
-            *("models", "service.chat", "service.engine", "service.errors", "service.settings", "service.options"),
-            *("service.runtime", "service.metrics", "service.logs", "service.echo"),
+            *("models", "service.chat", "service.conversations", "service.engine", "service.errors", "service.echo"),
+            *("service.settings", "service.options", "service.runtime", "service.metrics", "service.logs"),
         }
     ),
     "service": frozenset({"models", "service"}),

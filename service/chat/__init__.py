@@ -1,1 +1,1 @@
-"""Conversations: turns of text, their history as token ids, and where they are kept."""
+"""Replies: turns of text to token ids and back, and what may be said."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from service.chat.conversation import Exchange
+from service.conversations.conversation import Exchange
 from service.engine.generation import Progress, ReplyStream, Timing
 from service.errors import Cancelled, ConversationChanged, engine_errors
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from service.chat.answer import GLANCE_S, Answer, Reply, Writing
 from service.chat.completion import Completion
-from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
 from service.chat.phrases import Phrases
 from service.chat.prompt import Prompt, PromptFormat
-from service.chat.store import Page, Store
 from service.chat.task import Task, decodings
+from service.conversations.conversation import Conversation, Exchange, turns
+from service.conversations.store import Page, Store
 from service.engine.engine import Engine
 from service.errors import (
     Cancelled,

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.chat.answer import Answer, Reply
 from service.chat.chatbot import Message
-from service.chat.conversation import Exchange
 from service.chat.prompt import clean
+from service.conversations.conversation import Exchange
 from service.errors import InvalidPrompt, ServiceError
 from service.http import events, operation
 from service.http.body import check_length, read_body, read_object

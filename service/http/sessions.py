@@ -8,8 +8,8 @@ from typing import Literal
 from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, Field
 
-from service.chat.conversation import Exchange
-from service.chat.store import Page, Store, name_of
+from service.conversations.conversation import Exchange
+from service.conversations.store import Page, Store, name_of
 from service.errors import InvalidPrompt
 from service.http.operation import JSON, Operation, Parameter, Reply, describe
 

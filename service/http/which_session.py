@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from flask import g, request
 
-from service.chat.conversation import new_id, opened_by
-from service.chat.store import name_of
+from service.conversations.conversation import new_id, opened_by
+from service.conversations.store import name_of
 from service.errors import InvalidPrompt
 from service.http.cookies import SESSION_HEADER, remembered
 from service.runtime import Runtime

@@ -23,8 +23,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from service.chat.conversation import Exchange
-from service.chat.stores.sqlite import SQLiteStore
+from service.conversations.conversation import Exchange
+from service.conversations.sqlite import SQLiteStore
 from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.accept.prompts import prompts

@@ -10,12 +10,13 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.redis_server import RedisServer
 from transformers import AutoTokenizer
 
-from service.chat.conversation import Exchange, new_id
 from service.chat.prompt import PromptFormat
-from service.chat.store import KEPT_EXCHANGES
-from service.chat.stores.sqlite import SQLiteStore
+from service.conversations.conversation import Exchange, new_id
+from service.conversations.sqlite import SQLiteStore
+from service.conversations.store import KEPT_EXCHANGES
 from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.redis_server import RedisServer

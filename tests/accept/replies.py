@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.chat.chatbot import Chatbot, Message
-from service.chat.conversation import new_id
 from service.chat.phrases import Phrases
 from service.chat.prompt import PromptFormat
-from service.chat.stores.memory import MemoryStore
 from service.chat.task import Task
 from service.chat.vocabulary import ForbiddenPhrases, pieces
+from service.conversations.conversation import new_id
+from service.conversations.memory import MemoryStore
 from service.engine.chat_model import ChatModel, load
 from service.engine.engine import Engine
 from service.engine.forbidden import Forbidden

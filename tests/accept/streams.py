@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 
 from service.chat.chatbot import Chatbot, Message
-from service.chat.conversation import new_id
 from service.chat.prompt import PromptFormat
-from service.chat.stores.memory import MemoryStore
+from service.conversations.conversation import new_id
+from service.conversations.memory import MemoryStore
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 from tests.accept import folders

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from service.chat.prompt import PromptFormat
-from service.chat.stores.redis import NEEDS
+from service.conversations.redis import NEEDS
 from service.settings import OPTIONS, parse
 from tests.redis_server import RedisServer
 from tests.service import echo

@@ -16,9 +16,9 @@ import pytest
 from redis import Redis
 
 from models.folder import ModelFolderError
-from service.chat.conversation import Exchange
-from service.chat.stores.sqlite import SQLiteStore
 from service.check import Kind, findings
+from service.conversations.conversation import Exchange
+from service.conversations.sqlite import SQLiteStore
 from service.engine.errors import EngineError
 from service.errors import ServiceError
 from service.http.app import create_app

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.chat.conversation import Exchange
-from service.chat.stores.sqlite import SQLiteStore
 from service.connections import REFUSAL_PAUSE_S
+from service.conversations.conversation import Exchange
+from service.conversations.sqlite import SQLiteStore
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()

@@ -8,7 +8,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from service.chat.conversation import Exchange, new_id
+from service.conversations.conversation import Exchange, new_id
 from service.http.app import create_app
 from service.runtime import Runtime, ServedModel
 from service.settings import ServiceConfig

@@ -19,8 +19,8 @@ from service.chat.prompt import PromptFormat
 from service.runtime import ServedModel
 from tests.service import streams
 from tests.service.conftest import Application
+from tests.service.conversations.conftest import redis_server
 from tests.service.fakes import FakeEngine
-from tests.service.stores.conftest import redis_server
 from tests.service.visitor import ask, ask_json, turns
 
 __all__ = ["redis_server"]

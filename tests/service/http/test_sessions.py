@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.chat.conversation import Exchange
 from service.chat.prompt import PromptFormat
-from service.chat.stores.sqlite import SQLiteStore
+from service.conversations.conversation import Exchange
+from service.conversations.sqlite import SQLiteStore
 from service.runtime import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

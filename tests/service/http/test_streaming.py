@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from transformers import AutoTokenizer
 
 from service.chat.chatbot import Chatbot, Message
-from service.chat.conversation import new_id
 from service.chat.prompt import PromptFormat
-from service.chat.stores.memory import MemoryStore
+from service.conversations.conversation import new_id
+from service.conversations.memory import MemoryStore
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 from service.errors import DeadlineExceeded, EngineFault

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from service.chat.conversation import Exchange, turns
-from service.chat.opening import open_store
-from service.chat.stores.sqlite import SCHEMA_VERSION, SQLiteStore
+from service.conversations.conversation import Exchange, turns
+from service.conversations.opening import open_store
+from service.conversations.sqlite import SCHEMA_VERSION, SQLiteStore
 from service.errors import ConfigurationError, StoreUnavailable
-from tests.service.stores.conftest import said, say
+from tests.service.conversations.conftest import said, say
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -121,7 +121,7 @@ def test_two_services_may_share_it(path: Path) -> None:
 
 def test_two_processes_may_open_a_new_one_at_once(path: Path) -> None:
     program = (
-        "import sys; from service.chat.stores.sqlite import SQLiteStore; print('up', flush=True); sys.stdin.read(1);"
+        "import sys; from service.conversations.sqlite import SQLiteStore; print('up', flush=True); sys.stdin.read(1);"
         "store = SQLiteStore(sys.argv[1], capacity=9, ttl_s=9); print(store.secret.hex())"
     )
     started = [
@@ -301,8 +301,9 @@ def test_a_file_that_was_taken_away_is_made_anew(path: Path) -> None:
 
 def test_a_process_killed_in_the_middle_leaves_whole_exchanges(path: Path) -> None:
     program = (
-        "import itertools, sys; from service.chat.conversation import Exchange;"
-        "from service.chat.stores.sqlite import SQLiteStore; store = SQLiteStore(sys.argv[1], capacity=9, ttl_s=9e9)\n"
+        "import itertools, sys; from service.conversations.conversation import Exchange;"
+        "from service.conversations.sqlite import SQLiteStore;"
+        "store = SQLiteStore(sys.argv[1], capacity=9, ttl_s=9e9)\n"
         "for n in itertools.count():\n"
         "    store.append('a', Exchange(f'{n} ' + 'x' * 5000, f'{n} ' + 'y' * 5000), version=n)\n"
         "    print(n, flush=True)"

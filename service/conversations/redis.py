@@ -28,9 +28,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
-from service.chat.stores import redis_url
+from service.conversations import redis_url
+from service.conversations.conversation import Conversation, Exchange
+from service.conversations.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ return redis.call('DEL', KEYS[1])
 
 
 class RedisStore:
-    """See `service.chat.store.Store`.
+    """See `service.conversations.store.Store`.
 
     A command whose answer was lost is sent again; an append that had been carried out is not carried out twice. How
     safe an exchange is once it is stored is up to the server's settings, see `NEEDS`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from service.chat.conversation import new_id, opened_by
+from service.conversations.conversation import new_id, opened_by
 
 
 def test_ids_are_different_and_hold_128_random_bits() -> None:

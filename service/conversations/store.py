@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.chat.conversation import Conversation, Exchange, owned
+from service.conversations.conversation import Conversation, Exchange, owned
 
 # The model reads a few of the latest; the rest is there to be read back.
 KEPT_EXCHANGES = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.chat.store import Store
+from service.conversations.store import Store
 from service.errors import ConfigurationError
 
 IN_MEMORY = "memory"
@@ -27,12 +27,12 @@ def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:
         ConfigurationError: it cannot be opened; the message says why and what else there is.
     """
     if place == IN_MEMORY:
-        from service.chat.stores.memory import MemoryStore
+        from service.conversations.memory import MemoryStore
 
         return MemoryStore(capacity=capacity, ttl_s=ttl_s)
     if place.startswith(REDIS_SCHEMES):
         try:
-            from service.chat.stores.redis import RedisStore
+            from service.conversations.redis import RedisStore
         except ModuleNotFoundError:
             raise ConfigurationError(
                 "Conversations in Redis need its client; run pip install -r requirements/redis.txt."
@@ -40,7 +40,7 @@ def open_store(place: str, *, capacity: int, ttl_s: float) -> Store:
         return RedisStore(place, capacity=capacity, ttl_s=ttl_s)
     from platformdirs import user_data_path
 
-    from service.chat.stores.sqlite import SQLiteStore
+    from service.conversations.sqlite import SQLiteStore
 
     try:
         path = user_data_path(FOLDER_NAME) / FILE_NAME if place == DEFAULT_FILE else Path(place).expanduser()

@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
+from service.conversations.conversation import Conversation, Exchange
+from service.conversations.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ UNSHARED = frozenset(
 
 
 class SQLiteStore:
-    """See `service.chat.store.Store`. Several processes may use one file.
+    """See `service.conversations.store.Store`. Several processes may use one file.
 
     Each exchange is one transaction, on the disk when `append` returns. After a failure, or when the file has been
     replaced, it is opened anew with the next use.

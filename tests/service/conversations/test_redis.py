@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.redis_server import RedisServer
 from redis import Redis
 from redis.exceptions import ConnectionError as Lost
 
-from service.chat.conversation import turns
-from service.chat.opening import open_store
-from service.chat.store import Store
-from service.chat.stores.redis import NEEDS, RedisStore
+from service.conversations.conversation import turns
+from service.conversations.opening import open_store
+from service.conversations.redis import NEEDS, RedisStore
+from service.conversations.store import Store
 from service.errors import ConfigurationError, StoreUnavailable
 from tests.redis_server import RedisServer
-from tests.service.stores.conftest import said, say
+from tests.service.conversations.conftest import said, say
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_without_the_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     real = builtins.__import__
 
     def without(name: str, *arguments: Any, **keywords: Any) -> Any:
-        if name.startswith("service.chat.stores.redis"):
+        if name.startswith("service.conversations.redis"):
             raise ModuleNotFoundError(name)
         return real(name, *arguments, **keywords)
 

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.chat.conversation import Conversation, Exchange, turns
 from service.chat.line import Lines
-from service.chat.store import KEPT_EXCHANGES, Page, Store
+from service.conversations.conversation import Conversation, Exchange, turns
+from service.conversations.store import KEPT_EXCHANGES, Page, Store
 from service.errors import ConversationChanged, UnknownConversation
-from tests.service.stores.conftest import Clock, MakeStore, said, say
+from tests.service.conversations.conftest import Clock, MakeStore, said, say
 
 
 def messages(store: Store, conversation_id: str) -> list[str]:

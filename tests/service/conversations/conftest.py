@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from benchmarks.redis_server import RedisServer
 from redis import Redis
 
-from service.chat.conversation import Exchange
-from service.chat.store import Store
-from service.chat.stores.memory import MemoryStore
-from service.chat.stores.redis import RedisStore
-from service.chat.stores.sqlite import SQLiteStore
+from service.conversations.conversation import Exchange
+from service.conversations.memory import MemoryStore
+from service.conversations.redis import RedisStore
+from service.conversations.sqlite import SQLiteStore
+from service.conversations.store import Store
 from tests.redis_server import RedisServer
 
 

@@ -12,18 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from benchmarks.redis_server import RedisServer
 from redis import Redis
 
-from service.chat.conversation import turns
-from service.chat.opening import open_store
-from service.chat.store import Store
-from service.chat.stores import redis_url
-from service.chat.stores.redis import RIGHTS, RedisStore, _replaced
+from service.conversations import redis_url
+from service.conversations.conversation import turns
+from service.conversations.opening import open_store
+from service.conversations.redis import RIGHTS, RedisStore, _replaced
+from service.conversations.store import Store
 from service.errors import ConfigurationError
 from tests.redis_server import RedisServer
+from tests.service.conversations.conftest import said, say
+from tests.service.conversations.relay import Relay
 from tests.service.process import ROOT, free_port
-from tests.service.stores.conftest import said, say
-from tests.service.stores.relay import Relay
 
 PASSWORD = "s3cr3tpw"
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.chat.conversation import Conversation, Exchange
-from service.chat.store import KEPT_EXCHANGES, WHOLE, Page
+from service.conversations.conversation import Conversation, Exchange
+from service.conversations.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConversationChanged, UnknownConversation
 
 
@@ -22,7 +22,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """See `service.chat.store.Store`."""
+    """See `service.conversations.store.Store`."""
 
     place = "memory, and gone when the service stops"
     concerns: Sequence[str] = ()

@@ -1,1 +1,0 @@
-"""The places where conversations can be kept."""

@@ -1,0 +1,1 @@
+"""Conversations: what they are made of, and where they are kept."""
