@@ -22,8 +22,8 @@ from service.engine import machine
 from service.engine.errors import EngineError
 from service.errors import ConfigurationError, ServiceError
 from service.options import linked, misspelt
-from service.provision import Provider, Provision
-from service.server import listen
+from service.serving.provision import Provider, Provision
+from service.serving.server import listen
 
 logger = logging.getLogger("service")
 

@@ -12,8 +12,8 @@ from wsgiref.types import StartResponse, WSGIApplication
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent, Scope, Send, SendEvent
 
-from service.connections import SENDING_TIMEOUT_S
 from service.http.departure import DISCONNECTED
+from service.serving.connections import SENDING_TIMEOUT_S
 
 GONE = "chatbot.gone"
 END: ReceiveEvent = {"type": "http.disconnect"}

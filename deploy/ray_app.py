@@ -25,9 +25,10 @@ from service.errors import ConfigurationError
 from service.http import keys
 from service.http.app import create_app
 from service.metrics import Metrics
-from service.provision import Provision
-from service.runtime import Runtime, most_at_work
-from service.server import SPARE_THREADS
+from service.serving.admission import max_at_work
+from service.serving.provision import Provision
+from service.serving.runtime import Runtime
+from service.serving.server import SPARE_THREADS
 from service.settings import ServiceConfig
 
 logger = logging.getLogger("service")
@@ -64,18 +65,18 @@ class Replica:
         self._runtime = Runtime(config)
         for concern in (*keys.concerns(config, config.host), *self._runtime.store.concerns):
             logger.warning(concern)
-        self._runtime.on_failure = end_soon
+        self._runtime.host.on_failure = end_soon
         if provision is None:
             if concern := state.concern():
                 logger.warning(concern)
-            self._runtime.load()
+            self._runtime.host.load()
         else:
-            self._runtime.serve(*provision)
+            self._runtime.host.serve(*provision)
         if metrics_port:
             show_metrics(self._runtime.metrics, config.host, metrics_port)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        threads = most_at_work(self._runtime.config) + SPARE_THREADS
+        threads = max_at_work(self._runtime.config) + SPARE_THREADS
         most_body = self._runtime.config.max_body_bytes
         return Bridge(create_app(self._runtime), threads=threads, most_body=most_body, without=ADDED_BY_RAY)
 
@@ -85,7 +86,7 @@ class Replica:
         Raises:
             NotReady: it has.
         """
-        _ = self._runtime.model
+        _ = self._runtime.host.model
 
     def __del__(self) -> None:
         """Called by Ray when the last reply has been sent, and for one that could not be made."""
@@ -126,7 +127,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         provision: what they serve, if that is known already.
     """
     options: dict[str, Any] = {"num_replicas": config.replicas}
-    at_once = most_at_work(config.service) + SPARE_THREADS
+    at_once = max_at_work(config.service) + SPARE_THREADS
     if config.scales:
         scaling = AutoscalingConfig(
             min_replicas=config.replicas,

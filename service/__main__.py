@@ -40,8 +40,8 @@ def _serve(config: ServiceConfig) -> int:
     from service import check
     from service.http import keys
     from service.http.app import create_app
-    from service.runtime import Runtime
-    from service.server import Server, listen
+    from service.serving.runtime import Runtime
+    from service.serving.server import Server, listen
 
     listener = listen(config.host, config.port)
     runtime = Runtime(config)
@@ -53,7 +53,7 @@ def _serve(config: ServiceConfig) -> int:
         logger.warning(concern)
     for finding in (*check.threads(config), *check.links(config), *check.variables(config)):
         logger.log(logging.WARNING if finding.kind is check.Kind.WARNING else logging.INFO, finding.sentence)
-    runtime.load_in_background(server.fail)
+    runtime.host.load_in_background(server.fail)
     code = server.run()
     runtime.store.close()
     return code

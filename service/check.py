@@ -24,8 +24,8 @@ from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
 from service.http import keys
 from service.options import linked, misspelt
-from service.provision import ROOT, Missing, complaint, find, not_started
-from service.server import listen
+from service.serving.provision import ROOT, Missing, complaint, find, not_started
+from service.serving.server import listen
 from service.settings import OPTIONS, ServiceConfig
 
 # What a service takes beside its model, mostly libraries.

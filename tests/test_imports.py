@@ -23,10 +23,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.hub": frozenset({"models.folder"}),
     "service.conversations": frozenset({"service.errors"}),
     "service.chat": frozenset({"models.folder", "service.conversations", "service.engine", "service.errors"}),
+    "service.serving": frozenset(
+        {
+            *("models", "service.chat", "service.conversations", "service.engine", "service.errors"),
+            *("service.settings", "service.metrics", "service.logs", "service.libraries"),
+        }
+    ),
     "service.http": frozenset(
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors", "service.echo"),
-            *("service.settings", "service.options", "service.runtime", "service.metrics", "service.logs"),
+            *("service.settings", "service.options", "service.serving", "service.metrics", "service.logs"),
         }
     ),
     "service": frozenset({"models", "service"}),
@@ -39,9 +45,9 @@ ENGINE_LIBRARIES = frozenset({"numpy", "onnx", "onnxruntime", "psutil"})
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "torch": frozenset({"service.ort_model"}),
     "optimum": frozenset({"service.ort_model"}),
-    "transformers": frozenset({"service.ort_model", "service.chat", "service.runtime"}),
-    "flask": frozenset({"service.http", "service.server"}),
-    "waitress": frozenset({"service.connections", "service.listener", "service.parser", "service.server"}),
+    "transformers": frozenset({"service.ort_model", "service.chat", "service.serving.model_host"}),
+    "flask": frozenset({"service.http", "service.serving.server"}),
+    "waitress": frozenset({"service.serving"}),
 }
 
 

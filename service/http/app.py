@@ -28,7 +28,8 @@ from service.http import (
     tokenize,
 )
 from service.http.proxies import client_address, client_network
-from service.runtime import Runtime
+from service.serving import server
+from service.serving.runtime import Runtime
 
 REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -87,7 +88,12 @@ def create_app(runtime: Runtime) -> Flask:
         known_client = not known or not known.refusal(headers.get("AUTHORIZATION", ""))
         return method == "POST" and path in body.BODIES and known_client
 
-    app.extensions[body.WANTED] = wanted
+    def kind(path: str) -> str:
+        """Which threads answer the requests for a path."""
+        return server.MESSAGES if path in body.MESSAGES else server.HEALTH if path in health.HEALTH else server.OTHERS
+
+    app.extensions[server.WANTED] = wanted
+    app.extensions[server.KIND] = kind
     hosts.register(app, host=config.host, origins=config.cors_origins, trusted_proxies=config.trusted_proxies)
     cors.register(app, config.cors_origins)
     keys.register(app, known)

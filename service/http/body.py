@@ -15,11 +15,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 LONGEST_SHOWN = 60
 
-# The paths of messages, all that have a body, and where an application says whether it will read one.
+# The paths of messages, and all that have a body.
 MESSAGES = frozenset({"/chatbot", "/v1/chat/completions"})
 COUNTS = "/tokenize"
 BODIES = MESSAGES | {COUNTS}
-WANTED = "chatbot.wanted"
 
 
 def read_body(limit: int) -> bytes:

@@ -26,7 +26,7 @@ from service.http.operation import EVENTS, JSON, TEXT, Events, Operation, Parame
 from service.http.timing import server_timing
 from service.http.which_session import KEY_HEADER, Found, find
 from service.metrics import Metrics
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 # Whatever `clean` leaves something of: one character that is neither space nor control.
 SOMETHING = r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
@@ -165,9 +165,9 @@ def blueprint(runtime: Runtime) -> Blueprint:
         key = _key()
         found = find(runtime, asked.session_id, key)
         with ExitStack() as held:
-            held.enter_context(runtime.at_work(g.client))
+            held.enter_context(runtime.admission.admit(g.client))
             answer = held.enter_context(
-                runtime.model.chatbot.answer(
+                runtime.host.model.chatbot.answer(
                     runtime.store,
                     _message(found, asked, key),
                     timeout_s=config.deadline_s,

@@ -33,7 +33,7 @@ from service.http.models import check_name
 from service.http.operation import EVENTS, JSON, Events, Operation, Reply, describe
 from service.http.timing import server_timing
 from service.metrics import Metrics
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 OPERATION = Operation(
     "Answer a conversation that the client keeps",
@@ -58,8 +58,8 @@ def blueprint(runtime: Runtime) -> Blueprint:
         asked = parse_completion_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
         limits.count(asked.task.choices - 1)
         with ExitStack() as held:
-            held.enter_context(runtime.at_work(g.client))
-            model = runtime.model
+            held.enter_context(runtime.admission.admit(g.client))
+            model = runtime.host.model
             check_name(asked.model, model)
             completion = held.enter_context(
                 model.chatbot.complete(

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from service.http.origins import familiar
 from service.http.proxies import over_tls
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 
 SESSION_HEADER = "X-Session-Id"

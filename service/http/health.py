@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.errors import NotReady
 from service.http.operation import JSON, Operation, Reply, describe
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 HEALTH = frozenset({"/livez", "/readyz", "/health"})
 
@@ -55,9 +55,9 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @describe(READY)
     def ready() -> Response:
         try:
-            model = runtime.model
+            model = runtime.host.model
         except NotReady as error:
-            response = jsonify(NotReadyYet(reason=runtime.state).model_dump())
+            response = jsonify(NotReadyYet(reason=runtime.host.state).model_dump())
             response.status_code = error.status
             response.headers["Retry-After"] = str(error.retry_after_s)
             return response

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from service.errors import UnknownModel
 from service.http.operation import JSON, Operation, Parameter, Reply, describe
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 
 # Names the model that is served, whichever it is.
 ANY = "auto"
@@ -50,12 +51,12 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @routes.get("/models")
     @describe(LIST)
     def list_models() -> Response:
-        return jsonify(ModelList(data=[_described(runtime.model)]).model_dump())
+        return jsonify(ModelList(data=[_described(runtime.host.model)]).model_dump())
 
     @routes.get("/models/<path:name>")
     @describe(DESCRIBE)
     def describe_model(name: str) -> Response:
-        served = runtime.model
+        served = runtime.host.model
         check_name(name, served)
         return jsonify(_described(served).model_dump())
 

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template
 
 from service.errors import NotReady
 from service.http.operation import HTML, Operation, Reply, Text, describe
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 # What the page's script imports, so that browsers ask for all of it at once.
 SCRIPTS = (
@@ -25,9 +25,9 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def page() -> str:
         shown = {"limit": runtime.config.max_prompt_chars, "scripts": SCRIPTS}
         try:
-            model = runtime.model
+            model = runtime.host.model
         except NotReady:
-            return render_template("index.html", name="", notice="", state=runtime.state, **shown)
+            return render_template("index.html", name="", notice="", state=runtime.host.state, **shown)
         return render_template("index.html", name=model.manifest.name, notice=model.notice, state="", **shown)
 
     return routes

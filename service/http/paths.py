@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from service.serving.parser import SLASHES
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 OPENAI = "/v1"
-SLASHES = re.compile("/{2,}")
 # What clients of OpenAI's API add to their base URL, itself or with the name of one thing.
 RESOURCE = (
     r"(?P<base>.*?)/(chat/completions|completions|responses|conversations|embeddings|models|moderations|files|batches"

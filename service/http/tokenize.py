@@ -11,7 +11,7 @@ from service.http.chatbot import EXAMPLE, EXPECTED, SETTINGS, TRUNCATED_TOKENS
 from service.http.fields import ExchangeNumber, SessionId, Text
 from service.http.operation import JSON, Operation, Parameter, Reply, describe
 from service.http.which_session import find
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 
 class TokenCountRequest(BaseModel):
@@ -57,7 +57,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
     def count_tokens() -> Response:
         config = runtime.config
         asked = parse_token_count_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
-        chatbot = runtime.model.chatbot
+        chatbot = runtime.host.model.chatbot
         found = find(runtime, asked.session_id)
         message = Message(found.name, asked.prompt or "", fresh=found.fresh, replace=asked.replace)
         prompt = chatbot.read(runtime.store, message)

@@ -10,7 +10,7 @@ from service.conversations.conversation import new_id, opened_by
 from service.conversations.store import name_of
 from service.errors import InvalidPrompt
 from service.http.cookies import SESSION_HEADER, remembered
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 
 KEY_HEADER = "Idempotency-Key"
 # A key that opens a conversation stands for its id, and must be as hard to guess.

@@ -29,7 +29,7 @@ from tests.accept import folders
 from tests.accept.outcome import Line
 from tests.accept.prompts import prompts
 from tests.service.process import ServiceProcess
-from tests.service.test_connections import ASKED, CONVERSATION
+from tests.service.serving.test_connections import ASKED, CONVERSATION
 
 CROWDS = (130, 400, 1000)
 DESCRIPTORS = (1024, 20_000)

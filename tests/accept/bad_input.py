@@ -8,9 +8,9 @@ import sys
 from tests.accept.outcome import Line
 
 TESTS = (
-    "tests/service/test_bad_input.py",
-    "tests/service/test_attacks.py",
-    "tests/service/test_server.py",
+    "tests/service/http/test_bad_input.py",
+    "tests/service/http/test_attacks.py",
+    "tests/service/serving/test_server.py",
     "tests/export",
 )
 

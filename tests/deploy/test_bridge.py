@@ -16,7 +16,8 @@ import uvicorn
 from deploy import bridge
 from deploy.bridge import Bridge
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine
 

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-
-from deploy import state
 from service.chat.conversation import Exchange
 from service.chat.stores.redis import RedisStore
+
+from deploy import state
 from service.errors import ConfigurationError
 from tests.redis_server import RedisServer
 

@@ -15,7 +15,7 @@ from export.exporter import check, run
 from export.progress import SILENT
 from service.check import Kind, findings
 from service.http.app import create_app
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 
 PROMPT = "Hello, how are you today?"
@@ -308,7 +308,7 @@ def tiny_reply(tiny_export: Path) -> str:
 def answer(folder: Path) -> str:
     """Serve an export and send it one message."""
     runtime = Runtime(ServiceConfig(store="memory"))
-    runtime.serve(folder, "")
+    runtime.host.serve(folder, "")
     response = create_app(runtime).test_client().post("/chatbot", json={"prompt": PROMPT})
     assert response.status_code == 200, response.text
     return response.text

@@ -21,7 +21,8 @@ from service.engine.kernels.library import ONNX_RUNTIME
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeBatch, FakeEngine, FakeModel
 

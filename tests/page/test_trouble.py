@@ -34,7 +34,7 @@ DecodingSettings.from_generation_config = staticmethod(lambda _: DecodingSetting
 HELD = """
 import time
 from pathlib import Path
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 load = Runtime.load
 def planted(self):
     while not Path({path!r}).exists():

@@ -18,7 +18,8 @@ from models import manifest
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.fakes import FakeEngine
 from tests.shared import SharedFolders
@@ -56,8 +57,8 @@ def prompt_format(tiny_checkpoint: Path) -> PromptFormat:
 def served(short_export: Path) -> ServedModel:
     """The real model, ready to answer."""
     runtime = Runtime(ServiceConfig(store="memory"))
-    runtime.serve(short_export, "")
-    return runtime.model
+    runtime.host.serve(short_export, "")
+    return runtime.host.model
 
 
 @pytest.fixture

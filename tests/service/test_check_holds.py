@@ -22,8 +22,8 @@ from service.conversations.sqlite import SQLiteStore
 from service.engine.errors import EngineError
 from service.errors import ServiceError
 from service.http.app import create_app
-from service.runtime import Runtime
-from service.server import listen
+from service.serving.runtime import Runtime
+from service.serving.server import listen
 from service.settings import ServiceConfig, parse
 from tests.redis_server import RedisServer
 
@@ -284,14 +284,14 @@ def serve(config: ServiceConfig) -> tuple[list[str], list[str]]:
         runtime = Runtime(config)
         try:
             client = create_app(runtime).test_client()
-            runtime.load()
+            runtime.host.load()
             headers = {"Accept": "application/json", "Authorization": f"Bearer {KEY}"}
             for _ in range(2):
                 answer = client.post("/chatbot", data=json.dumps({"prompt": "Hello"}), headers=headers)
                 assert answer.status_code == 200, answer.text
             reply = json.loads(answer.text)
             stored = json.loads(client.get(f"/sessions/{reply['session_id']}", headers=headers).text)
-            runtime.model.chatbot.engine.close()
+            runtime.host.model.chatbot.engine.close()
             return [turn["text"] for turn in stored["turns"]], ["Hello", reply["reply"]]
         finally:
             runtime.store.close()

@@ -22,7 +22,7 @@ from flask.testing import FlaskClient
 
 from service import logs
 from service.errors import EngineFault
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

@@ -13,7 +13,8 @@ from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
 from service.errors import Cancelled
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.conftest import Application

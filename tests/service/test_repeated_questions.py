@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.chat.chatbot import Chatbot
 from service.chat.prompt import PromptFormat
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.echo import EchoModel

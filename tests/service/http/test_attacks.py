@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.server import MOST_HEADERS
+from service.serving.server import MOST_HEADERS
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
@@ -22,15 +22,18 @@ POST = b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\n"
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SMUGGLED = b"DELETE /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 QUICK_END = """
-import time, service.connections, service.chat.prompt
-service.connections.SENDING_TIMEOUT_S = 2.0
+import time, service.serving.connections, service.chat.prompt
+service.serving.connections.SENDING_TIMEOUT_S = 2.0
 encode = service.chat.prompt.PromptFormat.encode
 def encode_slowly(self, turns, **named):
     time.sleep(3.5 if "slowly" in turns[-1] else 0.0)
     return encode(self, turns, **named)
 service.chat.prompt.PromptFormat.encode = encode_slowly
 """
-SMALL_CROWD = "import service.connections as c, service.listener as l; l.CONNECTIONS = 45; c.SENDING_TIMEOUT_S = 600.0"
+SMALL_CROWD = (
+    "from service.serving import connections, listener; "
+    "listener.CONNECTIONS = 45; connections.SENDING_TIMEOUT_S = 600.0"
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from service.chat.prompt import PromptFormat
 from service.engine.generation import Progress, Subscription
 from service.errors import DeadlineExceeded, Overloaded
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import REPLY, FakeEngine
 from tests.service.visitor import JSON, ask, ask_json, turns

@@ -16,7 +16,7 @@ from service.errors import InvalidField
 from service.http.completion_refusal import NAMES
 from service.http.completion_request import ChatCompletionRequest, parse_completion_request
 from service.http.models import ANY
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 
 

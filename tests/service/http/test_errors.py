@@ -8,7 +8,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import JSON, ask

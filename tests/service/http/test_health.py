@@ -10,7 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

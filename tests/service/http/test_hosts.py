@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 
 PATHS = ["/", "/livez", "/metrics", "/v1/models", "/openapi.json", "/static/chat.js", "/sessions/some-id", "/nothing"]

@@ -7,7 +7,7 @@ import threading
 import pytest
 from flask import Flask
 
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from service.errors import ConfigurationError
 from service.http import keys
 from service.http.keys import Keys
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from service.settings import ServiceConfig
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine

@@ -11,7 +11,7 @@ from werkzeug.test import EnvironBuilder
 
 from service.http.limits import COUNTS_PER_MESSAGE
 from service.http.proxies import client_address
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.visitor import ask
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from flask import Flask
 
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.visitor import ask, turns
 

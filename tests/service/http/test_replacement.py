@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from service.chat.chatbot import KEPT_KEYS, Chatbot
 from service.chat.prompt import PromptFormat
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service import streams
 from tests.service.conftest import Application
 from tests.service.conversations.conftest import redis_server

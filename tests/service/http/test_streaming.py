@@ -20,7 +20,8 @@ from service.engine.chat_model import load
 from service.engine.engine import Engine
 from service.errors import DeadlineExceeded, EngineFault
 from service.http.app import create_app
-from service.runtime import Runtime, ServedModel
+from service.serving.model_host import ServedModel
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.conftest import Application

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.chat.prompt import PromptFormat
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import ask, ask_json, turns

@@ -19,8 +19,8 @@ import pytest
 from models import manifest
 from models.folder import DEFAULT_MODEL, ModelFolderError
 from service import check
-from service.provision import ExportFailed, Provider
-from service.runtime import Runtime
+from service.serving.provision import ExportFailed, Provider
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.process import ROOT, ServiceProcess
 
@@ -170,7 +170,7 @@ def test_to_be_stopped_while_there_is_no_model_yet_is_no_failure(tmp_path: Path)
     fcntl.flock(folder, fcntl.LOCK_EX)
     runtime = Runtime(ServiceConfig(model="somebody/tiny", models_dir=tmp_path, store="memory"))
     failures: list[str] = []
-    runtime.load_in_background(failures.append)
+    runtime.host.load_in_background(failures.append)
     (loader,) = (thread for thread in threading.enumerate() if thread.name == "loader")
     assert runtime.drain(timeout_s=1)
     loader.join(30)

@@ -1,12 +1,10 @@
-"""The state of a running service: what it serves, and whether it can."""
+"""The model that is served: found, loaded in the background, ready, and dead when its engine is."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,29 +15,16 @@ from service import logs
 from service.chat import never_say
 from service.chat.chatbot import Chatbot
 from service.chat.phrases import Phrases
-from service.conversations.conversation import SHARED, opened_by
-from service.conversations.opening import open_store
-from service.conversations.store import Store
 from service.engine.errors import EngineError
 from service.engine.kernels.library import Kernels
-from service.errors import EngineStopped, NotReady, Overloaded, ServiceError, StoreUnavailable
+from service.errors import EngineStopped, NotReady, ServiceError
 from service.metrics import Metrics
-from service.provision import Provider, ProvisionCancelled
+from service.serving.provision import Provider, ProvisionCancelled
 from service.settings import ServiceConfig
 
 logger = logging.getLogger(__name__)
 
 DEAD = "The engine has stopped; the service must be started again."
-
-
-def most_at_work(config: ServiceConfig) -> int:
-    """Messages that can be at work at once: those that run, those that wait, and as many behind one of their own."""
-    return config.rows + 2 * config.queue
-
-
-def places_for_others(config: ServiceConfig) -> int:
-    """How many of those messages one client leaves to others at least."""
-    return max(1, config.queue // 2)
 
 
 @dataclass(frozen=True)
@@ -66,46 +51,33 @@ class ServedModel:
         return " ".join(filter(None, (self.manifest.notice, self.reason)))
 
 
-class Runtime:
-    """Loads the model in the background and holds what the request handlers share.
+class ModelHost:
+    """Loads a model and says whether it can answer.
 
     Attributes:
-        config: settings of the service.
-        store: the conversations.
-        metrics: what operators watch.
-        shared_conversation: id of the one that all share who name none, if the settings say so.
-        on_failure: told in one sentence when the engine has died.
+        on_failure: called with one sentence when the engine has died.
     """
 
-    def __init__(self, config: ServiceConfig, model: ServedModel | None = None) -> None:
+    def __init__(self, config: ServiceConfig, metrics: Metrics, model: ServedModel | None = None) -> None:
         """
         Args:
             config: settings of the service.
+            metrics: told which model is served.
             model: one that is loaded already; without it, `load` finds and loads the configured one.
 
         Raises:
-            ConfigurationError: the store of conversations cannot be opened, or the list of what must not be said.
+            ConfigurationError: the list of what must not be said cannot be read.
         """
-        self.config = config
+        self._config = config
+        self._metrics = metrics
         self._never_say = Phrases(never_say.read(config.never_say)) if config.never_say else None
-        self.store: Store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
-        self.shared_conversation = opened_by(SHARED, self.store.secret)
+        self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
-        self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
+        self._closing = False
         self.on_failure: Callable[[str], None] = lambda _: None
-        self._draining = False
-        self._running = Counter[str]()
-        self._idle = threading.Condition()
-        self.metrics = Metrics()
-        self.metrics.watch("sessions", "Conversations kept.", self._conversations)
-        self.metrics.watch("queue_size", "Requests that wait for the engine.", lambda: self._engine_gauge("waiting"))
-        self.metrics.watch("batch_rows", "Rows that the next step computes.", lambda: self._engine_gauge("rows"))
-        self.metrics.watch(
-            "reply_cache_entries", "Replies kept for who asks the same.", lambda: self._engine_gauge("cached")
-        )
         if model is not None:
-            self.metrics.serves(model.manifest, model.kernels)
+            metrics.serves(model.manifest, model.kernels)
 
     @property
     def model(self) -> ServedModel:
@@ -115,7 +87,7 @@ class Runtime:
             NotReady: it is still loading, or the service shuts down.
             EngineStopped: its engine has died.
         """
-        if self._draining:
+        if self._closing:
             raise NotReady("The service is shutting down; try again in a moment.")
         if self._model is None:
             raise NotReady(f"{self._state} Try again in a few seconds.")
@@ -126,11 +98,20 @@ class Runtime:
     @property
     def state(self) -> str:
         """One sentence that says what the service is doing."""
-        if self._draining:
+        if self._closing:
             return "The service is shutting down."
         if self._model is not None and not self._model.chatbot.engine.alive:
             return DEAD
         return self._state
+
+    @property
+    def retry_after_s(self) -> int:
+        """Seconds after which a refused message should come again."""
+        return 1 if self._model is None else self._model.chatbot.engine.retry_after_s
+
+    def engine_gauge(self, name: str) -> float:
+        """A figure of the engine, by the name of its attribute; 0 while there is none."""
+        return 0.0 if self._model is None else float(getattr(self._model.chatbot.engine, name))
 
     def load(self) -> None:
         """Find, check and load the model; meant for a thread of its own.
@@ -140,7 +121,7 @@ class Runtime:
             EngineError: it asks for what the engine does not do.
             ServiceError: it cannot be served with these settings.
         """
-        self.serve(*self._provider.provide(self.config.model))
+        self.serve(*self._provider.provide(self._config.model))
 
     def load_in_background(self, on_failure: Callable[[str], None]) -> None:
         """Run `load` in a thread and report its failure, or a later one of the engine, in one sentence."""
@@ -160,7 +141,12 @@ class Runtime:
         threading.Thread(target=work, name="loader", daemon=True).start()
 
     def serve(self, folder: Path, reason: str) -> None:
-        """Check and load an exported folder and answer with it from now on."""
+        """Check and load an exported folder and answer with it from now on.
+
+        Args:
+            folder: to serve.
+            reason: why this one and not the one asked for; empty when it is that one.
+        """
         from transformers import AutoTokenizer
 
         from service.chat.prompt import PromptFormat
@@ -171,7 +157,7 @@ class Runtime:
         logs.adopt_libraries()
         self._tell(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)
-        model = load(folder, threads=self.config.threads, kernels=self.config.kernels)
+        model = load(folder, threads=self._config.threads, kernels=self._config.kernels)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         prompt_format = PromptFormat(tokenizer, window=model.window)
         forbidden = None
@@ -181,67 +167,24 @@ class Runtime:
             )
         engine = Engine(
             model,
-            queue_size=self.config.queue,
-            most_rows=self.config.rows,
-            reply_cache=self.config.reply_cache,
+            queue_size=self._config.queue,
+            most_rows=self._config.rows,
+            reply_cache=self._config.reply_cache,
             forbidden=forbidden,
             on_death=lambda why: self.on_failure(why),
         )
-        self._model = ServedModel(
-            folder,
-            checked,
-            reason,
-            model.kernels,
-            Chatbot(engine, prompt_format, longest_line=self.config.queue, never_say=self._never_say),
-        )
-        self.metrics.serves(checked, model.kernels)
+        chatbot = Chatbot(engine, prompt_format, longest_line=self._config.queue, never_say=self._never_say)
+        self._model = ServedModel(folder, checked, reason, model.kernels, chatbot)
+        self._metrics.serves(checked, model.kernels)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
         logger.info(f"Kernels: {model.kernels.title}.")
         for line in filter(None, (reason, checked.notice)):
             logger.warning(line)
 
-    @contextmanager
-    def at_work(self, client: str) -> Iterator[None]:
-        """Count a request as running.
-
-        Args:
-            client: whose it is; places are kept free for others.
-
-        Raises:
-            Overloaded: more would take the threads that answer everything else.
-        """
-        with self._idle:
-            most = most_at_work(self.config)
-            free = most - self._running.total()
-            if not free or self._running[client] >= most - places_for_others(self.config):
-                seconds = 1 if self._model is None else self._model.chatbot.engine.retry_after_s
-                raise Overloaded(
-                    f"Too many requests are waiting; try again in {seconds} seconds.", retry_after_s=seconds
-                )
-            self._running[client] += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._running[client] -= 1
-                self._running += Counter()
-                self._idle.notify_all()
-
-    def drain(self, timeout_s: float) -> bool:
-        """Refuse new requests and wait for the running ones; False when some still run after `timeout_s`."""
-        self._draining = True
+    def close(self) -> None:
+        """Answer nothing new, and end an export that is under way."""
+        self._closing = True
         self._provider.cancel()
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._running, timeout_s)
-
-    def _conversations(self) -> float:
-        try:
-            return len(self.store)
-        except StoreUnavailable:
-            return float("nan")
-
-    def _engine_gauge(self, name: str) -> float:
-        return 0.0 if self._model is None else float(getattr(self._model.chatbot.engine, name))
 
     def _tell(self, state: str) -> None:
         self._state = state

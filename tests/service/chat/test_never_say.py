@@ -21,7 +21,7 @@ from service.chat.never_say import read
 from service.check import Kind
 from service.errors import ConfigurationError
 from service.http.app import create_app
-from service.runtime import Runtime
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service import streams
 from tests.service.never_said import holding
@@ -115,12 +115,12 @@ def test_a_model_whose_words_cannot_be_known_is_refused_by_check_and_by_the_serv
     (finding,) = check.model(listed)
     assert finding.kind is Kind.PROBLEM
     with pytest.raises(ModelFolderError, match=re.escape(finding.sentence)):
-        Runtime(listed).serve(folder, "")
+        Runtime(listed).host.serve(folder, "")
 
 
 def visitor(folder: Path, never_say: Path | None = None) -> FlaskClient:
     runtime = Runtime(ServiceConfig(store="memory", never_say=never_say, reply_cache=0))
-    runtime.serve(folder, "")
+    runtime.host.serve(folder, "")
     return create_app(runtime).test_client()
 
 

@@ -15,7 +15,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
-from service.parser import Parser
+from service.serving.parser import Parser
 
 # Seconds for sending a request; for reading the next `LEAST_READ` bytes of an answer; between requests.
 SENDING_TIMEOUT_S = 30.0

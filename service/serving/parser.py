@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,8 +10,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from service.http.paths import SLASHES
-
+SLASHES = re.compile("/{2,}")
 # Of a body in chunks, what may stand between the chunks and after them, beside a part of what is in them: many small
 # chunks are much work.
 MOST_FRAMING = 8 * 1024

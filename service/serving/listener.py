@@ -16,8 +16,8 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from service.connections import Connection
-from service.parser import Wanted
+from service.serving.connections import Connection
+from service.serving.parser import Wanted
 
 logger = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.connections import REFUSAL_PAUSE_S
 from service.conversations.conversation import Exchange
 from service.conversations.sqlite import SQLiteStore
+from service.serving.connections import REFUSAL_PAUSE_S
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
-IMPATIENT = "import service.connections; service.connections.READING_TIMEOUT_S = 2.0"
+IMPATIENT = "import service.serving.connections; service.serving.connections.READING_TIMEOUT_S = 2.0"
 CLOSED_S = 20.0
 LOG_LINES = 100
 KEY = "key-of-the-operator"
@@ -243,8 +243,8 @@ def test_it_raises_its_limit_of_files(short_export: Path) -> None:
 
 def test_a_connection_that_cannot_be_taken_neither_spins_nor_fills_the_log(short_export: Path) -> None:
     unforeseen = """
-import resource, service.listener
-service.listener.most_connections = lambda threads: 1000
+import resource, service.serving.listener
+service.serving.listener.most_connections = lambda threads: 1000
 """
     with ServiceProcess("--model", short_export, planted=unforeseen) as process, contextlib.ExitStack() as stack:
         process.wait_ready()

@@ -14,14 +14,17 @@ from flask import Flask
 from waitress.adjustments import Adjustments
 
 from service.errors import ConfigurationError
-from service.http.body import MESSAGES, WANTED
-from service.http.health import HEALTH
-from service.listener import CONNECTIONS, Listener, Threads, most_connections
-from service.runtime import Runtime, most_at_work
+from service.serving.admission import max_at_work
+from service.serving.listener import CONNECTIONS, Listener, Threads, most_connections
+from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 
 logger = logging.getLogger(__name__)
 
+# Where an application says of a path which kind of requests it is for, and of a request whether its body will be read.
+KIND = "chatbot.kind"
+WANTED = "chatbot.wanted"
+MESSAGES, HEALTH, OTHERS = "messages", "health", "others"
 SPARE_THREADS = 16
 HEALTH_THREADS = 2
 # Each may hold a whole conversation for a moment.
@@ -64,14 +67,14 @@ class Server:
         self._ended = threading.Event()
         self._failure = ""
         threads = {
-            "messages": min(most_at_work(config) + SPARE_THREADS, CONNECTIONS),
-            "health": HEALTH_THREADS,
-            "others": OTHER_THREADS,
+            MESSAGES: min(max_at_work(config) + SPARE_THREADS, CONNECTIONS),
+            HEALTH: HEALTH_THREADS,
+            OTHERS: OTHER_THREADS,
         }
         self._server = Listener(
             app,
             listener,
-            Threads(threads, _kind),
+            Threads(threads, app.extensions[KIND]),
             Adjustments(
                 sockets=[listener],
                 max_request_body_size=FRAMED * config.max_body_bytes,
@@ -124,7 +127,3 @@ class Server:
             if not any(channel.requests or channel.total_outbufs_len for channel in channels):
                 return
             pause.wait(0.02)
-
-
-def _kind(path: str) -> str:
-    return "messages" if path in MESSAGES else "health" if path in HEALTH else "others"

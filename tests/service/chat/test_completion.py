@@ -16,7 +16,7 @@ from service.chat.stop import StopStrings
 from service.chat.task import Task, as_turns, decodings
 from service.engine.settings import DecodingSettings
 from service.errors import Cancelled, DeadlineExceeded, EngineFault, Overloaded
-from service.runtime import ServedModel
+from service.serving.model_host import ServedModel
 from tests.service.fakes import FakeEngine, FakeModel
 
 OWN = DecodingSettings(
