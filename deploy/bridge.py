@@ -12,7 +12,7 @@ from wsgiref.types import StartResponse, WSGIApplication
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent, Scope, Send, SendEvent
 
-from service.http.departure import DISCONNECTED
+from service.departure import DISCONNECTED
 from service.serving.connections import SENDING_TIMEOUT_S
 
 GONE = "chatbot.gone"

@@ -21,8 +21,11 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.ort_model": frozenset({"models", "service.engine"}),
     "service.errors": frozenset({"service.engine"}),
     "service.hub": frozenset({"models.folder"}),
+    "service.departure": frozenset({"service.errors"}),
     "service.conversations": frozenset({"service.errors"}),
-    "service.chat": frozenset({"models.folder", "service.conversations", "service.engine", "service.errors"}),
+    "service.chat": frozenset(
+        {"models.folder", "service.conversations", "service.departure", "service.engine", "service.errors"}
+    ),
     "service.serving": frozenset(
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors"),
@@ -33,6 +36,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors", "service.echo"),
             *("service.settings", "service.options", "service.serving", "service.metrics", "service.logs"),
+            "service.departure",
         }
     ),
     "service": frozenset({"models", "service"}),

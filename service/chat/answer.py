@@ -1,4 +1,4 @@
-"""A message being answered: its reply as a whole or piece by piece, stored before it is complete."""
+"""A message being answered: a reply stream and, at its end, a commit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
+from service.chat.reply_stream import ReplyStream
 from service.conversations.conversation import Exchange
-from service.engine.generation import Progress, ReplyStream, Timing
-from service.errors import Cancelled, ConversationChanged, engine_errors
-
-# A client that went away is noticed within this time.
-GLANCE_S = 0.1
+from service.engine.generation import Timing
+from service.errors import ConversationChanged
 
 
 @dataclass(frozen=True)
@@ -29,32 +27,16 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Writing:
-    """A reply that the engine writes.
+class Uncommitted:
+    """A reply that is still being written.
 
     Attributes:
-        stream: the tokens.
-        certain: what text they are certain to begin with.
-        complete: makes all of them a stored reply.
-        gone: whether the client has gone away.
+        stream: its text.
+        commit: stores the finished reply with its message.
     """
 
     stream: ReplyStream
-    certain: Callable[[list[int]], str]
-    complete: Callable[[list[int]], Reply]
-    gone: Callable[[], bool]
-
-    def wait(self, known: int | None = None) -> Progress:
-        """How far it is, a glance later at most; see `ReplyStream.wait`.
-
-        Raises:
-            Cancelled: the client has gone away.
-        """
-        with engine_errors():
-            progress = self.stream.wait(GLANCE_S, known=known)
-        if self.gone():
-            raise Cancelled("The client went away before its reply was complete.")
-        return progress
+    commit: Callable[[ReplyStream], Reply]
 
 
 class Answer:
@@ -63,13 +45,13 @@ class Answer:
     Either `pieces` is read to its end or `reply` is called.
     """
 
-    def __init__(self, held: ExitStack, source: Reply | Writing) -> None:
+    def __init__(self, resources: ExitStack, source: Reply | Uncommitted) -> None:
         """
         Args:
-            held: what is let go when the answer is closed.
+            resources: what is let go when the answer is closed.
             source: a reply that was stored before, or one that is being written.
         """
-        self._held = held
+        self._resources = resources
         self._source = source
         self.replayed = isinstance(source, Reply)
 
@@ -84,11 +66,11 @@ class Answer:
     @property
     def position(self) -> int:
         """Its place among those that wait to be answered, 1 for the next one; 0 once it is being answered."""
-        return self._source.stream.position if isinstance(self._source, Writing) else 0
+        return self._source.stream.position if isinstance(self._source, Uncommitted) else 0
 
     def close(self) -> None:
         """Stop the work, if there still is any, and let the conversation's next message forward."""
-        self._held.close()
+        self._resources.close()
 
     def pieces(self) -> Iterator[str]:
         """Text of the reply as soon as it is certain; joined, the pieces are the whole reply.
@@ -98,16 +80,10 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        sent, known = "", 0
-        while isinstance(self._source, Writing):
-            ids, done = self._source.wait(known)
-            if done:
-                self._source = self._source.complete(ids)
-                break
-            known = len(ids)
-            text = self._source.certain(ids)
-            yield text[len(sent) :]
-            sent = max(sent, text, key=len)
+        sent = ""
+        while (stream := self._read(watch=True)) is not None:
+            yield stream.text[len(sent) :]
+            sent = stream.text
         whole = self.reply().exchange.reply
         if not whole.startswith(sent):
             raise ConversationChanged
@@ -119,8 +95,17 @@ class Answer:
         Raises:
             ServiceError: there will be no reply; nothing is stored.
         """
-        while isinstance(self._source, Writing):
-            ids, done = self._source.wait()
-            if done:
-                self._source = self._source.complete(ids)
+        while isinstance(self._source, Uncommitted):
+            self._read(watch=False)
         return self._source
+
+    def _read(self, *, watch: bool) -> ReplyStream | None:
+        """Wait for more, and store the reply when it is finished; None when there is no more to come."""
+        source = self._source
+        if isinstance(source, Reply):
+            return None
+        source.stream.read(watch=watch)
+        if source.stream.finish_reason is None:
+            return source.stream
+        self._source = source.commit(source.stream)
+        return None

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from service.chat.answer import GLANCE_S, Answer, Reply, Writing
+from service import departure
+from service.chat.answer import Answer, Reply, Uncommitted
 from service.chat.completion import Completion
-from service.chat.line import Lines
 from service.chat.phrases import Phrases
 from service.chat.prompt import Prompt, PromptFormat
+from service.chat.reply_stream import ReplyStream
 from service.chat.task import Task, decodings
+from service.chat.turn_order import TurnOrder
 from service.conversations.conversation import Conversation, Exchange, turns
 from service.conversations.store import Page, Store
 from service.engine.engine import Engine
 from service.errors import (
-    Cancelled,
     ConversationChanged,
     DeadlineExceeded,
     ExchangeReplaced,
@@ -70,20 +71,20 @@ class Chatbot:
         engine: Engine,
         prompt_format: PromptFormat,
         *,
-        longest_line: int = 32,
+        max_waiting: int = 32,
         never_say: Phrases | None = None,
     ) -> None:
         """
         Args:
             engine: writes the replies.
             prompt_format: of its model.
-            longest_line: messages of one conversation that may wait for an earlier one.
+            max_waiting: messages of one conversation that may wait for an earlier one.
             never_say: what the engine does not write, and what no stop string may make of what it wrote.
         """
         self.engine = engine
         self._format = prompt_format
         self._clean = never_say.clean if never_say else lambda text: text
-        self._lines = Lines(longest_line)
+        self._order = TurnOrder(max_waiting)
 
     def answer(
         self,
@@ -108,10 +109,9 @@ class Chatbot:
         """
         deadline = time.monotonic() + timeout_s
         with ExitStack() as stack:
-            place = stack.enter_context(self._lines.join(message.conversation_id, client))
-            while not place.first.wait(min(GLANCE_S, max(0.0, deadline - time.monotonic()))):
-                if gone():
-                    raise Cancelled("The client went away before its turn.")
+            place = stack.enter_context(self._order.join(message.conversation_id, client))
+            while not place.first.wait(min(departure.POLL_S, max(0.0, deadline - time.monotonic()))):
+                departure.check(gone)
                 if time.monotonic() >= deadline:
                     raise DeadlineExceeded(
                         "An earlier message of this conversation is still being answered; try again."
@@ -124,14 +124,14 @@ class Chatbot:
             prompt = self._format.encode([*turns(before), message.text], earlier=2 * conversation.earlier)
             settings = decodings(self.engine.settings, Task([], temperature=message.temperature, seed=message.seed))[0]
             with engine_errors():
-                stream = self.engine.submit(
+                tokens = self.engine.submit(
                     prompt.ids, timeout_s=max(0.0, deadline - time.monotonic()), settings=settings, client=client
                 )
-            stack.callback(stream.cancel)
+            stack.callback(tokens.cancel)
 
-            def complete(ids: list[int]) -> Reply:
+            def commit(stream: ReplyStream) -> Reply:
                 version = conversation.version
-                exchange = self._exchange(message, prompt, ids, number=version + 1, replaced=replaced)
+                exchange = self._exchange(message, prompt, stream, number=version + 1, replaced=replaced)
                 try:
                     store.append(
                         message.conversation_id, exchange, version=version, replace=message.replace is not None
@@ -145,8 +145,8 @@ class Chatbot:
                     return Reply(stored, None)
                 return Reply(exchange, stream.timing)
 
-            writing = Writing(stream, self._format.certain, complete, gone)
-            return Answer(stack.pop_all(), writing)
+            stream = ReplyStream(tokens, self._format, gone=gone)
+            return Answer(stack.pop_all(), Uncommitted(stream, commit))
 
     def read(self, store: Store, message: Message) -> Prompt:
         """What the model would read if a message were said now, and nothing else of it than the end of the
@@ -194,14 +194,14 @@ class Chatbot:
             raise
 
     def _exchange(
-        self, message: Message, prompt: Prompt, ids: list[int], *, number: int, replaced: Exchange | None
+        self, message: Message, prompt: Prompt, stream: ReplyStream, *, number: int, replaced: Exchange | None
     ) -> Exchange:
         keys = replaced.keys if replaced else []
         return Exchange(
             message=message.text,
-            reply=self._format.decode(ids),
+            reply=stream.text,
             prompt_tokens=len(prompt.ids),
-            completion_tokens=self._format.count(ids),
+            completion_tokens=stream.tokens,
             truncated_turns=prompt.truncated_turns,
             truncated_tokens=prompt.truncated_tokens,
             key=message.key,

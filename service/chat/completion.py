@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import NamedTuple
 
-from service.chat.answer import GLANCE_S
-from service.chat.draft import Draft, FinishReason
+from service import departure
 from service.chat.prompt import PromptFormat
+from service.chat.reply_stream import FinishReason, ReplyStream
 from service.chat.stop import StopStrings
 from service.chat.task import Task, decodings
 from service.engine.engine import Engine
-from service.errors import Cancelled, engine_errors
+from service.errors import engine_errors
 
 
 class Piece(NamedTuple):
@@ -37,7 +37,7 @@ class Completion:
         prompt_tokens: tokens that the model reads.
         truncated_turns: oldest turns that did not fit its window.
         truncated_tokens: tokens at the beginning of the newest turn that did not fit it.
-        drafts: the different replies.
+        streams: the different replies.
     """
 
     def __init__(
@@ -68,22 +68,21 @@ class Completion:
         self.prompt_tokens = len(prompt.ids)
         self.truncated_turns = prompt.truncated_turns
         self.truncated_tokens = prompt.truncated_tokens
-        self.drafts: list[Draft] = []
+        self.streams: list[ReplyStream] = []
         self._stop = StopStrings(task.stop, clean=clean)
-        self._gone = gone
         with ExitStack() as stack:
             for settings in decodings(engine.settings, task):
                 with engine_errors():
-                    stream = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings, client=client)
-                stack.callback(stream.cancel)
-                self.drafts.append(Draft(stream, prompt_format, self._stop))
-            self._held = stack.pop_all()
-        self._copies = task.choices // len(self.drafts)
+                    tokens = engine.submit(prompt.ids, timeout_s=timeout_s, settings=settings, client=client)
+                stack.callback(tokens.cancel)
+                self.streams.append(ReplyStream(tokens, prompt_format, self._stop, gone=gone))
+            self._resources = stack.pop_all()
+        self._copies = task.choices // len(self.streams)
 
     @property
-    def choices(self) -> list[Draft]:
+    def choices(self) -> list[ReplyStream]:
         """The replies as they were asked for, copies among them."""
-        return self.drafts * self._copies
+        return self.streams * self._copies
 
     def __enter__(self) -> Completion:
         return self
@@ -91,7 +90,7 @@ class Completion:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        self._resources.close()
 
     def pieces(self) -> Iterator[Piece]:
         """Text of the replies as soon as it is certain; joined, the pieces of each are the whole reply.
@@ -111,12 +110,10 @@ class Completion:
             pass
 
     def _read(self, *, watch: bool) -> Iterator[Piece]:
-        while writing := [place for place, draft in enumerate(self.drafts) if draft.finish_reason is None]:
-            for place in writing:
-                if self._gone():
-                    raise Cancelled("The client went away before its reply was complete.")
-                draft = self.drafts[place]
+        while unfinished := [index for index, stream in enumerate(self.streams) if stream.finish_reason is None]:
+            for index in unfinished:
+                stream = self.streams[index]
                 # Without a watch all are waited for, in whatever order.
-                text = draft.read(GLANCE_S / len(writing) if watch else GLANCE_S, watch=watch)
+                text = stream.read(departure.POLL_S / len(unfinished) if watch else departure.POLL_S, watch=watch)
                 for copy in range(self._copies):
-                    yield Piece(place + copy, text, draft.finish_reason)
+                    yield Piece(index + copy, text, stream.finish_reason)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from service.engine.errors import EngineClosed, EngineError, EngineStopped, UnsupportedSetting
 from service.engine.forbidden import Forbidden
-from service.engine.generation import Generation, ReplyStream
+from service.engine.generation import Generation, TokenStream
 from service.engine.lane import Steps
 from service.engine.reply_cache import Key, ReplyCache
 from service.engine.scheduler import Scheduler
@@ -106,7 +106,7 @@ class Engine:
 
     def submit(
         self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None, client: str = ""
-    ) -> ReplyStream:
+    ) -> TokenStream:
         """Ask for a reply.
 
         Args:
@@ -134,7 +134,7 @@ class Engine:
             found = None if key is None else self._cache.find(key, deadline=deadline)
             return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline, client)
 
-    def _begin(self, sequence: Sequence, key: Key | None, deadline: float, client: str) -> ReplyStream:
+    def _begin(self, sequence: Sequence, key: Key | None, deadline: float, client: str) -> TokenStream:
         """Let a reply be computed, and found meanwhile by its key."""
         cache = self._cache
         if key is None:

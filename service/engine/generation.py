@@ -48,8 +48,8 @@ class Progress(NamedTuple):
     done: bool
 
 
-class ReplyStream(Protocol):
-    """A reply as the one who asked for it sees it."""
+class TokenStream(Protocol):
+    """The tokens of a reply, for the one who asked for it."""
 
     @property
     def settings(self) -> DecodingSettings:
@@ -197,7 +197,7 @@ class Generation:
 
 
 class Subscription:
-    """The reply of a `Generation` for one of those who asked for it; a `ReplyStream`."""
+    """The reply of a `Generation` for one of those who asked for it; a `TokenStream`."""
 
     def __init__(self, generation: Generation, *, deadline: float) -> None:
         """

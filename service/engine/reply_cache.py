@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass
 
-from service.engine.generation import Generation, Progress, ReplyStream, Timing
+from service.engine.generation import Generation, Progress, Timing, TokenStream
 from service.engine.settings import DecodingSettings
 
 Key = tuple[bytes, DecodingSettings]
@@ -16,7 +16,7 @@ Key = tuple[bytes, DecodingSettings]
 
 @dataclass(frozen=True)
 class CachedReply:
-    """A reply that was finished before it was asked for; a `ReplyStream`.
+    """A reply that was finished before it was asked for; a `TokenStream`.
 
     Attributes:
         settings: how it was decoded.
@@ -68,7 +68,7 @@ class ReplyCache:
         """What a reply is known by; None for one that is not kept."""
         return None if settings.do_sample or not self._capacity else (array("i", source).tobytes(), settings)
 
-    def find(self, key: Key, *, deadline: float) -> ReplyStream | None:
+    def find(self, key: Key, *, deadline: float) -> TokenStream | None:
         """The reply, finished or under way, for one who waits until `deadline` on the monotonic clock."""
         with self._lock:
             ids = self._finished.get(key)

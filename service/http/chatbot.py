@@ -11,6 +11,7 @@ from typing import Annotated
 from flask import Blueprint, Response, g, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 
+from service import departure
 from service.chat.answer import Answer, Reply
 from service.chat.chatbot import Message
 from service.chat.prompt import clean
@@ -19,7 +20,6 @@ from service.errors import InvalidPrompt, ServiceError
 from service.http import events, operation
 from service.http.body import check_length, read_body, read_object
 from service.http.cookies import remember
-from service.http.departure import departure
 from service.http.errors import Problem, problem, wants
 from service.http.fields import WHOLE, ExchangeNumber, SessionId, Text
 from service.http.operation import EVENTS, JSON, TEXT, Events, Operation, Parameter, describe
@@ -171,7 +171,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
                     runtime.store,
                     _message(found, asked, key),
                     timeout_s=config.deadline_s,
-                    gone=departure(),
+                    gone=departure.watch(request.environ),
                     client=g.client,
                 )
             )

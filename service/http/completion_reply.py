@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from service.chat.draft import FinishReason
+from service.chat.reply_stream import FinishReason
 
 REASON = "stop: the reply is complete or a stop string came; length: it reached its limit."
 TRUNCATED = "Oldest turns that did not fit the model's window, the first turn of system messages among them."

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response, g, request
 
 from models.manifest import Manifest
-from service import logs
+from service import departure, logs
 from service.chat.completion import Completion
-from service.chat.draft import Draft
+from service.chat.reply_stream import ReplyStream
 from service.errors import ServiceError
 from service.http import events, limits
 from service.http.body import read_body
@@ -27,7 +27,6 @@ from service.http.completion_reply import (
     ReplyMessage,
 )
 from service.http.completion_request import ChatCompletionRequest, parse_completion_request
-from service.http.departure import departure
 from service.http.errors import openai_error
 from service.http.models import check_name
 from service.http.operation import EVENTS, JSON, Events, Operation, Reply, describe
@@ -65,7 +64,7 @@ def blueprint(runtime: Runtime) -> Blueprint:
                 model.chatbot.complete(
                     asked.task,
                     timeout_s=config.deadline_s,
-                    gone=departure(),
+                    gone=departure.watch(request.environ),
                     client=g.client,
                 )
             )
@@ -95,11 +94,11 @@ class _Answer:
     def count(self, metrics: Metrics) -> None:
         """Count the replies; each has read the prompt."""
         completion = self._completion
-        for draft in completion.drafts:
+        for stream in completion.streams:
             metrics.written(
-                draft.timing,
+                stream.timing,
                 prompt_tokens=completion.prompt_tokens,
-                completion_tokens=draft.tokens,
+                completion_tokens=stream.tokens,
                 truncated_tokens=completion.truncated_tokens,
             )
         logs.note(choices=len(completion.choices), completion_tokens=self._usage().completion_tokens)
@@ -110,14 +109,14 @@ class _Answer:
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[_choice(place, draft) for place, draft in enumerate(completion.choices)],
+            choices=[_choice(place, stream) for place, stream in enumerate(completion.choices)],
             usage=self._usage(),
             system_fingerprint=self._fingerprint,
             truncated_turns=completion.truncated_turns,
             truncated_tokens=completion.truncated_tokens,
         )
         response = Response(body.model_dump_json(), mimetype="application/json")
-        response.headers["Server-Timing"] = server_timing(completion.drafts[0].timing)
+        response.headers["Server-Timing"] = server_timing(completion.streams[0].timing)
         return response
 
     def streamed(self, metrics: Metrics, *, with_usage: bool) -> Response:
@@ -154,13 +153,13 @@ class _Answer:
 
     def _usage(self) -> CompletionUsage:
         prompt = self._completion.prompt_tokens
-        written = sum(draft.tokens for draft in self._completion.choices)
+        written = sum(stream.tokens for stream in self._completion.choices)
         return CompletionUsage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)
 
 
-def _choice(place: int, draft: Draft) -> Choice:
-    assert draft.finish_reason is not None
-    return Choice(index=place, message=ReplyMessage(content=draft.text), finish_reason=draft.finish_reason)
+def _choice(place: int, stream: ReplyStream) -> Choice:
+    assert stream.finish_reason is not None
+    return Choice(index=place, message=ReplyMessage(content=stream.text), finish_reason=stream.finish_reason)
 
 
 def _failure(error: ServiceError) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response, g
 
+from service.departure import departed
 from service.errors import Cancelled, ServiceError
 from service.http.errors import traceable, unforeseen
 from service.metrics import Metrics
@@ -66,7 +67,7 @@ def _events(
     except Cancelled as error:
         metrics.failed(error)
     except GeneratorExit:
-        metrics.failed(Cancelled("The client went away before its reply was complete."))
+        metrics.failed(departed())
         raise
     except ServiceError as error:
         metrics.failed(error)

@@ -173,7 +173,7 @@ class ModelHost:
             forbidden=forbidden,
             on_death=lambda why: self.on_failure(why),
         )
-        chatbot = Chatbot(engine, prompt_format, longest_line=self._config.queue, never_say=self._never_say)
+        chatbot = Chatbot(engine, prompt_format, max_waiting=self._config.queue, never_say=self._never_say)
         self._model = ServedModel(folder, checked, reason, model.kernels, chatbot)
         self._metrics.serves(checked, model.kernels)
         self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")

@@ -61,14 +61,14 @@ def _task(prompt: str, draw: random.Random, text: str) -> Task:
 def _whole(chatbot: Chatbot, task: Task) -> Reply:
     with chatbot.complete(task, timeout_s=60) as completion:
         completion.finish()
-        (draft,) = completion.drafts
+        (draft,) = completion.streams
         return draft.text, draft.tokens, draft.finish_reason
 
 
 def _streamed(chatbot: Chatbot, task: Task) -> Reply:
     with chatbot.complete(task, timeout_s=60) as completion:
         text = "".join(piece.text for piece in completion.pieces())
-        (draft,) = completion.drafts
+        (draft,) = completion.streams
         return text, draft.tokens, draft.finish_reason
 
 
@@ -81,7 +81,7 @@ def _seeds(chatbot: Chatbot, temperature: float) -> Line:
         for completion in running:
             with completion:
                 completion.finish()
-                together.append(completion.drafts[0].text)
+                together.append(completion.streams[0].text)
     same = sum(one == other for one, other in zip(alone, together, strict=True))
     return Line(
         f"temperature {temperature}: a seed gives the same reply alone and {TOGETHER} together",

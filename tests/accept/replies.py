@@ -197,7 +197,7 @@ def _streamed(chatbot: Chatbot, prompt: str) -> str:
 def _drawn(chatbot: Chatbot, prompt: str) -> str:
     with chatbot.complete(_task(prompt), timeout_s=TIMEOUT_S) as completion:
         completion.finish()
-        return completion.drafts[0].text
+        return completion.streams[0].text
 
 
 def _drawn_stream(chatbot: Chatbot, prompt: str) -> str:

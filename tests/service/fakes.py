@@ -9,7 +9,7 @@ from collections.abc import Sequence as Ids
 import numpy as np
 
 from service.engine.engine import Engine
-from service.engine.generation import ReplyStream
+from service.engine.generation import TokenStream
 from service.engine.sequence import Sequence
 from service.engine.settings import DecodingSettings
 
@@ -120,7 +120,7 @@ class FakeEngine(Engine):
 
     def submit(
         self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None, client: str = ""
-    ) -> ReplyStream:
+    ) -> TokenStream:
         self.begun.release()
         if self.error is not None:
             raise self.error

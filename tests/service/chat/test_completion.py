@@ -141,14 +141,14 @@ class TestDecoding:
     def test_the_coldest_temperature_draws_the_likeliest_token(self, served: ServedModel) -> None:
         cold = finished(served.chatbot, Task(["Hello"], temperature=5e-324, top_p=5e-324, seed=1))
         again = finished(served.chatbot, Task(["Hello"], temperature=1e-3, seed=2))
-        assert cold.drafts[0].text == again.drafts[0].text
+        assert cold.streams[0].text == again.streams[0].text
 
 
 class TestReplies:
     def test_the_models_own_decoding_gives_its_own_reply(
         self, served: ServedModel, prompt_format: PromptFormat
     ) -> None:
-        (draft,) = finished(served.chatbot, Task(["What do you eat?"])).drafts
+        (draft,) = finished(served.chatbot, Task(["What do you eat?"])).streams
         ids = served.chatbot.engine.submit(prompt_format.encode(["What do you eat?"]).ids, timeout_s=30).wait(30).ids
         assert draft.text == prompt_format.decode(ids)
         assert draft.tokens == prompt_format.count(ids)
@@ -156,7 +156,7 @@ class TestReplies:
     def test_a_seed_brings_the_same_replies_again(self, served: ServedModel) -> None:
         def texts(seed: int | None) -> list[str]:
             task = Task(["Hello"], temperature=1.5, seed=seed, choices=4)
-            return [draft.text for draft in finished(served.chatbot, task).drafts]
+            return [draft.text for draft in finished(served.chatbot, task).streams]
 
         assert texts(7) == texts(7)
         assert texts(7) != texts(8)
@@ -171,25 +171,25 @@ class TestReplies:
     @pytest.mark.parametrize("beams", [1, 4])
     @pytest.mark.parametrize("tokens", [1, 2, 7, 20])
     def test_a_reply_has_no_more_tokens_than_asked_for(self, speaker: Speaker, beams: int, tokens: int) -> None:
-        (draft,) = finished(speaker(beams=beams).chatbot, Task(["Hello"], max_tokens=tokens)).drafts
+        (draft,) = finished(speaker(beams=beams).chatbot, Task(["Hello"], max_tokens=tokens)).streams
         assert draft.tokens == tokens
         assert draft.finish_reason == "length"
         assert WORDS.startswith(draft.text)
 
     def test_a_reply_that_reaches_the_models_own_limit_says_so(self, speaker: Speaker) -> None:
-        (draft,) = finished(speaker().chatbot, Task(["Hello"], max_tokens=1000)).drafts
+        (draft,) = finished(speaker().chatbot, Task(["Hello"], max_tokens=1000)).streams
         assert (draft.text, draft.finish_reason) == (WORDS, "length")
 
     def test_a_reply_that_ends_by_itself_says_so(self, speaker: Speaker) -> None:
-        (draft,) = finished(speaker("Tea").chatbot, Task(["Hello"])).drafts
+        (draft,) = finished(speaker("Tea").chatbot, Task(["Hello"])).streams
         assert (draft.text, draft.finish_reason) == ("Tea", "stop")
 
     @pytest.mark.parametrize("choices", [1, 3])
     def test_pieces_joined_are_the_whole_replies(self, served: ServedModel, choices: int) -> None:
         task = Task(["Hello"], temperature=1.2, seed=3, choices=choices)
         texts, completion = streamed(served.chatbot, task)
-        assert texts == [draft.text for draft in completion.drafts]
-        assert texts == [draft.text for draft in finished(served.chatbot, task).drafts]
+        assert texts == [draft.text for draft in completion.streams]
+        assert texts == [draft.text for draft in finished(served.chatbot, task).streams]
 
     def test_what_did_not_fit_the_window_is_counted(self, speaker: Speaker) -> None:
         completion = finished(speaker().chatbot, Task(["word " * 20, "word " * 60, "Hello"]))
@@ -202,10 +202,10 @@ class TestStop:
     @pytest.mark.parametrize("stop", [".", " sun", "and so", "too?", "Tea", "nowhere", "tea too? And more"])
     def test_whole_and_streamed_replies_end_before_it(self, speaker: Speaker, beams: int, stop: str) -> None:
         task = Task(["Hello"], stop=("@", stop))
-        (whole,) = finished(speaker(beams=beams).chatbot, task).drafts
+        (whole,) = finished(speaker(beams=beams).chatbot, task).streams
         (text,), completion = streamed(speaker(beams=beams).chatbot, task)
         assert text == whole.text == WORDS.split(stop)[0]
-        (draft,) = completion.drafts
+        (draft,) = completion.streams
         assert (draft.finish_reason, draft.tokens) == (whole.finish_reason, whole.tokens)
         if stop in WORDS:
             assert draft.finish_reason == "stop"
@@ -220,7 +220,7 @@ class TestStop:
     def test_work_ends_with_it(self, speaker: Speaker) -> None:
         speaking = speaker()
         speaking.model.steps = StepsUntil(speaking.model, 15)
-        (draft,) = finished(speaking.chatbot, Task(["Hello"], stop=("is",))).drafts
+        (draft,) = finished(speaking.chatbot, Task(["Hello"], stop=("is",))).streams
         assert draft.text == "Tea "
         assert draft.timing.decode_s > 0
         speaking.wait_idle()
@@ -228,12 +228,12 @@ class TestStop:
 
     def test_other_choices_go_on_after_it(self, speaker: Speaker) -> None:
         with speaker().chatbot.complete(Task(["Hello"], temperature=1, choices=2), timeout_s=30) as completion:
-            completion.drafts[0]._stop = StopStrings(["is"])
+            completion.streams[0]._stop = StopStrings(["is"])
             completion.finish()
-            assert [draft.text for draft in completion.drafts] == ["Tea ", WORDS]
+            assert [draft.text for draft in completion.streams] == ["Tea ", WORDS]
 
     def test_tokens_are_counted_up_to_its_end(self, speaker: Speaker, prompt_format: PromptFormat) -> None:
-        (draft,) = finished(speaker().chatbot, Task(["Hello"], stop=("warm",))).drafts
+        (draft,) = finished(speaker().chatbot, Task(["Hello"], stop=("warm",))).streams
         assert draft.text == "Tea is "
         assert draft.tokens == len(prompt_format.encode(["Tea is warm"]).ids) - 1
 

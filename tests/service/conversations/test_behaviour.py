@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.chat.line import Lines
+from service.chat.turn_order import TurnOrder
 from service.conversations.conversation import Conversation, Exchange, turns
 from service.conversations.store import KEPT_EXCHANGES, Page, Store
 from service.errors import ConversationChanged, UnknownConversation
@@ -219,7 +219,7 @@ def test_of_two_that_begin_a_conversation_one_succeeds(store: Store) -> None:
 
 
 def test_parallel_threads_lose_nothing_and_keep_both_turns_together(make_store: MakeStore) -> None:
-    store, lines = make_store(capacity=1000), Lines(longest=8)
+    store, lines = make_store(capacity=1000), TurnOrder(max_waiting=8)
 
     def work(worker: int) -> None:
         for number in range(30):

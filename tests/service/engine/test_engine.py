@@ -20,7 +20,7 @@ from service.engine.errors import (
     Overloaded,
     UnsupportedSetting,
 )
-from service.engine.generation import ReplyStream
+from service.engine.generation import TokenStream
 from service.engine.sequence import Sequence
 from tests.service.fakes import REPLY, FakeBatch, FakeModel
 
@@ -41,11 +41,11 @@ def engine(model: FakeModel) -> Iterator[Engine]:
     engine.close()
 
 
-def ask(engine: Engine, number: int, timeout_s: float = PATIENCE_S) -> ReplyStream:
+def ask(engine: Engine, number: int, timeout_s: float = PATIENCE_S) -> TokenStream:
     return engine.submit([number, 2], timeout_s=timeout_s)
 
 
-def reply_of(generation: ReplyStream) -> list[int]:
+def reply_of(generation: TokenStream) -> list[int]:
     ids = generation.wait(PATIENCE_S).ids
     assert generation.done, "no reply came"
     return ids

@@ -9,7 +9,7 @@ import pytest
 
 from service.engine.engine import Engine
 from service.engine.errors import Overloaded
-from service.engine.generation import ReplyStream
+from service.engine.generation import TokenStream
 from service.engine.sequence import Sequence
 from tests.service.engine.test_engine import PATIENCE_S, reply_of, until
 from tests.service.fakes import FakeBatch, FakeModel
@@ -31,11 +31,11 @@ def engine(model: FakeModel) -> Iterator[Engine]:
     engine.close()
 
 
-def ask(engine: Engine, number: int, client: str) -> ReplyStream:
+def ask(engine: Engine, number: int, client: str) -> TokenStream:
     return engine.submit([number, 2], timeout_s=PATIENCE_S, client=client)
 
 
-def made_room(stream: ReplyStream) -> bool:
+def made_room(stream: TokenStream) -> bool:
     """Whether a request was refused after it had waited."""
     try:
         reply_of(stream)

@@ -16,7 +16,7 @@ import pytest
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 from service.engine.errors import Cancelled, DeadlineExceeded, EngineFault, EngineStopped, Overloaded
-from service.engine.generation import ReplyStream
+from service.engine.generation import TokenStream
 from tests.service.echo import EchoModel, digest
 
 PATIENCE_S = 10.0
@@ -36,11 +36,11 @@ def engine(model: EchoModel) -> Iterator[Engine]:
     engine.close()
 
 
-def ask(engine: Engine, number: int, timeout_s: float = PATIENCE_S) -> ReplyStream:
+def ask(engine: Engine, number: int, timeout_s: float = PATIENCE_S) -> TokenStream:
     return engine.submit([number, 2], timeout_s=timeout_s)
 
 
-def reply_of(stream: ReplyStream) -> list[int]:
+def reply_of(stream: TokenStream) -> list[int]:
     ids, done = stream.wait(PATIENCE_S)
     assert done, "no reply came"
     return ids

@@ -123,7 +123,7 @@ def test_an_unforeseen_failure_within_a_stream_is_opaque(
     def fail(*_: object, **__: object) -> str:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("service.chat.completion.Draft.read", fail)
+    monkeypatch.setattr("service.chat.completion.ReplyStream.read", fail)
     response = post(client, stream=True)
     with caplog.at_level("ERROR", logger="service"):
         _, last = blocks(response)

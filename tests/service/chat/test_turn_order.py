@@ -8,16 +8,16 @@ from contextlib import ExitStack
 
 import pytest
 
-from service.chat.line import Lines
+from service.chat.turn_order import TurnOrder
 from service.errors import Overloaded
 
 
 @pytest.fixture
-def lines() -> Lines:
-    return Lines(longest=30)
+def lines() -> TurnOrder:
+    return TurnOrder(max_waiting=30)
 
 
-def test_messages_come_forward_in_the_order_they_came(lines: Lines) -> None:
+def test_messages_come_forward_in_the_order_they_came(lines: TurnOrder) -> None:
     served: list[int] = []
 
     def exchange(number: int) -> None:
@@ -38,12 +38,12 @@ def test_messages_come_forward_in_the_order_they_came(lines: Lines) -> None:
     assert served == list(range(21))
 
 
-def test_other_conversations_do_not_wait(lines: Lines) -> None:
+def test_other_conversations_do_not_wait(lines: TurnOrder) -> None:
     with lines.join("a"), lines.join("b") as place:
         assert place.first.is_set()
 
 
-def test_a_message_that_gave_up_does_not_hold_up_the_next(lines: Lines) -> None:
+def test_a_message_that_gave_up_does_not_hold_up_the_next(lines: TurnOrder) -> None:
     with lines.join("a"):
         with lines.join("a") as impatient:
             third = lines.join("a")
@@ -53,7 +53,7 @@ def test_a_message_that_gave_up_does_not_hold_up_the_next(lines: Lines) -> None:
     lines.leave(third)
 
 
-def test_a_failed_exchange_lets_go_of_its_conversation(lines: Lines) -> None:
+def test_a_failed_exchange_lets_go_of_its_conversation(lines: TurnOrder) -> None:
     with pytest.raises(RuntimeError), lines.join("a"):
         raise RuntimeError
     with lines.join("a") as place:
@@ -61,7 +61,7 @@ def test_a_failed_exchange_lets_go_of_its_conversation(lines: Lines) -> None:
 
 
 def test_a_full_line_refuses() -> None:
-    lines = Lines(longest=2)
+    lines = TurnOrder(max_waiting=2)
     with lines.join("a"), lines.join("a"), lines.join("a"):
         with pytest.raises(Overloaded, match="this conversation"), lines.join("a"):
             pass
@@ -72,7 +72,7 @@ def test_a_full_line_refuses() -> None:
 
 
 def test_one_client_cannot_take_all_places_of_a_line() -> None:
-    lines = Lines(2)
+    lines = TurnOrder(2)
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(lines.join("shared", "greedy"))

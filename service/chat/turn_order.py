@@ -9,18 +9,18 @@ from types import TracebackType
 from service.errors import Overloaded
 
 # How many times as many messages may wait in one conversation as those of one client.
-ALL = 2
+ALL_CLIENTS = 2
 
 
-class Lines:
+class TurnOrder:
     """One line of waiting messages for each conversation that is being answered. Safe for many threads."""
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, max_waiting: int) -> None:
         """
         Args:
-            longest: messages of one client that may wait in one conversation; each takes a thread.
+            max_waiting: messages of one client that may wait in one conversation; each takes a thread.
         """
-        self._longest = longest
+        self._max_waiting = max_waiting
         self._lines: dict[str, deque[Place]] = {}
         self._lock = threading.Lock()
 
@@ -37,7 +37,7 @@ class Lines:
         with self._lock:
             line = self._lines.setdefault(conversation_id, deque())
             own = sum(place.client == client for place in line)
-            if own > self._longest or len(line) > ALL * self._longest:
+            if own > self._max_waiting or len(line) > ALL_CLIENTS * self._max_waiting:
                 raise Overloaded(
                     "Too many messages of this conversation are waiting; send the next one when its reply has come."
                 )
@@ -66,11 +66,11 @@ class Place:
         first: set once everyone before it has left.
     """
 
-    def __init__(self, lines: Lines, conversation_id: str, client: str) -> None:
+    def __init__(self, order: TurnOrder, conversation_id: str, client: str) -> None:
         self.conversation_id = conversation_id
         self.client = client
         self.first = threading.Event()
-        self._lines = lines
+        self._order = order
 
     def __enter__(self) -> Place:
         return self
@@ -78,4 +78,4 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.leave(self)
+        self._order.leave(self)

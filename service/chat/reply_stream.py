@@ -1,18 +1,21 @@
-"""One reply to a conversation that its client keeps, while it is written."""
+"""The text of one reply while it is written: its tokens decoded as far as they are certain, up to a stop string."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+from service import departure
 from service.chat.prompt import PromptFormat
 from service.chat.stop import StopStrings
-from service.engine.generation import ReplyStream, Timing
+from service.engine.generation import Timing, TokenStream
 from service.errors import engine_errors
 
 FinishReason = Literal["stop", "length"]
+NO_STOP_STRINGS = StopStrings(())
 
 
-class Draft:
+class ReplyStream:
     """A reply being written.
 
     Attributes:
@@ -21,21 +24,41 @@ class Draft:
         finish_reason: why it ended; None while it goes on.
     """
 
-    def __init__(self, stream: ReplyStream, prompt_format: PromptFormat, stop: StopStrings) -> None:
+    def __init__(
+        self,
+        tokens: TokenStream,
+        prompt_format: PromptFormat,
+        stop: StopStrings = NO_STOP_STRINGS,
+        *,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        Args:
+            tokens: of the engine.
+            prompt_format: of its model.
+            stop: strings that end the reply.
+            gone: whether the client has gone away.
+        """
         self.text = ""
         self.tokens = 0
         self.finish_reason: FinishReason | None = None
-        self._stream = stream
+        self._stream = tokens
         self._format = prompt_format
         self._stop = stop
+        self._gone = gone
         self._known = 0
+
+    @property
+    def position(self) -> int:
+        """Its place among those that wait to be written, 1 for the next one; 0 once it has begun."""
+        return self._stream.position
 
     @property
     def timing(self) -> Timing:
         """Of a finished one."""
         return self._stream.timing
 
-    def read(self, timeout_s: float, *, watch: bool) -> str:
+    def read(self, timeout_s: float = departure.POLL_S, *, watch: bool) -> str:
         """Wait for more of it.
 
         Args:
@@ -46,10 +69,12 @@ class Draft:
             Text that has become certain.
 
         Raises:
+            Cancelled: the client has gone away.
             ServiceError: there will be no reply.
         """
         with engine_errors():
             ids, done = self._stream.wait(timeout_s, known=self._known if watch else None)
+        departure.check(self._gone)
         if len(ids) == self._known and not done:
             return ""
         self._known = len(ids)
