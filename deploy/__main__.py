@@ -31,7 +31,7 @@ logger = logging.getLogger("service")
 OBJECT_STORE_BYTES = 80 * 2**20
 # What Ray takes to take replicas away, beside the time for their running replies.
 DELETION_S = 15.0
-GLANCE_S = 0.1
+POLL_S = 0.1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if config.service.check:
         own = tuple(option.variable for option in OWN_OPTIONS.values())
-        found = [finding for finding in findings(config.each) if not finding.sentence.startswith(own)]
-        return report([*found, *concerns(config)])
+        service_findings = [finding for finding in findings(config.each) if not finding.sentence.startswith(own)]
+        return report([*service_findings, *concerns(config)])
     logs.configure(config.service.log_format)
     try:
         return _serve(config)
@@ -88,8 +88,8 @@ def _serve(config: ReplicaConfig) -> int:
     store = open_store(service.store, capacity=service.max_conversations, ttl_s=service.conversation_ttl_s)
     store.close()
     logger.info("Conversations are kept in %s.", store.place)
-    told = [finding.sentence for finding in (*concerns(config), *links(service))]
-    for sentence in (*told, *misspelt(os.environ, OPTIONS)):
+    sentences = [finding.sentence for finding in (*concerns(config), *links(service))]
+    for sentence in (*sentences, *misspelt(os.environ, OPTIONS)):
         logger.warning(sentence)
     provision = provider.provide(service.model)
     manifest.check(provision.folder)
@@ -146,7 +146,7 @@ def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int)
         serve.delete(NAME, _blocking=False)
         end = time.monotonic() + config.service.drain_timeout_s + DELETION_S
         while NAME in serve.status().applications and time.monotonic() < end:
-            time.sleep(GLANCE_S)
+            time.sleep(POLL_S)
         serve.shutdown()  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()

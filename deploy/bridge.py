@@ -75,8 +75,8 @@ class Bridge:
 
         async def say(event: SendEvent) -> None:
             if event["type"] == "http.response.start":
-                kept = [header for header in event.get("headers", ()) if header[0] not in self._without]
-                event = {**event, "headers": kept}
+                headers = [header for header in event.get("headers", ()) if header[0] not in self._without]
+                event = {**event, "headers": headers}
             if not gone.is_set():
                 await send(event)
 

@@ -84,26 +84,28 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
     """Whether the model is there and whole, or could be exported."""
     models = (config.models_dir or MODELS).absolute()
     try:
-        found = find(config.model, models)
-        complaint = _hindrance(found) if isinstance(found, Missing) else ""
+        folder = find(config.model, models)
+        complaint = _hindrance(folder) if isinstance(folder, Missing) else ""
         if complaint and config.model == "auto":
             yield Finding(
                 Kind.WARNING,
                 f"The demo model would be served instead of {DEFAULT_MODEL}, since that has to be "
                 f"exported first: {complaint}",
             )
-            found = find("demo", models)
-            complaint = _hindrance(found) if isinstance(found, Missing) else ""
+            folder = find("demo", models)
+            complaint = _hindrance(folder) if isinstance(folder, Missing) else ""
         if complaint:
             yield Finding(Kind.PROBLEM, complaint)
-        elif isinstance(found, Missing):
-            yield Finding(Kind.FACT, f"Serves {found.model}, once it has been exported to {found.folder} at the start.")
+        elif isinstance(folder, Missing):
+            yield Finding(
+                Kind.FACT, f"Serves {folder.model}, once it has been exported to {folder.folder} at the start."
+            )
         else:
-            checked = manifest.check(found)
-            _check_decoding(found)
+            checked = manifest.check(folder)
+            _check_decoding(folder)
             if config.never_say is not None:
-                check_folder(found)
-            yield Finding(Kind.FACT, f"Serves {checked.name} ({checked.quantization['precision']}) from {found}.")
+                check_folder(folder)
+            yield Finding(Kind.FACT, f"Serves {checked.name} ({checked.quantization['precision']}) from {folder}.")
             needed = MEMORY_BYTES_BASE + sum(record.size for record in checked.files.values())
             if available_memory() < needed:
                 yield Finding(

@@ -35,14 +35,14 @@ def read_name(text: str) -> str:
     """
     if Path(text).exists():
         return text
-    if found := CACHED.fullmatch(text.rstrip("/")):
-        return f"{found[1]}/{found[2]}"
+    if match := CACHED.fullmatch(text.rstrip("/")):
+        return f"{match[1]}/{match[2]}"
     scheme, separator, rest = text.partition("://")
     if separator and scheme.lower() == "hf":
         return _id(rest)
-    found = ADDRESS.fullmatch(text)
-    if found and found["host"].lower() in HOSTS | _mirror():
-        return _id(found["path"])
+    match = ADDRESS.fullmatch(text)
+    if match and match["host"].lower() in HOSTS | _mirror():
+        return _id(match["path"])
     if separator:
         raise NoModel(f"which is no address of a model on the Hub; give an id such as {DEFAULT_MODEL}")
     if "@" in text or text.endswith("/"):

@@ -62,18 +62,18 @@ class TextFormatter(logging.Formatter):
     """For people: time, level, message, and what else is known as `name=value`. Only a trace takes more lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = [self.formatTime(record), record.levelname, _on_one_line(record.getMessage())]
-        said += [f"{name}={_on_one_line(str(value))}" for name, value in _fields(record).items() if name not in SAID]
+        parts = [self.formatTime(record), record.levelname, _on_one_line(record.getMessage())]
+        parts += [f"{name}={_on_one_line(str(value))}" for name, value in _fields(record).items() if name not in SAID]
         # Indented, so that nothing in a trace looks like the beginning of a line.
         trace = "".join(f"\n    {_on_one_line(line)}" for line in _trace(record).split("\n") if line)
-        return " ".join(said) + trace
+        return " ".join(parts) + trace
 
 
 class JSONFormatter(logging.Formatter):
     """For collectors: one JSON object a line, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, Any] = {
+        content: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
@@ -82,8 +82,8 @@ class JSONFormatter(logging.Formatter):
         }
         trace = _trace(record)
         if trace:
-            said["exception"] = trace
-        return json.dumps(said, default=str)
+            content["exception"] = trace
+        return json.dumps(content, default=str)
 
 
 FORMATTERS: Mapping[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
@@ -126,8 +126,8 @@ def adopt_libraries() -> None:
 def _log_thread(arguments: threading.ExceptHookArgs) -> None:
     if arguments.exc_value is not None and arguments.exc_type is not SystemExit:
         name = arguments.thread.name if arguments.thread else "a thread"
-        told = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
-        logger.critical("%s ended with an error", name, exc_info=told)
+        error = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+        logger.critical("%s ended with an error", name, exc_info=error)
 
 
 def _mark(record: logging.LogRecord) -> bool:
@@ -148,4 +148,4 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return CONTROL_CHARACTERS.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return CONTROL_CHARACTERS.sub(lambda match: match.group().encode("unicode_escape").decode(), text)

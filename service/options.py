@@ -26,10 +26,10 @@ Value = TypeVar("Value")
 OPTION = "option"
 
 ENVIRONMENT_PREFIX = "CHATBOT_"
-WIDEST_HELP = 100
+MAX_HELP_WIDTH = 100
 # How alike a variable is to a setting that it is taken for, and how much of its name is shown.
-LIKENESS = 0.85
-LONGEST_NAME = 40
+MIN_LIKENESS = 0.85
+MAX_NAME_CHARS = 40
 ANY_ORIGIN = ("*",)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -222,10 +222,10 @@ def misspelt(environ: Mapping[str, str], options: Mapping[str, Option]) -> Itera
     for variable, value in sorted(environ.items()):
         if variable in known or service_link(variable, value):
             continue
-        near = get_close_matches(variable.upper().replace("-", "_"), known, 1, LIKENESS)
+        near = get_close_matches(variable.upper().replace("-", "_"), known, 1, MIN_LIKENESS)
         if near or variable.upper().startswith(ENVIRONMENT_PREFIX):
             meant = f"did you mean {near[0]}?" if near else "--help lists those that are."
-            yield f"{variable[:LONGEST_NAME]} is no setting and has no effect; {meant}"
+            yield f"{variable[:MAX_NAME_CHARS]} is no setting and has no effect; {meant}"
 
 
 def _values(
@@ -243,8 +243,8 @@ def _values(
             except Unusable as error:
                 problems.append(f"{origin} {error}.")
             except ValueError as error:
-                said = "not right (it is not shown)" if option.secret else echo.value(value)
-                problems.append(f"{origin} is {said}; it takes {error}.")
+                shown = "not right (it is not shown)" if option.secret else echo.value(value)
+                problems.append(f"{origin} is {shown}; it takes {error}.")
             break
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -291,7 +291,7 @@ class _Parser(argparse.ArgumentParser):
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)
-        self._width = min(self._width, WIDEST_HELP)
+        self._width = min(self._width, MAX_HELP_WIDTH)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return [line for part in text.splitlines() for line in super(_Formatter, self)._split_lines(part, width)]
@@ -396,12 +396,12 @@ def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def keys(value: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(_parts(value)))
-    if not found:
+    distinct = tuple(dict.fromkeys(_parts(value)))
+    if not distinct:
         raise ValueError(f"{KEY_RULE}, with commas between them, and is empty here")
-    if not all(map(KEY.fullmatch, found)):
+    if not all(map(KEY.fullmatch, distinct)):
         raise ValueError(f"{KEY_RULE}, with commas between them")
-    return found
+    return distinct
 
 
 def origins(value: str) -> tuple[str, ...]:
@@ -410,13 +410,13 @@ def origins(value: str) -> tuple[str, ...]:
         return ANY_ORIGIN
     if value.strip().lower() == "none":
         return ()
-    found = tuple(dict.fromkeys(map(origin, _parts(value))))
-    if not found or None in found:
+    distinct = tuple(dict.fromkeys(map(origin, _parts(value))))
+    if not distinct or None in distinct:
         raise ValueError(
             "any, none, or origins such as https://page.example,http://localhost:3000 "
             "(scheme, host and port, no path and no *)"
         )
-    return tuple(filter(None, found))
+    return tuple(filter(None, distinct))
 
 
 def origin(value: str) -> str | None:

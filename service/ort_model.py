@@ -25,7 +25,7 @@ from service.engine.kernels import library
 from service.engine.network import Network
 from service.engine.network import session_options as default_options
 from service.engine.sequence import Sequence
-from service.engine.settings import MOST_ROWS, DecodingSettings
+from service.engine.settings import MAX_ROWS, DecodingSettings
 
 CPU = "CPUExecutionProvider"
 REMEDY = "load the folder with ORTModelForSeq2SeqLM"
@@ -227,7 +227,7 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
             base = base.override(generation_config.to_diff_dict())
         decoding = base.override(settings)
         mask = input_ids != decoding.pad_token_id if attention_mask is None else attention_mask
-        sequences = [Sequence(ids[kept.bool()].numpy(), decoding) for ids, kept in zip(input_ids, mask, strict=True)]
+        sequences = [Sequence(ids[row.bool()].numpy(), decoding) for ids, row in zip(input_ids, mask, strict=True)]
         for sequence in sequences:
             self.check(decoding, len(sequence.source))
         self._decode(sequences, decoding)
@@ -266,7 +266,7 @@ class ORTBlenderbotForConditionalGeneration(ORTModelForSeq2SeqLM):  # type: igno
             batch = self.batch()
         waiting = deque(sequences)
         while waiting or len(batch):
-            while waiting and (not len(batch) or (len(batch) + 1) * settings.num_beams <= MOST_ROWS):
+            while waiting and (not len(batch) or (len(batch) + 1) * settings.num_beams <= MAX_ROWS):
                 batch.add(waiting.popleft())
             batch.step()
         self._idle_batch = batch

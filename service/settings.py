@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.folder import DEFAULT_MODEL
 from service.engine.kernels.library import AUTO, STOCK
-from service.engine.settings import MOST_ROWS
+from service.engine.settings import MAX_ROWS
 from service.options import (
     ANY_ORIGIN,
     KEY_RULE,
@@ -79,7 +79,7 @@ class ServiceConfig:
         metavar=f"{AUTO}|{STOCK}",
     )
     rows: int = setting(
-        MOST_ROWS,
+        MAX_ROWS,
         MODEL,
         "--rows",
         "hypotheses computed together, beams times requests; further requests wait",

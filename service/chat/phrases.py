@@ -134,10 +134,10 @@ class Phrases:
                 continue
             expected = {self._t}.union(*(self._ways[place] for place in state.places | self._closed(state.places)))
             following = {symbol: self._step(state, symbol) for symbol in (*map(int, Kind), *expected)}
-            for found in following.values():
-                if found not in numbers:
-                    numbers[found] = len(reached)
-                    reached.append(found)
+            for successor in following.values():
+                if successor not in numbers:
+                    numbers[successor] = len(reached)
+                    reached.append(successor)
             row = np.array([numbers[following[int(kind)]] for kind in Kind], np.int32)[kinds]
             for symbol in expected:
                 row[symbol] = numbers[following[symbol]]

@@ -22,8 +22,8 @@ class StopStrings:
 
     def cut(self, text: str) -> str | None:
         """What stands before the stop string; None where there is none."""
-        found = [(start + len(stop), start) for stop in self._strings if (start := text.find(stop)) >= 0]
-        return self._clean(text[: min(found)[1]]) if found else None
+        ends = [(start + len(stop), start) for stop in self._strings if (start := text.find(stop)) >= 0]
+        return self._clean(text[: min(ends)[1]]) if ends else None
 
     def held_back(self, text: str) -> str:
         """A text that goes on, without an ending that a stop string may begin with."""
@@ -33,5 +33,5 @@ class StopStrings:
             for size in range(1, min(len(stop), len(text) + 1))
             if text.endswith(stop[:size])
         )
-        held = max(beginnings, default=0)
-        return self._clean(text[:-held]) if held else text
+        length = max(beginnings, default=0)
+        return self._clean(text[:-length]) if length else text

@@ -9,7 +9,7 @@ from itertools import groupby
 from service.chat.prompt import clean
 from service.engine.settings import DecodingSettings
 
-MOST_CHOICES = 8
+MAX_CHOICES = 8
 # What is colder chooses the likeliest token as well, and does not overflow.
 COLDEST = 1e-3
 # Each reply of a request has a seed of its own, the first one that of the request.
@@ -22,7 +22,7 @@ class Task:
 
     Attributes:
         turns: the conversation, oldest first; its last turn is answered. With none the model opens it.
-        choices: replies to write, up to `MOST_CHOICES`.
+        choices: replies to write, up to `MAX_CHOICES`.
         temperature: of the drawing; at 0 the model decodes in its own way, which gives the same reply each time.
         top_p: share of the likeliest tokens to draw from.
         seed: of the drawing; None takes a fresh one.
@@ -48,15 +48,15 @@ def as_turns(messages: Iterable[tuple[str, str]]) -> list[str]:
     stands, consecutive messages of one role are one turn, and messages without text are none.
     """
     instructions: list[str] = []
-    said: list[tuple[str, str]] = []
+    spoken: list[tuple[str, str]] = []
     for role, text in messages:
         if not clean(text):
             continue
         if role in {"system", "developer"}:
             instructions.append(text)
         else:
-            said.append((role, text))
-    turns = [" ".join(text for _, text in run) for _, run in groupby(said, key=lambda message: message[0])]
+            spoken.append((role, text))
+    turns = [" ".join(text for _, text in run) for _, run in groupby(spoken, key=lambda message: message[0])]
     return [" ".join(instructions), *turns] if instructions else turns
 
 

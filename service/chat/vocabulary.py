@@ -50,15 +50,15 @@ def pieces(tokenizer: PreTrainedTokenizerFast, size: int) -> list[bytes]:
     alphabet = {character: byte for byte, character in bytes_to_unicode().items()}
     added = tokenizer.added_tokens_decoder
     special = {*tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
-    found = []
+    contents = []
     for number, token in enumerate(tokenizer.convert_ids_to_tokens(range(min(size, len(tokenizer))))):
         if number in special or token is None:
-            found.append(b"")
+            contents.append(b"")
         elif all(character in alphabet for character in token):
-            found.append(bytes(alphabet[character] for character in token))
+            contents.append(bytes(alphabet[character] for character in token))
         else:
-            found.append(token.encode())
-    return found + [b""] * (size - len(found))
+            contents.append(token.encode())
+    return contents + [b""] * (size - len(contents))
 
 
 def _check_decoder(content: str) -> None:

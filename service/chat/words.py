@@ -47,15 +47,15 @@ def read_character(character: str) -> tuple[tuple[str, Kind], ...]:
 
 def words(text: str) -> list[list[tuple[str, Kind]]]:
     """The words of a text, each as its characters are compared."""
-    found: list[list[tuple[str, Kind]]] = [[]]
+    split: list[list[tuple[str, Kind]]] = [[]]
     for part, kind in (read for character in text for read in read_character(character)):
-        if kind is Kind.LETTER or (kind is Kind.MARK and found[-1]):
-            found[-1].append((part, kind))
+        if kind is Kind.LETTER or (kind is Kind.MARK and split[-1]):
+            split[-1].append((part, kind))
         elif kind in (Kind.SIGN, Kind.SYLLABLE):
-            found += [[(part, kind)], []]
+            split += [[(part, kind)], []]
         else:
-            found.append([])
-    return list(filter(None, found))
+            split.append([])
+    return list(filter(None, split))
 
 
 def _kind(character: str) -> Kind:

@@ -52,7 +52,7 @@ UNBOUNDED = 10**12
 TIMEOUT_S = 1.0
 RETRIES = 2
 # More than threads that could ask at once.
-MOST_CONNECTIONS = 2000
+MAX_CONNECTIONS = 2000
 
 # What an acknowledged exchange needs to outlive a crash of the server or of its machine, and what else it needs.
 NEEDS = {
@@ -158,7 +158,7 @@ class RedisStore:
                 url,
                 protocol=2,
                 decode_responses=True,
-                max_connections=MOST_CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),

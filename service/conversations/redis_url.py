@@ -54,9 +54,9 @@ def check(url: str) -> None:
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        found = re.search(r"'(\w+)'", str(error))
+        match = re.search(r"'(\w+)'", str(error))
         raise ValueError(
-            f"the option {found[1]} of its URL has a value that it does not take" if found else UNREADABLE
+            f"the option {match[1]} of its URL has a value that it does not take" if match else UNREADABLE
         ) from None
 
 

@@ -101,8 +101,8 @@ class Batch:
         tokens = [member.sequence.search.tokens for member in self._members]
         lines = self._cache.lines[self._grid["grid_rows"]]
         return {
-            "input_ids": np.concatenate([held[:, -1:] for held in tokens]),
-            "position_ids": np.concatenate([np.full((len(held), 1), held.shape[1] - 1) for held in tokens]),
+            "input_ids": np.concatenate([rows[:, -1:] for rows in tokens]),
+            "position_ids": np.concatenate([np.full((len(rows), 1), rows.shape[1] - 1) for rows in tokens]),
             "places": self._cache.places,
             "self_bias": np.where(lines, np.float32(0), UNREAD)[:, None],
             **self._grid,

@@ -79,9 +79,9 @@ class BeamSearch:
         self._forbid(scores)
         scores += self._scores[:, None]
         flat = scores.reshape(-1)
-        kept = _largest(flat, min(2 * beams, flat.size))
-        parents, tokens = np.divmod(kept, scores.shape[1])
-        totals = flat[kept]
+        candidates = _largest(flat, min(2 * beams, flat.size))
+        parents, tokens = np.divmod(candidates, scores.shape[1])
+        totals = flat[candidates]
         ended = (tokens == settings.eos_token_id) | (length + 1 >= settings.max_length)
 
         running_totals = totals + ended * NEVER
@@ -144,13 +144,13 @@ class BeamSearch:
         most = len(parents) // 2
         if not forced and np.count_nonzero(unsafe & (totals > NEVER)) > most:
             unsure = (parents * size + tokens)[unsafe][:most]
-            kept = totals[unsafe][:most]
+            unsure_totals = totals[unsafe][:most]
             for row, move in enumerate(moves):
                 flat[row * size : (row + 1) * size][move.unsafe] = -np.inf
             flat[self._settings.eos_token_id :: size] = -np.inf
             others = _largest(flat, len(parents) - len(unsure))
             chosen = np.concatenate([unsure, others])
-            scores = np.concatenate([kept, flat[others]])
+            scores = np.concatenate([unsure_totals, flat[others]])
             order = np.argsort(-scores, kind="stable")
             totals = scores[order]
             parents, tokens = np.divmod(chosen[order], size)

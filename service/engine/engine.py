@@ -131,8 +131,8 @@ class Engine:
             if self._closed:
                 raise EngineClosed("The service is shutting down; try again in a moment.")
             key = self._cache.key(source, settings)
-            found = None if key is None else self._cache.find(key, deadline=deadline)
-            return found or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline, client)
+            stream = None if key is None else self._cache.find(key, deadline=deadline)
+            return stream or self._begin(Sequence(list(source), settings, self._forbidden), key, deadline, client)
 
     def _begin(self, sequence: Sequence, key: Key | None, deadline: float, client: str) -> TokenStream:
         """Let a reply be computed, and found meanwhile by its key."""

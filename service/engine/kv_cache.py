@@ -130,7 +130,7 @@ class KVCache:
 
     def _arrange(self, requests: int, slots: int) -> None:
         """Lay the buffers out for so many blocks of so many slots, with what is read kept."""
-        held, kept = min(requests, len(self.buffers[0])), min(slots, self.slots)
+        common_requests, common_slots = min(requests, len(self.buffers[0])), min(slots, self.slots)
         size = requests * self._shape.heads * slots * self._shape.head_dim
         for index, old in enumerate(self.buffers):
             memory = self._memory[index]
@@ -138,10 +138,10 @@ class KVCache:
                 self._memory[index] = np.zeros(size if requests == 1 else max(size, 2 * memory.size), np.float32)
             self.buffers[index] = self._laid_out(self._memory[index], requests, slots)
             if self._memory[index] is not memory or slots != self.slots:
-                self.buffers[index][:held, :, :kept] = old[:held, :, :kept]
+                self.buffers[index][:common_requests, :, :common_slots] = old[:common_requests, :, :common_slots]
         for block in self.blocks:
             lines = np.zeros((block.rows, slots), bool)
-            lines[:, :kept] = block.lines[:, :kept]
+            lines[:, :common_slots] = block.lines[:, :common_slots]
             block.lines = lines
         self.slots = slots
 

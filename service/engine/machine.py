@@ -146,13 +146,13 @@ def _own_groups(controller: str) -> Iterator[tuple[int, PurePosixPath]]:
 def _mounts(controller: str) -> Iterator[tuple[int, PurePosixPath, Path]]:
     """Version, uppermost group and folder of each place where groups can be seen."""
     for line in _text(ROOT / "proc/self/mountinfo").splitlines():
-        found = MOUNT.match(line)
-        if not found:
+        match = MOUNT.match(line)
+        if not match:
             continue
-        root, mounted = (OCTAL.sub(lambda code: chr(int(code[1], 8)), found[name]) for name in ("root", "folder"))
-        if found["kind"] == "cgroup2":
+        root, mounted = (OCTAL.sub(lambda code: chr(int(code[1], 8)), match[name]) for name in ("root", "folder"))
+        if match["kind"] == "cgroup2":
             yield 2, PurePosixPath(root), ROOT / mounted.lstrip("/")
-        elif controller in found["options"].split(","):
+        elif controller in match["options"].split(","):
             yield 1, PurePosixPath(root), ROOT / mounted.lstrip("/")
 
 

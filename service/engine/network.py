@@ -128,10 +128,10 @@ class Network:
         from onnxruntime import OrtValue
 
         binding = self._step.io_binding()
-        held: list[Any] = []
+        arrays: list[Any] = []
 
         def value(array: NDArray[Any]) -> Any:
-            held.append(array)
+            arrays.append(array)
             return OrtValue.ortvalue_from_numpy(array)
 
         for name, buffer in zip(self._cache_names, cache.buffers, strict=True):
@@ -145,7 +145,7 @@ class Network:
         for name in ("logits", "log_probabilities"):
             outputs[name] = np.empty((rows, 1, self._vocabulary), np.float32)
             binding.bind_ortvalue_output(name, value(outputs[name]))
-        return StepBinding(self._step, binding, held, outputs)
+        return StepBinding(self._step, binding, arrays, outputs)
 
 
 @dataclass

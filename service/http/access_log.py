@@ -26,7 +26,7 @@ LINES_A_MINUTE = 40
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Lines:
+class LineLimit:
     """How many lines each client may leave in the log. Safe for many threads."""
 
     def __init__(self, per_minute: int = LINES_A_MINUTE) -> None:
@@ -50,7 +50,7 @@ def begin(metrics: Metrics, request_id: str) -> None:
     metrics.in_progress.inc()
 
 
-def end(metrics: Metrics, response: Response, trusted_proxies: Sequence[Network], lines: Lines) -> None:
+def end(metrics: Metrics, response: Response, trusted_proxies: Sequence[Network], line_limit: LineLimit) -> None:
     """Count the request at hand and write its line, when `response` has been sent.
 
     The line holds the route and not the path, since the path of a conversation gives it away.
@@ -69,7 +69,7 @@ def end(metrics: Metrics, response: Response, trusted_proxies: Sequence[Network]
         if route in QUIET or route.startswith(QUIET_FOLDER):
             return
         # The faults of the service itself are few, and each is to be found.
-        if (code < 500 or code == 503) and not lines.allow(network):
+        if (code < 500 or code == 503) and not line_limit.allow(network):
             return
         size = {} if response.content_length is None else {"bytes": response.content_length}
         logs.finished(

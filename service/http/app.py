@@ -62,7 +62,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(page.blueprint(runtime))
     app.register_blueprint(docs.blueprint(config, secured=bool(known)))
 
-    lines = access_log.Lines()
+    line_limit = access_log.LineLimit()
 
     @app.before_request
     def identify() -> None:
@@ -80,7 +80,7 @@ def create_app(runtime: Runtime) -> Flask:
         response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
         if request.method in {"POST", "DELETE"} or request.path.startswith("/sessions"):
             response.headers.setdefault("Cache-Control", "no-store")
-        access_log.end(runtime.metrics, response, config.trusted_proxies, lines)
+        access_log.end(runtime.metrics, response, config.trusted_proxies, line_limit)
         return response
 
     def wanted(method: str, path: str, headers: Mapping[str, str]) -> bool:

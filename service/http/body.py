@@ -13,7 +13,7 @@ from service.errors import BadRequest, InvalidPrompt, PayloadTooLarge, Unsupport
 
 Model = TypeVar("Model", bound=BaseModel)
 
-LONGEST_SHOWN = 60
+MAX_SHOWN_CHARS = 60
 
 # The paths of messages, and all that have a body.
 MESSAGES = frozenset({"/chatbot", "/v1/chat/completions"})
@@ -38,7 +38,7 @@ def read_body(limit: int) -> bytes:
     # Some clients name a charset there, which is no reason to refuse what can be read.
     if encoding.strip().lower() not in {"", "identity"} and not _readable(body):
         raise UnsupportedEncoding(
-            f"The body has the Content-Encoding {json.dumps(encoding[:LONGEST_SHOWN])}, which is not read here; "
+            f"The body has the Content-Encoding {json.dumps(encoding[:MAX_SHOWN_CHARS])}, which is not read here; "
             "send it as it is, without one."
         )
     return body

@@ -204,11 +204,11 @@ def _whole(reply: Reply, conversation_id: str) -> Response:
 def _streamed(answer: Answer, conversation_id: str, metrics: Metrics) -> Response:
     def pieces() -> Iterator[str]:
         yield ": the reply follows\n\n"
-        told = 0
+        last_position = 0
         for piece in answer.pieces():
-            if (position := answer.position) != told:
+            if (position := answer.position) != last_position:
                 yield events.event(QueuePosition(position=position).model_dump(), "queue")
-                told = position
+                last_position = position
             yield events.event(ChatDelta(delta=piece).model_dump()) if piece else ""
 
     def end() -> str:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from service.chat.task import MOST_CHOICES
+from service.chat.task import MAX_CHOICES
 from service.errors import InvalidField, UnsupportedField
 
 EXAMPLE = '{"messages": [{"role": "user", "content": "Hello, how are you today?"}]}'
 # Of a wrong name or value so much is shown.
-LONGEST_SHOWN = 60
+MAX_SHOWN_CHARS = 60
 
 # What a field must be, and for those that are not done, the value that asks for nothing.
 EXPECTED: Mapping[str, str] = {
@@ -31,7 +31,7 @@ EXPECTED: Mapping[str, str] = {
     "max_completion_tokens": "a whole number of at least 1",
     "stop": "a string or an array of up to 4 strings, none of them empty",
     "seed": "a whole number of 64 bits",
-    "n": f"a whole number from 1 to {MOST_CHOICES}",
+    "n": f"a whole number from 1 to {MAX_CHOICES}",
     "ignore_eos": "true or false",
     "stream": "true or false",
     "stream_options": 'an object such as {"include_usage": true}',
@@ -78,7 +78,7 @@ def refusal(error: ValidationError) -> InvalidField:
     place = [part for part in path if isinstance(part, int) or part in NAMES]
     if unknown or isinstance(last, int) or last in NAMES:
         place.append(last)
-    param = ".".join(str(part) for part in place)[:LONGEST_SHOWN]
+    param = ".".join(str(part) for part in place)[:MAX_SHOWN_CHARS]
     if unknown:
         return UnsupportedField(f"The field {param} is unknown here; leave it out.", param=param)
     if problem["type"] == "string_unicode":
@@ -97,5 +97,5 @@ def _sentence(problem: ErrorDetails, param: str, expected: str) -> str:
     if problem["type"] == "missing":
         return f"The field {param} is missing; it must be {expected}."
     given = problem["input"]
-    shown = f", and not {json.dumps(given)[:LONGEST_SHOWN]}" if isinstance(given, str | int | float) else ""
+    shown = f", and not {json.dumps(given)[:MAX_SHOWN_CHARS]}" if isinstance(given, str | int | float) else ""
     return f"The field {param} must be {expected}{shown}."

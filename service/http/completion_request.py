@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from service.chat.task import MOST_CHOICES, Task, as_turns
+from service.chat.task import MAX_CHOICES, Task, as_turns
 from service.errors import ContextLengthExceeded, InvalidField
 from service.http.body import read_json
 from service.http.completion_refusal import EXAMPLE, refusal
@@ -44,8 +44,8 @@ class ReplyPart(_Object):
     @property
     def said(self) -> str:
         """Its text; empty for what is none, such as a thought or a call of a tool."""
-        said = {"text": self.text, "output_text": self.text, "refusal": self.refusal}
-        return said.get(self.type) or ""
+        texts = {"text": self.text, "output_text": self.text, "refusal": self.refusal}
+        return texts.get(self.type) or ""
 
 
 class UserMessage(_Object):
@@ -76,8 +76,8 @@ class AssistantMessage(_Object):
     def text(self) -> str:
         """All that was said; empty if it only called tools, for example."""
         parts = self.content if isinstance(self.content, list) else [self.content or ""]
-        said = [part if isinstance(part, str) else part.said for part in parts]
-        return " ".join(filter(None, said)) or self.refusal or ""
+        texts = [part if isinstance(part, str) else part.said for part in parts]
+        return " ".join(filter(None, texts)) or self.refusal or ""
 
 
 class ToolMessage(_Object):
@@ -154,7 +154,7 @@ class ChatCompletionRequest(_Object):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = Field(
         default=None, description="The same seed and request give the same reply."
     )
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE] | None = Field(
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), WHOLE] | None = Field(
         default=None, description="Replies, all the same without sampling."
     )
     ignore_eos: bool | None = Field(

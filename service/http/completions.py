@@ -54,28 +54,28 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @describe(OPERATION)
     def complete() -> Response:
         config = runtime.config
-        asked = parse_completion_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
-        limits.count(asked.task.choices - 1)
-        with ExitStack() as held:
-            held.enter_context(runtime.admission.admit(g.client))
+        body = parse_completion_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        limits.count(body.task.choices - 1)
+        with ExitStack() as resources:
+            resources.enter_context(runtime.admission.admit(g.client))
             model = runtime.host.model
-            check_name(asked.model, model)
-            completion = held.enter_context(
+            check_name(body.model, model)
+            completion = resources.enter_context(
                 model.chatbot.complete(
-                    asked.task,
+                    body.task,
                     timeout_s=config.deadline_s,
                     gone=departure.watch(request.environ),
                     client=g.client,
                 )
             )
             answer = _Answer(completion, model.manifest)
-            if not asked.stream:
+            if not body.stream:
                 completion.finish()
                 answer.count(runtime.metrics)
                 return answer.whole()
-            with_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
+            with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
             response = answer.streamed(runtime.metrics, with_usage=with_usage)
-            response.call_on_close(held.pop_all().close)
+            response.call_on_close(resources.pop_all().close)
             return response
 
     return routes

@@ -32,8 +32,8 @@ def remembered(runtime: Runtime) -> str:
     """The id in the browser's cookie; empty for none, and for several, which only another page can have set."""
     if runtime.config.shared_history or not _has_cookies(runtime.config):
         return ""
-    found = request.cookies.getlist(_cookie(secure=over_tls(request, runtime.config.trusted_proxies)))
-    return found[0] if len(found) == 1 else ""
+    cookies = request.cookies.getlist(_cookie(secure=over_tls(request, runtime.config.trusted_proxies)))
+    return cookies[0] if len(cookies) == 1 else ""
 
 
 def _has_cookies(config: ServiceConfig) -> bool:

@@ -51,8 +51,8 @@ def register(app: Flask, origins: Sequence[str]) -> None:
     @app.before_request
     def preflight() -> Response | None:
         """Let a page send to paths where nothing is, since it could not read the error of a refused preflight."""
-        asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        return Response() if asked and request.routing_exception is not None else None
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return Response() if is_preflight and request.routing_exception is not None else None
 
     if not everyone:
 

@@ -123,8 +123,8 @@ def wants(mimetype: str) -> bool:
 
 
 def _openai_client() -> bool:
-    found = request.routing_exception is None
-    return paths.below_openai(request.path) if found else paths.meant_openai(request.path)
+    routed = request.routing_exception is None
+    return paths.below_openai(request.path) if routed else paths.meant_openai(request.path)
 
 
 def _sentence(error: HTTPException, status: int) -> str:

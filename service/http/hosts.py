@@ -33,11 +33,11 @@ def register(app: Flask, *, host: str, origins: Sequence[str], trusted_proxies: 
 
     @app.before_request
     def refuse() -> None:
-        asked = request.headers.get("Host")
+        host_header = request.headers.get("Host")
         peer = parse_address(request.remote_addr or "")
-        if asked is None or (peer is not None and any(peer in network for network in trusted_proxies)):
+        if host_header is None or (peer is not None and any(peer in network for network in trusted_proxies)):
             return
-        name = _name(asked)
+        name = _name(host_header)
         if name not in names and not loopback(name):
             raise ForeignHost(
                 "This service answers at http://localhost only; a proxy before it is to be named in --trusted-proxies."

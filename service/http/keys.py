@@ -43,10 +43,10 @@ class Keys:
     def __contains__(self, key: str) -> bool:
         """Whether it is one of them; takes as long for a wrong key as for a right one, whichever it is."""
         given = _digest(key)
-        found = False
+        known = False
         for digest in self._digests:
-            found |= hmac.compare_digest(digest, given)
-        return found
+            known |= hmac.compare_digest(digest, given)
+        return known
 
 
 def load(config: ServiceConfig) -> Keys:
@@ -114,7 +114,7 @@ def _read(path: Path) -> list[str]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8 text; it takes {KEY_RULE}, one a line.") from error
-    found = []
+    keys = []
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line or line.startswith("#"):
             continue
@@ -124,10 +124,10 @@ def _read(path: Path) -> list[str]:
             raise ConfigurationError(f"Line {number} of {path} {error}.") from error
         if not KEY.fullmatch(line):
             raise ConfigurationError(f"Line {number} of {path} is not a key; the file takes {KEY_RULE}, one a line.")
-        found.append(line)
-    if not found:
+        keys.append(line)
+    if not keys:
         raise ConfigurationError(f"{path} holds no API key; put one a line, or leave --api-keys-file out.")
-    return found
+    return keys
 
 
 def _key(authorization: str) -> str:

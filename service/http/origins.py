@@ -10,21 +10,21 @@ from service.http.proxies import Network, over_tls
 from service.options import ANY_ORIGIN, origin
 
 
-def familiar(asked: Request, origins: Sequence[str], trusted_proxies: Sequence[Network]) -> bool:
+def familiar(http_request: Request, origins: Sequence[str], trusted_proxies: Sequence[Network]) -> bool:
     """Whether a request comes from a page of our own origin or of one that was named, or from no page at all.
 
     Other pages, and be it of the same site or host, may not use what a browser remembers for us.
 
     Args:
-        asked: the request.
+        http_request: the request.
         origins: that were named; `ANY_ORIGIN` names none.
         trusted_proxies: whose `X-Forwarded-Proto` is believed.
     """
-    page = asked.headers.get("Origin")
+    page = http_request.headers.get("Origin")
     if page is not None and tuple(origins) != ANY_ORIGIN and origin(page) in origins:
         return True
-    site = asked.headers.get("Sec-Fetch-Site", "none").strip().lower()
+    site = http_request.headers.get("Sec-Fetch-Site", "none").strip().lower()
     if site != "none":
         return site == "same-origin"
-    scheme = "https" if over_tls(asked, trusted_proxies) else "http"
-    return page is None or origin(page) == origin(f"{scheme}://{asked.headers.get('Host', '')}")
+    scheme = "https" if over_tls(http_request, trusted_proxies) else "http"
+    return page is None or origin(page) == origin(f"{scheme}://{http_request.headers.get('Host', '')}")

@@ -32,8 +32,8 @@ def merge_slashes(app: WSGIApplication) -> WSGIApplication:
 
 def base_url(path: str) -> str | None:
     """The path of the base URL of a client of OpenAI's API, from what it asks for; None if that is nothing of it."""
-    found = next(filter(None, (asked.fullmatch(path) for asked in ASKED)), None)
-    return found["base"] if found else None
+    match = next(filter(None, (asked.fullmatch(path) for asked in ASKED)), None)
+    return match["base"] if match else None
 
 
 def below_openai(path: str) -> bool:

@@ -56,18 +56,18 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @describe(OPERATION)
     def count_tokens() -> Response:
         config = runtime.config
-        asked = parse_token_count_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        body = parse_token_count_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
         chatbot = runtime.host.model.chatbot
-        found = find(runtime, asked.session_id)
-        message = Message(found.name, asked.prompt or "", fresh=found.fresh, replace=asked.replace)
+        found = find(runtime, body.session_id)
+        message = Message(found.name, body.prompt or "", fresh=found.fresh, replace=body.replace)
         prompt = chatbot.read(runtime.store, message)
-        body = TokenCount(
+        counted = TokenCount(
             prompt_tokens=len(prompt.ids),
             window=chatbot.window,
             truncated_turns=prompt.truncated_turns,
             truncated_tokens=prompt.truncated_tokens,
         )
-        return jsonify(body.model_dump())
+        return jsonify(counted.model_dump())
 
     return routes
 

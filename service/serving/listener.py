@@ -22,7 +22,7 @@ from service.serving.parser import Wanted
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
-FEWEST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 # Of the connections so many may be open before newcomers take the place of the longest silent.
 CROWD = 0.9
 ACCEPTED_AT_ONCE = 64
@@ -153,7 +153,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         return bool(silent)
 
 
-def most_connections(threads: int) -> int:
+def max_connections(threads: int) -> int:
     """Connections for which there are descriptors, once the soft limit of the process has been raised as far as needed.
 
     Args:
@@ -168,10 +168,10 @@ def most_connections(threads: int) -> int:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
             soft = wanted
-    found = int(max(FEWEST_CONNECTIONS, min(CONNECTIONS, soft - others)))
-    if found < CONNECTIONS:
-        logger.warning("At most %d connections are open at once, for want of files (ulimit -n %d).", found, int(soft))
-    return found
+    limit = int(max(MIN_CONNECTIONS, min(CONNECTIONS, soft - others)))
+    if limit < CONNECTIONS:
+        logger.warning("At most %d connections are open at once, for want of files (ulimit -n %d).", limit, int(soft))
+    return limit
 
 
 def _number(limit: int) -> float:

@@ -13,7 +13,7 @@ from waitress.utilities import BadRequest
 SLASHES = re.compile("/{2,}")
 # Of a body in chunks, what may stand between the chunks and after them, beside a part of what is in them: many small
 # chunks are much work.
-MOST_FRAMING = 8 * 1024
+MAX_FRAMING_BYTES = 8 * 1024
 FRAMING_SHARE = 0.25
 
 # Asked with method, path and headers (in upper case, with underscores) whether the body will be read.
@@ -72,7 +72,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             if len(body) > self._most_body:
                 self.headers["CONTENT_LENGTH"] = str(len(body))
                 self.completed = True
-            elif self._chunked_bytes > MOST_FRAMING + (1 + FRAMING_SHARE) * len(body) + body.chunk_remainder:
+            elif self._chunked_bytes > MAX_FRAMING_BYTES + (1 + FRAMING_SHARE) * len(body) + body.chunk_remainder:
                 self.error = BadRequest("Too much between the chunks")
                 self.completed = True
             if self.completed:

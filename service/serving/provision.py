@@ -19,7 +19,7 @@ from service import libraries
 logger = logging.getLogger(__name__)
 
 ROOT = MODELS.parent
-GLANCE_S = 0.2
+POLL_S = 0.2
 
 
 class Provision(NamedTuple):
@@ -112,39 +112,39 @@ class Provider:
             process.terminate()
 
     def _ready(self, model: str) -> Path:
-        found = find(model, self._models)
-        if isinstance(found, Path):
-            return found
-        with self._alone(found.folder.parent):
-            if _usable(found.folder):
-                return found.folder
-            self._tell(found.announcement)
+        source = find(model, self._models)
+        if isinstance(source, Path):
+            return source
+        with self._alone(source.folder.parent):
+            if _usable(source.folder):
+                return source.folder
+            self._tell(source.announcement)
             try:
-                self._run(found.arguments)
+                self._run(source.arguments)
             except ExportFailed:
-                if not _usable(found.folder):  # where folders cannot be locked, another service may have been faster
+                if not _usable(source.folder):  # where folders cannot be locked, another service may have been faster
                     raise
-        return found.folder
+        return source.folder
 
     @contextmanager
     def _alone(self, models: Path) -> Iterator[None]:
         """Wait for other services that export into the same folder: one export takes memory enough."""
-        with ExitStack() as held:
+        with ExitStack() as resources:
             try:
                 models.mkdir(parents=True, exist_ok=True)
                 folder = os.open(models, os.O_RDONLY)
             except OSError:  # the export says what is wrong with that folder
                 yield
                 return
-            held.callback(os.close, folder)
-            told = False
+            resources.callback(os.close, folder)
+            announced = False
             while not _locked(folder):
                 if self._cancelled:
                     raise ProvisionCancelled
-                if not told:
+                if not announced:
                     self._tell("Another service is exporting a model; waiting for it.")
-                    told = True
-                time.sleep(GLANCE_S)
+                    announced = True
+                time.sleep(POLL_S)
             yield
 
     def _run(self, arguments: list[str]) -> None:
@@ -173,10 +173,10 @@ class Provider:
         if self._cancelled:
             raise ProvisionCancelled
         if process.returncode != 0:
-            said = complaint(lines)
-            if not said:
+            message = complaint(lines)
+            if not message:
                 logger.error("The export failed:\n%s", "\n".join(lines))
-            raise ExportFailed(said or f"The export ended with exit code {process.returncode}.")
+            raise ExportFailed(message or f"The export ended with exit code {process.returncode}.")
 
 
 def not_started(error: OSError) -> str:
@@ -186,8 +186,8 @@ def not_started(error: OSError) -> str:
 
 def complaint(lines: Iterable[str]) -> str:
     """The last error that an export named among its lines; empty when it named none."""
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return said[-1] if said else ""
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return errors[-1] if errors else ""
 
 
 def find(model: str, models: Path) -> Path | Missing:

@@ -15,7 +15,7 @@ from waitress.adjustments import Adjustments
 
 from service.errors import ConfigurationError
 from service.serving.admission import max_at_work
-from service.serving.listener import CONNECTIONS, Listener, Threads, most_connections
+from service.serving.listener import CONNECTIONS, Listener, Threads, max_connections
 from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 
@@ -32,7 +32,7 @@ OTHER_THREADS = 8
 # What comes of a body in chunks, with the frames around them, for each byte that is wanted of it.
 FRAMED = 4
 FLUSH_TIMEOUT_S = 2.0
-MOST_HEADERS = 32 * 1024
+MAX_HEADER_BYTES = 32 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -78,12 +78,12 @@ class Server:
             Adjustments(
                 sockets=[listener],
                 max_request_body_size=FRAMED * config.max_body_bytes,
-                max_request_header_size=MOST_HEADERS,
+                max_request_header_size=MAX_HEADER_BYTES,
                 asyncore_use_poll=True,
                 ident=None,
                 clear_untrusted_proxy_headers=False,
             ),
-            connections=most_connections(sum(threads.values())),
+            connections=max_connections(sum(threads.values())),
             wanted=app.extensions[WANTED],
             most_body=config.max_body_bytes,
         )

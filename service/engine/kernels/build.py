@@ -32,8 +32,8 @@ def compiler() -> list[str] | None:
     """The command of the C++ compiler: that of the variable CXX, the system's, or the one in the wheel `ziglang`."""
     if named := shlex.split(os.environ.get("CXX", "")):
         return named
-    if found := next(filter(None, map(shutil.which, COMPILERS)), None):
-        return [found]
+    if path := next(filter(None, map(shutil.which, COMPILERS)), None):
+        return [path]
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "c++", *ZIG_FLAGS]
     return None

@@ -34,7 +34,7 @@ class Node:
         """A node as the file holds it."""
         import onnx
 
-        attributes = {one.name: onnx.helper.get_attribute_value(one) for one in proto.attribute}
+        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in proto.attribute}
         return Node(proto.op_type, list(proto.input), list(proto.output), attributes, proto.domain)
 
 
@@ -83,18 +83,18 @@ class Graph:
         import onnx
 
         needed = set(self._outputs)
-        kept = []
+        nodes = []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
-                kept.append(
+                nodes.append(
                     onnx.helper.make_node(
                         node.operator, node.inputs, node.outputs, node.outputs[0], domain=node.domain, **node.attributes
                     )
                 )
         initializers = [tensor for name, tensor in self.initializers.items() if name in needed]
         del self._proto.node[:], self._proto.initializer[:]
-        self._proto.node.extend(reversed(kept))
+        self._proto.node.extend(reversed(nodes))
         self._proto.initializer.extend(initializers)
 
     def _link(self, node: Node) -> None:

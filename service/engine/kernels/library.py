@@ -91,7 +91,7 @@ def check(folder: Path = sources.BUILD) -> None:
     """
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        found = hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
+        actual = hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()
         built_from, expected = record["sources"], record["sha256"]
     except FileNotFoundError as error:
         raise KernelsUnavailable(f"the faster kernels are not built; {REMEDY}") from error
@@ -99,5 +99,5 @@ def check(folder: Path = sources.BUILD) -> None:
         raise KernelsUnavailable(f"the kernel library cannot be read; {REMEDY} anew") from error
     if built_from != sources.digest():
         raise KernelsUnavailable(f"the kernel library was built from other sources; {REMEDY} anew")
-    if found != expected:
+    if actual != expected:
         raise KernelsUnavailable(f"the kernel library is damaged; {REMEDY} anew")

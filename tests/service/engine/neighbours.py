@@ -11,7 +11,7 @@ from service.ort_model import ORTBlenderbotForConditionalGeneration
 from tests.service.engine.comparison import Comparison, Difference
 from tests.service.engine.trace import TracedReply, parting_gap, trace_engine
 
-MOST_ROWS = 48
+MAX_ROWS = 48
 BEAMS = (1, 2, 4, 10)
 
 
@@ -74,7 +74,7 @@ def _among(
     while waiting or running:
         for _ in range(draw.choice((0, 0, 1, 3)) if running else 1):
             rows = sum(replies[number].settings.num_beams for number in running)
-            if waiting and rows + replies[waiting[-1]].settings.num_beams <= MOST_ROWS:
+            if waiting and rows + replies[waiting[-1]].settings.num_beams <= MAX_ROWS:
                 running.append(waiting.pop())
                 batch.add(replies[running[-1]])
         batch.step()

@@ -50,7 +50,7 @@ def test_without_a_mask_pad_tokens_are_padding(pair: Pair) -> None:
 
 
 def test_a_batch_larger_than_the_row_cap_is_decoded_in_parts(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_model, "MOST_ROWS", 10)
+    monkeypatch.setattr(engine_model, "MAX_ROWS", 10)
     rows = []
     step = Batch.step
 
@@ -70,7 +70,7 @@ def test_a_batch_larger_than_the_row_cap_is_decoded_in_parts(pair: Pair, monkeyp
 
 
 def test_a_search_wider_than_the_row_cap_still_decodes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_model, "MOST_ROWS", 2)
+    monkeypatch.setattr(engine_model, "MAX_ROWS", 2)
     capped = pair.engine.generate(IDS, attention_mask=MASK, **SHORT)
     monkeypatch.undo()
     assert torch.equal(capped, pair.engine.generate(IDS, attention_mask=MASK, **SHORT))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.serving.server import MOST_HEADERS
+from service.serving.server import MAX_HEADER_BYTES
 from tests.service.process import ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
@@ -191,9 +191,12 @@ def test_old_and_broken_request_lines_are_answered_or_refused_in_full(service: S
 
 def test_headers_that_do_not_end_are_cut_off(service: ServiceProcess) -> None:
     started = b"GET /livez HTTP/1.1\r\n"
-    for headers in (b"X: " + b"a" * MOST_HEADERS, b"".join(b"X-%d: a\r\n" % number for number in range(MOST_HEADERS))):
+    for headers in (
+        b"X: " + b"a" * MAX_HEADER_BYTES,
+        b"".join(b"X-%d: a\r\n" % number for number in range(MAX_HEADER_BYTES)),
+    ):
         # No byte more than is read: an answer is lost where bytes are left over.
-        assert status(exchange(service, (started + headers)[:MOST_HEADERS])) == 431
+        assert status(exchange(service, (started + headers)[:MAX_HEADER_BYTES])) == 431
 
 
 def test_a_length_beyond_all_limits_is_refused_before_it_is_sent(service: ServiceProcess) -> None:

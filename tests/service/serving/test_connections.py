@@ -244,7 +244,7 @@ def test_it_raises_its_limit_of_files(short_export: Path) -> None:
 def test_a_connection_that_cannot_be_taken_neither_spins_nor_fills_the_log(short_export: Path) -> None:
     unforeseen = """
 import resource, service.serving.listener
-service.serving.listener.most_connections = lambda threads: 1000
+service.serving.listener.max_connections = lambda threads: 1000
 """
     with ServiceProcess("--model", short_export, planted=unforeseen) as process, contextlib.ExitStack() as stack:
         process.wait_ready()
