@@ -140,7 +140,7 @@ def api_keys(config: ServiceConfig) -> Iterator[Finding]:
     if config.api_keys_file and (exposed := keys.exposed(config.api_keys_file)):
         yield Finding(Kind.WARNING, exposed)
     if count:
-        yield Finding(Kind.FACT, f"Asks for one of {count} API keys." if count > 1 else "Asks for the API key.")
+        yield Finding(Kind.FACT, f"Requires one of {count} API keys." if count > 1 else "Requires the API key.")
 
 
 def never_say(config: ServiceConfig) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ ServiceError
 ├── NotReady                503  the model still loads
 │   └── EngineStopped       503  the engine has died
 ├── Overloaded              503  the queue is full
-├── StoreUnavailable        503  conversations cannot be read or kept
+├── StoreUnavailable        503  conversations cannot be read or stored
 ├── DeadlineExceeded        504  no reply in time
 ├── UnsupportedSetting      422  a generation setting that the engine does not do
 └── ConfigurationError           a wrong flag or environment value (exit code 2), or one found wrong at the start (1)

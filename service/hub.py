@@ -44,7 +44,7 @@ def read_name(text: str) -> str:
     if match and match["host"].lower() in HOSTS | _mirror():
         return _id(match["path"])
     if separator:
-        raise NoModel(f"which is no address of a model on the Hub; give an id such as {DEFAULT_MODEL}")
+        raise NoModel(f"which is not the address of a model on the Hub; give an id such as {DEFAULT_MODEL}")
     if "@" in text or text.endswith("/"):
         return _id(text) if ID.match(text) and text.rstrip("/").count("/") == 1 else text
     return text

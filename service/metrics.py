@@ -18,7 +18,7 @@ PREFIX = "chatbot"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 REFUSALS = frozenset({401, 413, 429, 503})
-# 503s that somebody must mend.
+# 503s that somebody must repair.
 BROKEN = (EngineStopped, StoreUnavailable)
 
 

@@ -225,7 +225,7 @@ def misspelt(environ: Mapping[str, str], options: Mapping[str, Option]) -> Itera
         near = get_close_matches(variable.upper().replace("-", "_"), known, 1, MIN_LIKENESS)
         if near or variable.upper().startswith(ENVIRONMENT_PREFIX):
             meant = f"did you mean {near[0]}?" if near else "--help lists those that are."
-            yield f"{variable[:MAX_NAME_CHARS]} is no setting and has no effect; {meant}"
+            yield f"{variable[:MAX_NAME_CHARS]} is not a setting and has no effect; {meant}"
 
 
 def _values(

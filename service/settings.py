@@ -125,7 +125,7 @@ class ServiceConfig:
         1000,
         LIMITS,
         "--reply-cache",
-        "replies kept in memory for who asks the same again, 0 for none",
+        "replies kept in memory for repeated questions, 0 for none",
         takes=integer(0, 1_000_000),
         metavar="N",
     )
@@ -170,7 +170,7 @@ class ServiceConfig:
         10_000,
         CONVERSATIONS,
         "--conversations",
-        "conversations kept; the one without a message for longest makes room",
+        "conversations kept; the least recently used one makes room",
         takes=integer(1, 10_000_000),
         metavar="N",
     )

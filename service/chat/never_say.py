@@ -21,7 +21,7 @@ def read(path: Path) -> list[str]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise ConfigurationError(f"--never-say {path} is {'a folder' if path.is_dir() else 'no file'}; {TAKES}.")
+            raise ConfigurationError(f"--never-say {path} is {'a folder' if path.is_dir() else 'not a file'}; {TAKES}.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -50,5 +50,5 @@ def _checked(phrase: str, number: int, path: Path) -> str:
     if any(unicodedata.category(character) == "Cc" and character != "\t" for character in phrase):
         raise ConfigurationError(f"{where} holds a control character; the file takes UTF-8 text.")
     if not words(phrase):
-        raise ConfigurationError(f"{where}, {phrase!r}, is no word: it has neither letters, digits nor symbols.")
+        raise ConfigurationError(f"{where}, {phrase!r}, is not a word: it has no letters, digits or symbols.")
     return phrase

@@ -372,7 +372,7 @@ class RedisStore:
         except RedisError as error:
             logger.error("the conversations in Redis cannot be used: %s", error)
             raise StoreUnavailable(
-                "Conversations cannot be read or kept right now (Redis does not answer as it should); "
+                "Conversations cannot be read or stored right now (Redis does not answer as it should); "
                 "try again in a moment."
             ) from error
 
@@ -390,7 +390,7 @@ def _replaced(error: Exception) -> bool:
 def _reason(error: Exception) -> str:
     """What is wrong, a bracket, and what would be right."""
     if isinstance(error, ValueError):
-        return f"{error}); mend --store"
+        return f"{error}); correct --store"
     words = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     if _replaced(error):
         return f"{words}); this server is a replica: name its primary with --store"
@@ -400,4 +400,4 @@ def _reason(error: Exception) -> str:
         return f"{words}); conversations need the commands {' '.join(RIGHTS)}"
     if isinstance(error, AuthenticationError):
         return f"{words}); put the right user and password into --store, in which {redis_url.IN_PASSWORDS}"
-    return f"{words}); start the server, or mend --store, which takes a URL such as {redis_url.EXAMPLE}"
+    return f"{words}); start the server, or correct --store, which takes a URL such as {redis_url.EXAMPLE}"

@@ -47,7 +47,7 @@ def check(url: str) -> None:
         if not parts.path:
             raise ValueError("its URL names no socket; it takes one such as unix:///run/redis/redis.sock?db=0")
     elif not NUMBER.fullmatch(unquote(parts.path)):
-        raise ValueError(f"the database in its URL is no number; it takes a URL such as {EXAMPLE}")
+        raise ValueError(f"the database in its URL is not a number; it takes a URL such as {EXAMPLE}")
     for name, value in _options(parts):
         if value not in VALUES.get(name, (value,)):
             raise ValueError(f"the option {name} of its URL takes {' or '.join(VALUES[name])}")

@@ -104,7 +104,7 @@ class SQLiteStore:
             remedy = (
                 "choose a local file or Redis with --store"
                 if _unshared(error)
-                else "mend or move that file, or choose another with --store, or --store memory"
+                else "repair or move that file, or choose another with --store, or --store memory"
             )
             raise ConfigurationError(
                 f"The conversations cannot be kept in {self.path} ({_reason(error)}); {remedy}."
@@ -120,7 +120,7 @@ class SQLiteStore:
             return ()
         return (
             f"Other users of this machine can read or change the conversations in {self.path}; "
-            f"take that right away: chmod go-rwx {self.path}*",
+            f"remove that permission: chmod go-rwx {self.path}*",
         )
 
     def __len__(self) -> int:
@@ -251,7 +251,7 @@ class SQLiteStore:
                 self._disconnect()
                 logger.error("the conversations in %s cannot be used: %s", self.path, error)
                 raise StoreUnavailable(
-                    f"Conversations cannot be read or kept right now ({_reason(error)}); try again in a moment."
+                    f"Conversations cannot be read or stored right now ({_reason(error)}); try again in a moment."
                 ) from error
 
     def _connected(self) -> sqlite3.Connection:

@@ -39,7 +39,7 @@ class LineLimit:
         if self._limiter.hit(self._lines, client):
             return True
         if self._limiter.hit(self._last, "last", client):
-            logger.warning("Requests of %s leave no more lines for a minute; /metrics counts them.", client)
+            logger.warning("Requests of %s get no more log lines for a minute; /metrics counts them.", client)
         return False
 
 

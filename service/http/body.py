@@ -38,8 +38,8 @@ def read_body(limit: int) -> bytes:
     # Some clients name a charset there, which is no reason to refuse what can be read.
     if encoding.strip().lower() not in {"", "identity"} and not _readable(body):
         raise UnsupportedEncoding(
-            f"The body has the Content-Encoding {json.dumps(encoding[:MAX_SHOWN_CHARS])}, which is not read here; "
-            "send it as it is, without one."
+            f"The body has the Content-Encoding {json.dumps(encoding[:MAX_SHOWN_CHARS])}, which is not supported; "
+            "send it uncompressed."
         )
     return body
 
@@ -106,5 +106,5 @@ def _sentence(error: ValidationError, example: str, expected: Mapping[str, str])
     if problem["type"] == "missing":
         return f"The field {field} is missing; send an object such as {example}."
     if problem["type"] == "string_unicode":
-        return f"The field {field} holds half of a surrogate pair; send whole Unicode characters."
+        return f"The field {field} holds an unpaired surrogate; send whole Unicode characters."
     return f"The field {field} must be {expected[field]}; send an object such as {example}."

@@ -84,7 +84,7 @@ def refusal(error: ValidationError) -> InvalidField:
     if problem["type"] == "string_unicode":
         where = f"field {param}" if param else "body"
         return InvalidField(
-            f"The {where} holds half of a surrogate pair; send whole Unicode characters.", param=param or None
+            f"The {where} holds an unpaired surrogate; send whole Unicode characters.", param=param or None
         )
     names = [part for part in place if isinstance(part, str)]
     neutral = next((NEUTRAL[name] for name in names if name in NEUTRAL), None)

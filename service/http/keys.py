@@ -64,7 +64,7 @@ def exposed(path: Path) -> str:
         return ""
     return (
         f"Every user of this machine can read or change the API keys in {path}; "
-        f"take that right away: chmod o-rwx {path}"
+        f"remove that permission: chmod o-rwx {path}"
     )
 
 
@@ -72,7 +72,7 @@ def unguarded(config: ServiceConfig, host: str) -> str:
     """One sentence if others than this machine reach an address and no key is asked for; else empty."""
     if loopback(host) or config.api_keys or config.api_keys_file is not None:
         return ""
-    return f"Whoever reaches {host} may use the service; set CHATBOT_API_KEYS to ask for a key."
+    return f"Anyone who reaches {host} can use the service; set CHATBOT_API_KEYS to require a key."
 
 
 def concerns(config: ServiceConfig, host: str) -> Iterator[str]:

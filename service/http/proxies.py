@@ -46,7 +46,7 @@ def over_tls(http_request: Request, trusted_proxies: Sequence[Network]) -> bool:
 
 
 def parse_address(text: str) -> Address | None:
-    """An address as proxies write them: with a port or without, IPv4 in the clothes of IPv6 or not."""
+    """An address as proxies write them: with a port or without, or as IPv4 mapped to IPv6."""
     match = ADDRESS.fullmatch(text.strip())
     try:
         parsed = ip_address((match["bracketed"] or match["plain"]) if match else text.strip())

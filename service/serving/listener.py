@@ -170,7 +170,11 @@ def max_connections(threads: int) -> int:
             soft = wanted
     limit = int(max(MIN_CONNECTIONS, min(CONNECTIONS, soft - others)))
     if limit < CONNECTIONS:
-        logger.warning("At most %d connections are open at once, for want of files (ulimit -n %d).", limit, int(soft))
+        logger.warning(
+            "At most %d connections are open at once, since the process may open only %d files (ulimit -n).",
+            limit,
+            int(soft),
+        )
     return limit
 
 

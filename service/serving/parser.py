@@ -53,7 +53,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         try:
             super().parse_header(header_plus)
         except ValueError as error:
-            raise ParsingError("The address that is asked for is none") from error
+            raise ParsingError("The requested address is not valid") from error
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding in one request")
         if "TRANSFER_ENCODING" in self.headers:

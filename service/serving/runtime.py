@@ -45,7 +45,7 @@ class Runtime:
         for name, description, attribute in (
             ("queue_size", "Requests that wait for the engine.", "waiting"),
             ("batch_rows", "Rows that the next step computes.", "rows"),
-            ("reply_cache_entries", "Replies kept for who asks the same.", "cached"),
+            ("reply_cache_entries", "Replies kept for repeated questions.", "cached"),
         ):
             self.metrics.watch(name, description, partial(self.host.engine_gauge, attribute))
 

@@ -46,7 +46,7 @@ def test_a_right_configuration_is_summed_up_with_exit_code_0(short_export: Path)
         "Listens on http://127.0.0.1, on any free port.",
         f"Serves tiny (int8) from {short_export}.",
         "Keeps conversations in memory, and gone when the service stops.",
-        "Asks for one of 2 API keys.",
+        "Requires one of 2 API keys.",
         "Kernels: stock.",
         f"Settings: --model {short_export}, --kernels stock, --rows 20, --port 0, --store memory, --api-keys 2 keys; "
         "else the defaults.",

@@ -104,12 +104,14 @@ def test_a_key_in_place_of_a_file_of_keys_is_not_told(tmp_path: Path) -> None:
 )
 def test_a_variable_that_looks_like_a_setting_is_told_and_its_value_is_not(variable: str) -> None:
     (told,) = misspelt({variable: SECRET, "PATH": "/bin", "HOME": "/root", "CHATBOT_API_KEYS": SECRET}, OPTIONS)
-    assert told == f"{variable} is no setting and has no effect; did you mean CHATBOT_API_KEYS?"
+    assert told == f"{variable} is not a setting and has no effect; did you mean CHATBOT_API_KEYS?"
 
 
 def test_it_is_told_at_the_start(short_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATBOT_API_KEY", SECRET)
     with ServiceProcess("--model", short_export) as process:
         process.wait_ready()
-        assert "WARNING CHATBOT_API_KEY is no setting and has no effect; did you mean CHATBOT_API_KEYS?" in process.log
+        assert (
+            "WARNING CHATBOT_API_KEY is not a setting and has no effect; did you mean CHATBOT_API_KEYS?" in process.log
+        )
         assert SECRET not in process.log

@@ -33,7 +33,7 @@ WRONG = {
     "empty": (b"", "holds no word"),
     "blank": (b" \n\t\n\n", "holds no word"),
     "punctuation": (b"hell\n\n ?!...\n", "Line 3 of"),
-    "unseen": ("\u200b\u200b\n".encode(), "is no word"),
+    "unseen": ("\u200b\u200b\n".encode(), "is not a word"),
     "latin-1": ("hell\ncaf\u00e9\n".encode("latin-1"), "Line 2 of"),
     "UTF-16": ("hell\n".encode("utf-16"), "is not UTF-8"),
     "UTF-16 without a mark": ("hell\n".encode("utf-16-le"), "control character"),
@@ -91,7 +91,7 @@ def test_the_service_ends_with_one_sentence_and_check_says_the_same(short_export
         assert ended.returncode == 1
         said.update(line for line in ended.stderr.splitlines() if line.startswith("error: "))
     (line,) = said
-    assert line.startswith(f"error: Line 1 of {path}, '?!', is no word")
+    assert line.startswith(f"error: Line 1 of {path}, '?!', is not a word")
 
 
 def test_check_says_how_many_there_are(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_lost_server_is_said_so_and_used_again_when_it_is_back(server: RedisSe
     say(store, "a", "one")
     server.stop()
     for use in (lambda: store.read("a"), lambda: store.append("a", said("two"), version=1), lambda: len(store)):
-        with pytest.raises(StoreUnavailable, match="cannot be read or kept right now"):
+        with pytest.raises(StoreUnavailable, match="cannot be read or stored right now"):
             use()
     server.start()
     say(store, "a", "three")

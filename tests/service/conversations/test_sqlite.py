@@ -208,7 +208,7 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
         say(store, str(number), "word " * 100)
     store.close()
     damage(path)
-    with pytest.raises(ConfigurationError, match=f"cannot be kept in {path}.*mend or move that file"):
+    with pytest.raises(ConfigurationError, match=f"cannot be kept in {path}.*repair or move that file"):
         opened(path)
 
 
@@ -260,7 +260,7 @@ def test_a_file_damaged_while_in_use_is_said_so_and_a_good_one_in_its_place_is_u
     store = opened(path)
     os.truncate(path, 6000)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match="cannot be read or kept right now"):
+        with pytest.raises(StoreUnavailable, match="cannot be read or stored right now"):
             read_all(store)
     Path(good).replace(path)
     say(store, "7", "back again")

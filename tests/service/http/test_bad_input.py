@@ -166,7 +166,7 @@ def test_a_compressed_body_is_refused_by_its_encoding(client: FlaskClient, path:
     body = gzip.compress(b'{"prompt": "Hello", "messages": [{"role": "user", "content": "Hello"}]}')
     response = client.post(path, data=body, headers={"Content-Encoding": encoding})
     assert response.status_code == 415
-    assert f"the Content-Encoding {encoding}, which is not read here" in response.text.replace("\\", "").replace(
+    assert f"the Content-Encoding {encoding}, which is not supported" in response.text.replace("\\", "").replace(
         '"', ""
     )
 

@@ -269,7 +269,7 @@ def test_messages_that_make_no_conversation_are_refused_by_place(
         (b"[]", "must be a JSON object"),
         (b"null", "must be a JSON object"),
         (b"{}", "The field messages is missing"),
-        (b'{"messages": [], "\\ud800": 1}', "The body holds half of a surrogate pair"),
+        (b'{"messages": [], "\\ud800": 1}', "The body holds an unpaired surrogate"),
         (b'{"prompt": "Hello"}', ""),
     ],
 )
