@@ -29,17 +29,17 @@ class Bridge:
     """
 
     def __init__(
-        self, app: WSGIApplication, *, threads: int, most_body: int, without: frozenset[bytes] = frozenset()
+        self, app: WSGIApplication, *, threads: int, max_body_bytes: int, without: frozenset[bytes] = frozenset()
     ) -> None:
         """
         Args:
             app: the application.
             threads: requests that are answered at once; further ones wait.
-            most_body: bytes of a body after which the rest is not kept.
+            max_body_bytes: bytes of a body after which the rest is not kept.
             without: headers of replies, in lower case, that are left to the server.
         """
         self._app = WSGIMiddleware(_told(app), workers=threads)
-        self._most_body = most_body
+        self._max_body_bytes = max_body_bytes
         self._without = without
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -61,7 +61,7 @@ class Bridge:
                 async with asyncio.timeout(SENDING_TIMEOUT_S) as patience:
                     while (event := await receive())["type"] == "http.request":
                         # What comes once the limit is passed is not kept.
-                        parts.put_nowait(event if size <= self._most_body else {**event, "body": b""})
+                        parts.put_nowait(event if size <= self._max_body_bytes else {**event, "body": b""})
                         size += len(event.get("body", b""))
                         if not event.get("more_body"):
                             patience.reschedule(None)

@@ -77,8 +77,8 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         threads = max_at_work(self._runtime.config) + SPARE_THREADS
-        most_body = self._runtime.config.max_body_bytes
-        return Bridge(create_app(self._runtime), threads=threads, most_body=most_body, without=ADDED_BY_RAY)
+        max_body_bytes = self._runtime.config.max_body_bytes
+        return Bridge(create_app(self._runtime), threads=threads, max_body_bytes=max_body_bytes, without=ADDED_BY_RAY)
 
     def check_health(self) -> None:
         """Asked by Ray, which starts another replica in place of one whose engine has died.

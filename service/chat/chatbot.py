@@ -187,7 +187,7 @@ class Chatbot:
     def _read(self, store: Store, message: Message) -> Conversation:
         """As much of a conversation as the model can read, since each turn takes a token, and what may be replaced."""
         try:
-            return store.read(message.conversation_id, Page(most=self._format.window // 2 + 1))
+            return store.read(message.conversation_id, Page(max_exchanges=self._format.window // 2 + 1))
         except UnknownConversation:
             if message.fresh:
                 return Conversation()

@@ -21,7 +21,7 @@ def new_id() -> str:
     return secrets.token_urlsafe(ID_BYTES)
 
 
-def opened_by(key: str, secret: bytes, owner: bytes = b"") -> str:
+def id_for_key(key: str, secret: bytes, owner: bytes = b"") -> str:
     """The id of the conversation that a request of this key opens, the same each time.
 
     Args:
@@ -32,7 +32,7 @@ def opened_by(key: str, secret: bytes, owner: bytes = b"") -> str:
     return _id_of(secret, owner + key.encode())
 
 
-def owned(conversation_id: str, secret: bytes, owner: bytes) -> str:
+def name_for_owner(conversation_id: str, secret: bytes, owner: bytes) -> str:
     """The name under which a store keeps the conversation that an owner knows by an id: another one for each owner.
 
     Args:

@@ -197,7 +197,7 @@ class RedisStore:
         return self._ask(ask)
 
     def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
-        wanted = [-1 if page.before is None else page.before, page.most, min(page.most_bytes, UNBOUNDED)]
+        wanted = [-1 if page.before is None else page.before, page.max_exchanges, min(page.max_bytes, UNBOUNDED)]
         found = self._run(self._read, conversation_id, *wanted)
         if not found or not self._lives(found[0]):
             raise UnknownConversation

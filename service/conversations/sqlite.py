@@ -56,7 +56,7 @@ STEPS = {
 }
 COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
-MOST_FORGOTTEN = 100
+MAX_FORGOTTEN = 100
 BUSY_TIMEOUT_S = 1.0
 # What fails where processes cannot map one file together, or lock it, as with many network file systems.
 UNSHARED = frozenset(
@@ -222,15 +222,15 @@ class SQLiteStore:
     def _make_room(self, connection: sqlite3.Connection) -> None:
         (count,) = connection.execute("SELECT conversations FROM store").fetchone()
         if count > self._capacity:
-            self._forget(connection, "true", [], most=min(count - self._capacity, MOST_FORGOTTEN))
+            self._forget(connection, "true", [], max_count=min(count - self._capacity, MAX_FORGOTTEN))
 
     def _forget(
-        self, connection: sqlite3.Connection, condition: str, values: list[float | str], most: int = MOST_FORGOTTEN
+        self, connection: sqlite3.Connection, condition: str, values: list[float | str], max_count: int = MAX_FORGOTTEN
     ) -> None:
         connection.execute(
             "DELETE FROM conversations WHERE number IN "
             f"(SELECT number FROM conversations WHERE {condition} ORDER BY touched, number LIMIT ?)",
-            [*values, most],
+            [*values, max_count],
         )
 
     @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.conversations.conversation import Conversation, Exchange, owned
+from service.conversations.conversation import Conversation, Exchange, name_for_owner
 
 # The model reads a few of the latest; the rest is there to be read back.
 KEPT_EXCHANGES = 500
@@ -19,13 +19,13 @@ class Page:
 
     Attributes:
         before: only exchanges before so many of those that are kept; None for all.
-        most: exchanges, at least 1.
-        most_bytes: of their texts in UTF-8; one exchange is read whatever its size.
+        max_exchanges: at least 1.
+        max_bytes: of their texts in UTF-8; one exchange is read whatever its size.
     """
 
     before: int | None = None
-    most: int = KEPT_EXCHANGES
-    most_bytes: float = math.inf
+    max_exchanges: int = KEPT_EXCHANGES
+    max_bytes: float = math.inf
 
     def take(self, latest_first: Iterable[Exchange]) -> tuple[Exchange, ...]:
         """Those of the page, oldest first; no more are taken than one beyond them."""
@@ -33,10 +33,10 @@ class Page:
         size = 0
         for exchange in latest_first:
             size += len(exchange.message.encode()) + len(exchange.reply.encode())
-            if taken and size > self.most_bytes:
+            if taken and size > self.max_bytes:
                 break
             taken.append(exchange)
-            if len(taken) == self.most:
+            if len(taken) == self.max_exchanges:
                 break
         return tuple(reversed(taken))
 
@@ -64,7 +64,7 @@ class Store(Protocol):
 
     @property
     def secret(self) -> bytes:
-        """Known to this store alone and as lasting as its conversations; see `conversation.opened_by`."""
+        """Known to this store alone and as lasting as its conversations; see `conversation.id_for_key`."""
 
     def __len__(self) -> int: ...
 
@@ -128,5 +128,5 @@ def name_of(store: Store, conversation_id: str, owner: bytes) -> str:
     """
     if not owner:
         return conversation_id
-    name = owned(conversation_id, store.secret, owner)
+    name = name_for_owner(conversation_id, store.secret, owner)
     return conversation_id if name not in store and conversation_id in store else name

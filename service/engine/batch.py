@@ -99,12 +99,12 @@ class Batch:
 
     def _inputs(self) -> dict[str, NDArray[Any]]:
         tokens = [member.sequence.search.tokens for member in self._members]
-        lines = self._cache.lines[self._grid["grid_rows"]]
+        slot_mask = self._cache.slot_mask[self._grid["grid_rows"]]
         return {
             "input_ids": np.concatenate([rows[:, -1:] for rows in tokens]),
             "position_ids": np.concatenate([np.full((len(rows), 1), rows.shape[1] - 1) for rows in tokens]),
             "places": self._cache.places,
-            "self_bias": np.where(lines, np.float32(0), UNREAD)[:, None],
+            "self_bias": np.where(slot_mask, np.float32(0), UNREAD)[:, None],
             **self._grid,
         }
 

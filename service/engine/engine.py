@@ -43,7 +43,7 @@ class Engine:
         model: Model,
         *,
         queue_size: int,
-        most_rows: int,
+        max_rows: int,
         reply_cache: int = 0,
         forbidden: Forbidden | None = None,
         on_death: Callable[[str], None] = lambda _: None,
@@ -52,14 +52,14 @@ class Engine:
         Args:
             model: in memory.
             queue_size: requests that may wait for rows.
-            most_rows: rows (beams times requests) of one step.
+            max_rows: rows (beams times requests) of one step.
             reply_cache: finished replies that are kept for who asks the same again; with 0, equal requests are
                 computed one by one.
             forbidden: what no reply may hold; None for nothing.
             on_death: called with one sentence, from the dying thread.
         """
         self._settings = model.settings
-        self._scheduler = Scheduler(model.batch, most_rows=most_rows, most_waiting=queue_size)
+        self._scheduler = Scheduler(model.batch, max_rows=max_rows, max_waiting=queue_size)
         self._cache = ReplyCache(reply_cache)
         self._forbidden = forbidden
         self._on_death = on_death

@@ -1,7 +1,7 @@
 """Self-attention keys and values of the running requests, each once however many hypotheses share it.
 
-Buffers are [request, head, slot, channel]. A slot holds what one row wrote in one step. `Block.lines` says which slots
-each row reads, so a beam switch changes booleans and moves no key or value. A slot that no row reads is free again.
+Buffers are [request, head, slot, channel]. A slot holds what one row wrote in one step. `Block.slot_mask` says which
+slots each row reads, so a beam switch changes booleans and moves no key or value. A slot that no row reads is free.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ class Block:
     """The slots of one request.
 
     Attributes:
-        lines: the slots that each row reads, bool [row, slot].
+        slot_mask: the slots that each row reads, bool [row, slot].
         claimed: the slot that each row writes in the present step [row].
     """
 
-    lines: NDArray[np.bool_]
+    slot_mask: NDArray[np.bool_]
     claimed: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
 
     @property
     def rows(self) -> int:
         """Running hypotheses."""
-        return len(self.lines)
+        return len(self.slot_mask)
 
     @property
     def free(self) -> NDArray[np.intp]:
         """Slots that no row reads, lowest first."""
-        return np.flatnonzero(~self.lines.any(axis=0))
+        return np.flatnonzero(~self.slot_mask.any(axis=0))
 
     @property
     def end(self) -> int:
         """The slot behind the last one that is read."""
-        read = np.flatnonzero(self.lines.any(axis=0))
+        read = np.flatnonzero(self.slot_mask.any(axis=0))
         return int(read[-1]) + 1 if len(read) else 0
 
 
@@ -73,9 +73,9 @@ class KVCache:
         self.buffers = [self._laid_out(memory, 0, SLOTS) for memory in self._memory]
 
     @property
-    def lines(self) -> NDArray[np.bool_]:
+    def slot_mask(self) -> NDArray[np.bool_]:
         """The slots that each row of every block reads, [row, slot]."""
-        return np.concatenate([block.lines for block in self.blocks])
+        return np.concatenate([block.slot_mask for block in self.blocks])
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -107,7 +107,7 @@ class KVCache:
         """Give every row a free slot, which it writes in the step that comes next and reads from then on."""
         for block in self.blocks:
             block.claimed = block.free[: block.rows]
-            block.lines[np.arange(block.rows), block.claimed] = True
+            block.slot_mask[np.arange(block.rows), block.claimed] = True
 
     def reorder(self, block: Block, parents: NDArray[np.intp]) -> None:
         """Let the rows of a block continue other rows of it.
@@ -116,7 +116,7 @@ class KVCache:
             block: one of this cache.
             parents: for each of its rows from now on, the row it continues.
         """
-        block.lines = block.lines[parents]
+        block.slot_mask = block.slot_mask[parents]
 
     def remove(self, block: Block) -> None:
         """Give up a block; the last one takes its place."""
@@ -140,9 +140,9 @@ class KVCache:
             if self._memory[index] is not memory or slots != self.slots:
                 self.buffers[index][:common_requests, :, :common_slots] = old[:common_requests, :, :common_slots]
         for block in self.blocks:
-            lines = np.zeros((block.rows, slots), bool)
-            lines[:, :common_slots] = block.lines[:, :common_slots]
-            block.lines = lines
+            slot_mask = np.zeros((block.rows, slots), bool)
+            slot_mask[:, :common_slots] = block.slot_mask[:, :common_slots]
+            block.slot_mask = slot_mask
         self.slots = slots
 
     def _laid_out(self, memory: NDArray[np.float32], requests: int, slots: int) -> NDArray[np.float32]:

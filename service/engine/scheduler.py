@@ -14,12 +14,12 @@ from service.engine.lane import Lane, Steps
 
 logger = logging.getLogger(__name__)
 
-# How fast the measured time of a reply follows the latest one.
-MEMORY = 0.1
+# Smoothing factor of the measured time of a reply.
+ALPHA = 0.1
 # Share of the rows above which a client has a batch of its own while others are there.
-GREEDY = 0.25
+GREEDY_SHARE = 0.25
 # How many times as much time as such a batch gets, each client beside it gets.
-PATIENCE = 3
+GREEDY_SLOWDOWN = 3
 
 
 class Scheduler:
@@ -35,16 +35,16 @@ class Scheduler:
     When too many wait, the latest of the client that has most of them makes room.
     """
 
-    def __init__(self, steps: Callable[[], Steps], *, most_rows: int, most_waiting: int) -> None:
+    def __init__(self, steps: Callable[[], Steps], *, max_rows: int, max_waiting: int) -> None:
         """
         Args:
             steps: makes an empty batch.
-            most_rows: rows (beams times requests) that a step may have; a request that is wider runs alone.
-            most_waiting: requests that may wait for rows; further ones are refused.
+            max_rows: rows (beams times requests) that a step may have; a request that is wider runs alone.
+            max_waiting: requests that may wait for rows; further ones are refused.
         """
         self._lanes = (Lane(steps), Lane(steps))
-        self._most_rows = most_rows
-        self._most_waiting = most_waiting
+        self._max_rows = max_rows
+        self._max_waiting = max_waiting
         self._waiting: deque[Generation] = deque()
         self._work_s = 1.0
         self._lock = threading.Lock()
@@ -80,8 +80,8 @@ class Scheduler:
             rows, left_out = self.rows, 0
             for other in self._waiting:
                 rows += other.rows
-                left_out += rows > self._most_rows
-            if rows + generation.rows > self._most_rows and left_out >= self._most_waiting:
+                left_out += rows > self._max_rows
+            if rows + generation.rows > self._max_rows and left_out >= self._max_waiting:
                 displaced = self._displaced_by(generation.client)
                 if displaced is None:
                     raise self._overloaded()
@@ -109,7 +109,7 @@ class Scheduler:
             if newcomer is not None:
                 self._begin(newcomer, lane)
             for generation in lane.step():
-                self._work_s += MEMORY * (generation.work_s - self._work_s)
+                self._work_s += ALPHA * (generation.work_s - self._work_s)
                 generation.finish()
         except Exception as error:
             lane.fail(_fault(error))
@@ -158,7 +158,7 @@ class Scheduler:
             due = {lane: lane.used_s + _cost(lane, greedy) * lane.latest_s for lane in self._lanes}
             for lane in sorted(self._lanes, key=lambda lane: (due[lane], lane.rows)):
                 newcomer = next((generation for generation in order if self._lane(generation, greedy) is lane), None)
-                if newcomer is not None and lane.running and lane.rows + newcomer.rows > self._most_rows:
+                if newcomer is not None and lane.running and lane.rows + newcomer.rows > self._max_rows:
                     newcomer = None
                 if newcomer is not None:
                     self._waiting.remove(newcomer)
@@ -180,7 +180,7 @@ class Scheduler:
         rows = Counter[str]()
         for generation in asked:
             rows[generation.client] += generation.rows
-        return frozenset(name for name in clients if clients[name] > 1 and rows[name] > GREEDY * self._most_rows)
+        return frozenset(name for name in clients if clients[name] > 1 and rows[name] > GREEDY_SHARE * self._max_rows)
 
     def _lane(self, generation: Generation, greedy: frozenset[str]) -> Lane:
         """Where a request belongs: with those of its kind, and otherwise where most are."""
@@ -219,7 +219,7 @@ class Scheduler:
 def _cost(lane: Lane, greedy: frozenset[str]) -> float:
     """As how much a second of a batch counts, for each of its clients."""
     clients = {generation.client for generation in lane.running}
-    return (PATIENCE if clients & greedy else 1) / max(1, len(clients))
+    return (GREEDY_SLOWDOWN if clients & greedy else 1) / max(1, len(clients))
 
 
 def _fault(cause: Exception) -> EngineFault:

@@ -82,14 +82,16 @@ def read_object(body: bytes, model: type[Model], *, example: str, expected: Mapp
         raise InvalidPrompt(_sentence(error, example, expected)) from None
 
 
-def check_length(prompt: str, most: int) -> None:
+def check_length(prompt: str, max_chars: int) -> None:
     """Refuse what is too long.
 
     Raises:
         PayloadTooLarge: naming both numbers.
     """
-    if len(prompt) > most:
-        raise PayloadTooLarge(f"The prompt has {len(prompt)} characters and the limit is {most}; send a shorter one.")
+    if len(prompt) > max_chars:
+        raise PayloadTooLarge(
+            f"The prompt has {len(prompt)} characters and the limit is {max_chars}; send a shorter one."
+        )
 
 
 def _readable(body: bytes) -> bool:

@@ -62,8 +62,8 @@ def blueprint(store: Store) -> Blueprint:
     @describe(READ)
     def read_conversation(session_id: str) -> Response:
         name, before = name_of(store, session_id, g.owner), _before()
-        page = store.read(name, Page(before=before, most_bytes=PAGE_BYTES))
-        latest = page if before is None else store.read(name, Page(most=1))
+        page = store.read(name, Page(before=before, max_bytes=PAGE_BYTES))
+        latest = page if before is None else store.read(name, Page(max_exchanges=1))
         body = ConversationBody(
             session_id=session_id,
             turns=[turn for said in page.exchanges for turn in _turns(said)],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import g, request
 
-from service.conversations.conversation import new_id, opened_by
+from service.conversations.conversation import id_for_key, new_id
 from service.conversations.store import name_of
 from service.errors import InvalidPrompt
 from service.http.cookies import SESSION_HEADER, remembered
@@ -63,4 +63,4 @@ def find(runtime: Runtime, session_id: str | None, key: str = "") -> Found:
         )
     if shared:
         return found(runtime.shared_conversation, fresh=True)
-    return found(opened_by(key, store.secret, g.owner) if key else new_id(), fresh=True)
+    return found(id_for_key(key, store.secret, g.owner) if key else new_id(), fresh=True)

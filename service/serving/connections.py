@@ -17,16 +17,16 @@ from waitress.task import WSGITask
 
 from service.serving.parser import Parser
 
-# Seconds for sending a request; for reading the next `LEAST_READ` bytes of an answer; between requests.
+# Seconds for sending a request; for reading the next `MIN_READ_BYTES` bytes of an answer; between requests.
 SENDING_TIMEOUT_S = 30.0
 READING_TIMEOUT_S = 25.0
 IDLE_TIMEOUT_S = 120.0
-LEAST_READ = 16 * 1024
+MIN_READ_BYTES = 16 * 1024
 # Of what is sent while an answer is on its way so much is taken in; of what will not be read, so much is let pass.
-MOST_AHEAD = 64 * 1024
-MOST_DISCARDED = 4 * 1024 * 1024
+MAX_AHEAD_BYTES = 64 * 1024
+MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 # Bytes that may be on their way to the client when the next request is looked at.
-MOST_UNREAD = 4 * 1024
+MAX_UNREAD_BYTES = 4 * 1024
 UNACKNOWLEDGED = struct.Struct("i")
 # After which a client is told that it asks too often, and until which its connection asks nothing else.
 REFUSED = "429 "
@@ -71,7 +71,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     close_when_flushed: bool
 
     def __init__(self, server: Any, *arguments: Any, **named: Any) -> None:
-        self.parser_class = partial(Parser, most_body=server.most_body, wanted=server.wanted)
+        self.parser_class = partial(Parser, max_body_bytes=server.max_body_bytes, wanted=server.wanted)
         self._phase = Phase.SENDING
         self._since = time.monotonic()
         self._sent = 0
@@ -103,7 +103,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             or self.close_when_flushed
             or self.total_outbufs_len
             or self._cut_off
-            or len(self._ahead) > MOST_AHEAD
+            or len(self._ahead) > MAX_AHEAD_BYTES
         )
 
     def writable(self) -> bool:
@@ -116,7 +116,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         if self._cut_off:
             self._discarded += len(data)
-            if self._discarded > MOST_DISCARDED:
+            if self._discarded > MAX_DISCARDED_BYTES:
                 self.gives_way = True
             return False
         self._ahead += data
@@ -192,7 +192,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     def _busy(self) -> bool:
         """Whether the next request is not looked at yet, if ever."""
         over = self.will_close or self.close_when_flushed or self._cut_off
-        return bool(over or self.requests or self.total_outbufs_len or self._in_kernel() > MOST_UNREAD)
+        return bool(over or self.requests or self.total_outbufs_len or self._in_kernel() > MAX_UNREAD_BYTES)
 
     def _observe(self) -> None:
         if self._phase is Phase.ENDING:
@@ -207,7 +207,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         else:
             phase = Phase.IDLE
         taken = self._sent - in_kernel
-        if phase is not self._phase or (phase is Phase.READING and taken - self._taken >= LEAST_READ):
+        if phase is not self._phase or (phase is Phase.READING and taken - self._taken >= MIN_READ_BYTES):
             self._phase, self._since, self._taken = phase, time.monotonic(), taken
 
     def _overdue(self) -> bool:

@@ -61,7 +61,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
 
     Attributes:
         wanted: whether the body of a request will be read.
-        most_body: bytes of the largest body.
+        max_body_bytes: bytes of the largest body.
         connections: that may be open at once.
     """
 
@@ -76,7 +76,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         *,
         connections: int,
         wanted: Wanted,
-        most_body: int,
+        max_body_bytes: int,
     ) -> None:
         """
         Args:
@@ -86,10 +86,10 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             adjustments: settings of waitress.
             connections: that may be open at once.
             wanted: whether the body of a request will be read.
-            most_body: bytes of the largest body.
+            max_body_bytes: bytes of the largest body.
         """
         self.wanted = wanted
-        self.most_body = most_body
+        self.max_body_bytes = max_body_bytes
         self.connections = connections
         self._resumes = 0.0
         self._complains = 0.0

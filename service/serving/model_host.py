@@ -168,7 +168,7 @@ class ModelHost:
         engine = Engine(
             model,
             queue_size=self._config.queue,
-            most_rows=self._config.rows,
+            max_rows=self._config.rows,
             reply_cache=self._config.reply_cache,
             forbidden=forbidden,
             on_death=lambda why: self.on_failure(why),

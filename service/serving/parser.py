@@ -31,16 +31,16 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     chunked: bool
     completed: bool
 
-    def __init__(self, adj: Any, *, most_body: int, wanted: Wanted) -> None:
+    def __init__(self, adj: Any, *, max_body_bytes: int, wanted: Wanted) -> None:
         """
         Args:
             adj: settings of waitress.
-            most_body: bytes of the largest body.
+            max_body_bytes: bytes of the largest body.
             wanted: whether the body of a request will be read; otherwise it is answered without it.
         """
         super().__init__(adj)
         self.cut_off = False
-        self._most_body = most_body
+        self._max_body_bytes = max_body_bytes
         self._wanted = wanted
         self._chunked_bytes = 0
 
@@ -69,7 +69,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         consumed = int(super().received(data))
         if isinstance(body, ChunkedReceiver) and not self.completed:
             self._chunked_bytes += consumed
-            if len(body) > self._most_body:
+            if len(body) > self._max_body_bytes:
                 self.headers["CONTENT_LENGTH"] = str(len(body))
                 self.completed = True
             elif self._chunked_bytes > MAX_FRAMING_BYTES + (1 + FRAMING_SHARE) * len(body) + body.chunk_remainder:
@@ -80,7 +80,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def _takes_body(self) -> bool:
-        return self.content_length <= self._most_body and self._wanted(self.command, self.place, self.headers)
+        return self.content_length <= self._max_body_bytes and self._wanted(self.command, self.place, self.headers)
 
     def _cut_off(self) -> None:
         self.cut_off = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from service.conversations.conversation import SHARED, opened_by
+from service.conversations.conversation import SHARED, id_for_key
 from service.conversations.opening import open_store
 from service.conversations.store import Store
 from service.errors import StoreUnavailable
@@ -39,7 +39,7 @@ class Runtime:
         self.metrics = Metrics()
         self.host = ModelHost(config, self.metrics, model)
         self.store: Store = open_store(config.store, capacity=config.max_conversations, ttl_s=config.conversation_ttl_s)
-        self.shared_conversation = opened_by(SHARED, self.store.secret)
+        self.shared_conversation = id_for_key(SHARED, self.store.secret)
         self.admission = Admission(config, lambda: self.host.retry_after_s)
         self.metrics.watch("sessions", "Conversations kept.", self._conversations)
         for name, description, attribute in (

@@ -85,7 +85,7 @@ class Server:
             ),
             connections=max_connections(sum(threads.values())),
             wanted=app.extensions[WANTED],
-            most_body=config.max_body_bytes,
+            max_body_bytes=config.max_body_bytes,
         )
 
     def fail(self, reason: str) -> None:

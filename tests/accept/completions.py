@@ -27,7 +27,7 @@ def check() -> list[Line]:
     folder = folders.demo("int8")
     model = load(folder)
     chatbot = Chatbot(
-        Engine(model, queue_size=32, most_rows=40),
+        Engine(model, queue_size=32, max_rows=40),
         PromptFormat(AutoTokenizer.from_pretrained(folder), window=model.window),
     )
     draw = random.Random(0)

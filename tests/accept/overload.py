@@ -64,7 +64,7 @@ def _fairness() -> Iterator[Line]:
 
     Batch.step = counted  # type: ignore[method-assign, assignment]
     try:
-        engine = Engine(model, queue_size=8, most_rows=40)
+        engine = Engine(model, queue_size=8, max_rows=40)
         generations = [engine.submit([*range(40 + n, 67 + n), 2], timeout_s=120) for n in range(8)]
         for generation in generations:
             while not generation.done:

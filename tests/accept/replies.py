@@ -116,7 +116,7 @@ def _cost(folder: Path) -> Line:
     said = _each(_chatbot(folder, loaded), prompts(3 * TIMED_PROMPTS), _plain)
     listed = _listed(said[TIMED_PROMPTS:], unsaid=said[:TIMED_PROMPTS])
     engines = [
-        Engine(loaded, queue_size=1, most_rows=10, forbidden=forbidden)
+        Engine(loaded, queue_size=1, max_rows=10, forbidden=forbidden)
         for forbidden in (None, _forbidden(folder, loaded, Phrases(listed)))
     ]
     sources = [formatted.encode([prompt]).ids for prompt in prompts(3 * TIMED_PROMPTS)[:TIMED_PROMPTS]]
@@ -160,7 +160,7 @@ def _listed(replies: list[str], unsaid: Sequence[str] = ()) -> list[str]:
 def _chatbot(
     folder: Path, model: ChatModel, forbidden: Forbidden | None = None, phrases: Phrases | None = None
 ) -> Chatbot:
-    engine = Engine(model, queue_size=TOGETHER, most_rows=40, forbidden=forbidden)
+    engine = Engine(model, queue_size=TOGETHER, max_rows=40, forbidden=forbidden)
     return Chatbot(engine, _format(folder, model), never_say=phrases)
 
 

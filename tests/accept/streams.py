@@ -28,7 +28,7 @@ def check() -> list[Line]:
         model = load(folder)
         model = replace(model, settings=replace(model.settings, num_beams=beams))
         chatbot = Chatbot(
-            Engine(model, queue_size=1, most_rows=40),
+            Engine(model, queue_size=1, max_rows=40),
             PromptFormat(AutoTokenizer.from_pretrained(folder), window=model.window),
         )
         equal, retracted, shares = 0, 0, []

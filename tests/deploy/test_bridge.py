@@ -46,7 +46,7 @@ def runtime(faked: ServedModel) -> Runtime:
 
 @pytest.fixture
 def port(runtime: Runtime) -> Iterator[int]:
-    with serving(Bridge(create_app(runtime), threads=40, most_body=65_536)) as port:
+    with serving(Bridge(create_app(runtime), threads=40, max_body_bytes=65_536)) as port:
         yield port
 
 
@@ -104,7 +104,7 @@ def test_a_body_in_chunks_over_the_limit_is_refused(port: int) -> None:
 def test_a_body_that_trickles_in_is_given_up(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge, "SENDING_TIMEOUT_S", 0.3)
     with (
-        serving(Bridge(create_app(runtime), threads=1, most_body=65_536)) as port,
+        serving(Bridge(create_app(runtime), threads=1, max_body_bytes=65_536)) as port,
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as slow,
     ):
         slow.sendall(b'POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300\r\n\r\n{"prompt": "He')
@@ -171,7 +171,7 @@ def test_who_leaves_a_long_stream_unread_leaves_no_thread_behind(faked: ServedMo
         finally:
             written.set()
 
-    with serving(Bridge(application, threads=1, most_body=10)) as port:
+    with serving(Bridge(application, threads=1, max_body_bytes=10)) as port:
         opened = connection(port)
         opened.request("GET", "/")
         opened.getresponse().read(10)

@@ -110,13 +110,13 @@ class FakeEngine(Engine):
     """
 
     def __init__(
-        self, model: FakeModel | None = None, *, queue_size: int = 32, most_rows: int = 40, reply_cache: int = 0
+        self, model: FakeModel | None = None, *, queue_size: int = 32, max_rows: int = 40, reply_cache: int = 0
     ) -> None:
         self.model = model or FakeModel()
         self.error: Exception | None = None
         self.gate = self.model.gate
         self.begun = threading.Semaphore(0)
-        super().__init__(self.model, queue_size=queue_size, most_rows=most_rows, reply_cache=reply_cache)
+        super().__init__(self.model, queue_size=queue_size, max_rows=max_rows, reply_cache=reply_cache)
 
     def submit(
         self, source: Ids[int], *, timeout_s: float, settings: DecodingSettings | None = None, client: str = ""

@@ -113,7 +113,7 @@ def test_a_running_request_shows_in_the_gauges(app: Flask, engine: FakeEngine) -
 def test_a_request_that_waits_for_rows_shows_in_the_queue(
     application: Application, faked: ServedModel, engine: FakeEngine, prompt_format: PromptFormat
 ) -> None:
-    narrow = FakeEngine(engine.model, most_rows=1)
+    narrow = FakeEngine(engine.model, max_rows=1)
     app = application(dataclasses.replace(faked, chatbot=Chatbot(narrow, prompt_format)))
     engine.gate.clear()
     responses = [ask(app.test_client(), stream=True) for _ in range(2)]

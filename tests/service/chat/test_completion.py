@@ -242,7 +242,7 @@ class TestFailures:
     @pytest.fixture
     def stuck(self, speaker: Speaker) -> Speaking:
         """A chatbot that does not get on."""
-        speaking = speaker(queue_size=1, most_rows=2)
+        speaking = speaker(queue_size=1, max_rows=2)
         speaking.engine.gate.clear()
         return speaking
 

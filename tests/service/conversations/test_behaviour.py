@@ -286,20 +286,20 @@ def fill(store: Store, exchanges: int, message: str = "") -> None:
     ("page", "expected", "earlier"),
     [
         (Page(), range(9), 0),
-        (Page(most=1), range(8, 9), 8),
-        (Page(most=4), range(5, 9), 5),
-        (Page(most=9), range(9), 0),
+        (Page(max_exchanges=1), range(8, 9), 8),
+        (Page(max_exchanges=4), range(5, 9), 5),
+        (Page(max_exchanges=9), range(9), 0),
         (Page(before=9), range(9), 0),
         (Page(before=500), range(9), 0),
         (Page(before=5), range(5), 0),
-        (Page(before=5, most=2), range(3, 5), 3),
+        (Page(before=5, max_exchanges=2), range(3, 5), 3),
         (Page(before=1), range(1), 0),
         (Page(before=0), range(0), 0),
-        (Page(most_bytes=1), range(8, 9), 8),
-        (Page(most_bytes=9), range(8, 9), 8),
-        (Page(most_bytes=15), range(6, 9), 6),
-        (Page(before=6, most_bytes=10), range(4, 6), 4),
-        (Page(most=2, most_bytes=100), range(7, 9), 7),
+        (Page(max_bytes=1), range(8, 9), 8),
+        (Page(max_bytes=9), range(8, 9), 8),
+        (Page(max_bytes=15), range(6, 9), 6),
+        (Page(before=6, max_bytes=10), range(4, 6), 4),
+        (Page(max_exchanges=2, max_bytes=100), range(7, 9), 7),
     ],
 )
 def test_a_page_holds_the_latest_before_its_end_within_its_bounds(
@@ -314,7 +314,7 @@ def test_a_page_holds_the_latest_before_its_end_within_its_bounds(
 def test_bytes_of_a_page_are_those_of_the_texts_as_they_are_sent(store: Store) -> None:
     store.append("a", said("🙂é\n"), version=0)
     store.append("a", said("🙂é\n"), version=1)
-    assert [len(store.read("a", Page(most_bytes=size)).exchanges) for size in (21, 22)] == [1, 2]
+    assert [len(store.read("a", Page(max_bytes=size)).exchanges) for size in (21, 22)] == [1, 2]
 
 
 def test_pages_of_a_conversation_that_has_let_its_oldest_go_hold_all_that_is_kept(store: Store) -> None:
@@ -322,14 +322,14 @@ def test_pages_of_a_conversation_that_has_let_its_oldest_go_hold_all_that_is_kep
     read: list[int] = []
     before = KEPT_EXCHANGES
     while before:
-        page = store.read("a", Page(before=before, most=60))
+        page = store.read("a", Page(before=before, max_exchanges=60))
         read = [int(exchange.message) for exchange in page.exchanges] + read
         before = page.earlier
     assert read == list(range(5, KEPT_EXCHANGES + 5))
 
 
 def test_no_page_of_an_unknown_conversation_is_read(store: Store, clock: Clock) -> None:
-    for page in (Page(before=0), Page(most=1)):
+    for page in (Page(before=0), Page(max_exchanges=1)):
         with pytest.raises(UnknownConversation):
             store.read("a", page)
     say(store, "a", "one")
@@ -347,7 +347,7 @@ def test_a_page_of_a_long_conversation_costs_what_the_page_does(store: Store) ->
             store.read("a", page)
         return time.perf_counter() - started
 
-    latest = Page(most_bytes=20_000)
+    latest = Page(max_bytes=20_000)
     assert min(seconds(latest) for _ in range(5)) < min(seconds(Page()) for _ in range(5)) / 5
 
 
@@ -383,7 +383,7 @@ def test_pages_pass_over_what_was_replaced(store: Store) -> None:
     for version in (6, 7, 8):
         store.append("a", said(f"{version}"), version=version, replace=True)
     store.append("a", said("9"), version=9)
-    page = store.read("a", Page(most=3))
+    page = store.read("a", Page(max_exchanges=3))
     assert ([exchange.message for exchange in page.exchanges], page.version, page.earlier) == (["4", "8", "9"], 10, 4)
-    before = store.read("a", Page(before=page.earlier, most=2))
+    before = store.read("a", Page(before=page.earlier, max_exchanges=2))
     assert ([exchange.message for exchange in before.exchanges], before.earlier) == (["2", "3"], 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from service.conversations.conversation import new_id, opened_by
+from service.conversations.conversation import id_for_key, new_id
 
 
 def test_ids_are_different_and_hold_128_random_bits() -> None:
@@ -14,10 +14,10 @@ def test_ids_are_different_and_hold_128_random_bits() -> None:
 
 
 def test_a_key_opens_the_same_conversation_each_time() -> None:
-    assert opened_by("one key", b"secret") == opened_by("one key", b"secret") != opened_by("another key", b"secret")
+    assert id_for_key("one key", b"secret") == id_for_key("one key", b"secret") != id_for_key("another key", b"secret")
 
 
 def test_what_a_key_opens_looks_like_any_id_and_depends_on_the_secret() -> None:
-    opened = {opened_by("one key", secret) for secret in (b"one", b"two", b"three")}
+    opened = {id_for_key("one key", secret) for secret in (b"one", b"two", b"three")}
     assert len(opened) == 3
     assert {len(an_id) for an_id in opened} == {len(new_id())}

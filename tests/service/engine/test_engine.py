@@ -35,7 +35,7 @@ def model() -> FakeModel:
 @pytest.fixture
 def engine(model: FakeModel) -> Iterator[Engine]:
     """Room for two requests, and for three that wait."""
-    engine = Engine(model, queue_size=3, most_rows=2)
+    engine = Engine(model, queue_size=3, max_rows=2)
     yield engine
     model.gate.set()
     engine.close()
@@ -79,7 +79,7 @@ def test_requests_share_steps(model: FakeModel, engine: Engine) -> None:
 
 def test_a_newcomer_joins_before_the_running_reply_ends() -> None:
     model = FakeModel(reply=[1, *range(10, 60), 2])
-    engine = Engine(model, queue_size=3, most_rows=4)
+    engine = Engine(model, queue_size=3, max_rows=4)
     first = ask(engine, 5)
     until(lambda: len(model.steps) > 2)
     second = ask(engine, 6)
@@ -94,7 +94,7 @@ def test_one_newcomer_is_encoded_before_each_step() -> None:
     """Of many that come together none waits for another's reply, and the running ones wait for one encoder run."""
     model = FakeModel(beams=4, reply=[1, *range(10, 40), 2])
     model.gate.clear()
-    engine = Engine(model, queue_size=8, most_rows=32)
+    engine = Engine(model, queue_size=8, max_rows=32)
     generations = [ask(engine, number) for number in range(5, 13)]
     until(lambda: engine.running == 8)
     model.gate.set()
@@ -102,7 +102,7 @@ def test_one_newcomer_is_encoded_before_each_step() -> None:
     engine.close()
 
     model = FakeModel(beams=4, reply=[1, *range(10, 40), 2])
-    engine = Engine(model, queue_size=8, most_rows=32)
+    engine = Engine(model, queue_size=8, max_rows=32)
     generations = [ask(engine, number) for number in range(5, 13)]
     for generation in generations:
         reply_of(generation)
@@ -122,7 +122,7 @@ def test_first_come_is_first_served(model: FakeModel, engine: Engine) -> None:
 def test_a_wide_request_is_not_overtaken_by_narrow_ones() -> None:
     model = FakeModel(beams=1)
     model.gate.clear()
-    engine = Engine(model, queue_size=8, most_rows=4)
+    engine = Engine(model, queue_size=8, max_rows=4)
     ask(engine, 5)
     until(lambda: engine.running == 1)
     wide = engine.submit([6, 2], timeout_s=PATIENCE_S, settings=FakeModel(beams=4).settings)
@@ -138,7 +138,7 @@ def test_a_wide_request_is_not_overtaken_by_narrow_ones() -> None:
 
 def test_a_request_wider_than_the_limit_runs_alone() -> None:
     model = FakeModel(beams=10)
-    engine = Engine(model, queue_size=2, most_rows=4)
+    engine = Engine(model, queue_size=2, max_rows=4)
     generations = [ask(engine, number) for number in (5, 6)]
     assert [reply_of(generation) for generation in generations] == [REPLY, REPLY]
     assert set(model.steps) == {1}
@@ -247,7 +247,7 @@ def test_a_fault_while_a_request_is_dropped_leaves_nobody_waiting(caplog: pytest
     model = FakeModel()
     model.gate.clear()
     model.batch = lambda: Stubborn(model)  # type: ignore[method-assign]
-    engine = Engine(model, queue_size=3, most_rows=2)
+    engine = Engine(model, queue_size=3, max_rows=2)
     with caplog.at_level(logging.CRITICAL, logger="service"):
         left, other = ask(engine, 5), ask(engine, 6)
         until(lambda: engine.running == 2)
@@ -270,7 +270,7 @@ def test_when_the_thread_dies_every_request_fails_and_someone_is_told(caplog: py
     told: list[str] = []
     model = FakeModel()
     model.gate.clear()
-    engine = Engine(model, queue_size=3, most_rows=1, on_death=told.append)
+    engine = Engine(model, queue_size=3, max_rows=1, on_death=told.append)
     with caplog.at_level(logging.CRITICAL + 1, logger="service"):
         generations = [ask(engine, number) for number in (5, 6, 7)]
         model.death = SystemExit("struck down")

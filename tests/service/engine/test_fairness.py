@@ -25,7 +25,7 @@ def model() -> FakeModel:
 @pytest.fixture
 def engine(model: FakeModel) -> Iterator[Engine]:
     """Room for eight requests, and for eight that wait."""
-    engine = Engine(model, queue_size=8, most_rows=8)
+    engine = Engine(model, queue_size=8, max_rows=8)
     yield engine
     model.gate.set()
     engine.close()
@@ -69,7 +69,7 @@ def test_a_short_reply_is_not_behind_long_steps_of_others(model: FakeModel) -> N
             return super().step()
 
     model.batch = lambda: Batch(model)  # type: ignore[method-assign]
-    engine = Engine(model, queue_size=16, most_rows=16)
+    engine = Engine(model, queue_size=16, max_rows=16)
     try:
         streams = [ask(engine, number, "greedy") for number in range(10, 42)]
         until(lambda: engine.running == 16)

@@ -75,8 +75,8 @@ class Rig:
             assert buffer.flags.c_contiguous
         for naive in self.running:
             place = cache.blocks.index(naive.block)
-            assert naive.block.lines.shape == (len(naive.rows), cache.slots)
-            for line, expected in zip(naive.block.lines, naive.rows, strict=True):
+            assert naive.block.slot_mask.shape == (len(naive.rows), cache.slots)
+            for line, expected in zip(naive.block.slot_mask, naive.rows, strict=True):
                 for index, buffer in enumerate(cache.buffers):
                     for head in range(SHAPE.heads):
                         read = buffer[place, head, line]
@@ -129,7 +129,7 @@ def test_what_no_row_reads_is_free_again() -> None:
     for _ in range(SLOTS - 10):
         rig.cache.claim()
         rig.cache.reorder(block, np.zeros(10, np.intp))
-    assert block.lines.any(axis=0).sum() == SLOTS - 10
+    assert block.slot_mask.any(axis=0).sum() == SLOTS - 10
     assert not rig.cache.crowded
 
 
@@ -168,5 +168,5 @@ def test_a_beam_switch_moves_no_key_and_no_value() -> None:
     before = [buffer.copy() for buffer in cache.buffers]
     cache.reorder(block, np.array([3, 3, 0, 1], np.intp))
     assert all((now == then).all() for now, then in zip(cache.buffers, before, strict=True))
-    reads = [set(np.flatnonzero(line)) for line in block.lines]
+    reads = [set(np.flatnonzero(line)) for line in block.slot_mask]
     assert reads == [{0, written[3]}, {0, written[3]}, {0, written[0]}, {0, written[1]}]

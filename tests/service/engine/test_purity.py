@@ -21,7 +21,7 @@ for module in pkgutil.walk_packages(service.engine.__path__, "service.engine."):
 from service.engine.chat_model import load
 from service.engine.engine import Engine
 
-engine = Engine(load(Path(sys.argv[1])), queue_size=1, most_rows=40)
+engine = Engine(load(Path(sys.argv[1])), queue_size=1, max_rows=40)
 reply = engine.submit([5, 9, 11, 2], timeout_s=60).wait(60).ids
 engine.close()
 print(json.dumps([reply, sorted({name.partition(".")[0] for name in sys.modules}), sorted(sys.modules)]))

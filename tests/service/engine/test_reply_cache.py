@@ -30,7 +30,7 @@ def model() -> EchoModel:
 @pytest.fixture
 def engine(model: EchoModel) -> Iterator[Engine]:
     """Room for two requests, for two that wait, and for three replies."""
-    engine = Engine(model, queue_size=2, most_rows=2, reply_cache=3)
+    engine = Engine(model, queue_size=2, max_rows=2, reply_cache=3)
     yield engine
     model.gate.set()
     engine.close()
@@ -245,7 +245,7 @@ def test_an_engine_that_dies_fails_all_who_asked_and_gives_nothing_from_the_cach
 
 def test_with_no_entries_equal_requests_are_computed_one_by_one() -> None:
     model = EchoModel()
-    engine = Engine(model, queue_size=8, most_rows=8)
+    engine = Engine(model, queue_size=8, max_rows=8)
     model.gate.clear()
     streams = [ask(engine, 5) for _ in range(4)]
     until(lambda: engine.running == 4)
@@ -257,7 +257,7 @@ def test_with_no_entries_equal_requests_are_computed_one_by_one() -> None:
 
 
 def test_in_a_crowd_that_leaves_and_runs_out_of_time_at_random_every_reply_is_right(model: EchoModel) -> None:
-    engine = Engine(model, queue_size=1000, most_rows=4, reply_cache=2)
+    engine = Engine(model, queue_size=1000, max_rows=4, reply_cache=2)
 
     def visit(number: int) -> bool:
         asked = 5 + number % 7
@@ -289,10 +289,10 @@ def test_replies_of_a_real_model_are_the_same_alone_shared_cached_and_among_othe
         replace(own, num_beams=1, do_sample=True, seed=7),
     ]
     asked = [([40 + 9 * number, 77, 60 + number, 2], settings) for number in range(8) for settings in kinds]
-    alone = Engine(model, queue_size=1, most_rows=4)
+    alone = Engine(model, queue_size=1, max_rows=4)
     expected = [reply_of(alone.submit(source, timeout_s=60, settings=settings)) for source, settings in asked]
     alone.close()
-    engine = Engine(model, queue_size=1000, most_rows=40, reply_cache=12)
+    engine = Engine(model, queue_size=1000, max_rows=40, reply_cache=12)
     draw = random.Random(6)
     order = [number for number in range(len(asked)) for _ in range(10)]
     draw.shuffle(order)

@@ -70,7 +70,7 @@ def test_both_turns_are_stored_before_the_last_piece_is_sent(app: Flask, engine:
 def test_a_stream_tells_its_place_in_the_queue_until_its_turn_comes(
     application: Application, served: ServedModel, prompt_format: PromptFormat
 ) -> None:
-    engine = FakeEngine(most_rows=1)
+    engine = FakeEngine(max_rows=1)
     app = application(replace(served, chatbot=Chatbot(engine, prompt_format)))
     engine.gate.clear()
     running = ask(app.test_client(), "one", stream=True)
@@ -177,7 +177,7 @@ def test_pieces_are_the_reply_and_come_before_its_end(long_export: Path, beams: 
     settings = replace(model.settings, num_beams=beams, min_length=0, max_length=60)
     model = replace(model, settings=settings)
     chatbot = Chatbot(
-        Engine(model, queue_size=4, most_rows=40),
+        Engine(model, queue_size=4, max_rows=40),
         PromptFormat(AutoTokenizer.from_pretrained(long_export), window=model.window),
     )
     store = MemoryStore(capacity=100, ttl_s=100)
