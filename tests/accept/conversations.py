@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.redis_server import RedisServer
 from transformers import AutoTokenizer
 
 from service.chat.prompt import PromptFormat

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from benchmarks.redis_server import RedisServer
 from redis import Redis
 
 from service.conversations.conversation import Exchange

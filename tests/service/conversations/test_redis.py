@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.redis_server import RedisServer
 from redis import Redis
 from redis.exceptions import ConnectionError as Lost
 

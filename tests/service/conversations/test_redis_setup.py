@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from benchmarks.redis_server import RedisServer
 from redis import Redis
 
 from service.conversations import redis_url
