@@ -125,9 +125,9 @@ def run(options: argparse.Namespace) -> None:
     kinds += [(BEAMS, number // BEAMS) for number in rows if number % BEAMS == 0]
     head = current.begin()
 
+    from models.folder import ModelFolderError
     from service.engine.kernels import library
     from service.engine.network import Network, session_options
-    from service.errors import ServiceError
 
     try:
         progress("profiling the operators")
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
         for beams, requests in kinds:
             progress(f"timing {beams * requests} rows: {_kind(beams, requests)}")
             steps.append(step_time(network, config, beams=beams, requests=requests))
-    except ServiceError as error:
+    except ModelFolderError as error:
         raise InputError(str(error)) from error
     measurement = Profile(
         **head,
