@@ -11,11 +11,10 @@ from collections.abc import Callable
 from service.engine.errors import DeadlineExceeded, EngineError, EngineFault, Overloaded
 from service.engine.generation import Generation
 from service.engine.lane import Lane, Steps
+from service.engine.retry_after import RetryAfter
 
 logger = logging.getLogger(__name__)
 
-# Smoothing factor of the measured time of a reply.
-ALPHA = 0.1
 # Share of the rows above which a client has a batch of its own while others are there.
 GREEDY_SHARE = 0.25
 # How many times as much time as such a batch gets, each client beside it gets.
@@ -46,7 +45,7 @@ class Scheduler:
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._waiting: deque[Generation] = deque()
-        self._work_s = 1.0
+        self._retry_after = RetryAfter()
         self._lock = threading.Lock()
 
     @property
@@ -66,8 +65,8 @@ class Scheduler:
 
     @property
     def retry_after_s(self) -> int:
-        """Seconds until a request that comes now could be through: those before it times the measured work of one."""
-        return max(1, round((self.waiting + self.running) * self._work_s))
+        """Seconds until a request that comes now could be through."""
+        return self._retry_after.seconds(self.waiting + self.running)
 
     def submit(self, generation: Generation) -> None:
         """Let a request wait for its turn.
@@ -109,7 +108,7 @@ class Scheduler:
             if newcomer is not None:
                 self._begin(newcomer, lane)
             for generation in lane.step():
-                self._work_s += ALPHA * (generation.work_s - self._work_s)
+                self._retry_after.learn(generation.work_s)
                 generation.finish()
         except Exception as error:
             lane.fail(_fault(error))
