@@ -34,13 +34,13 @@ DecodingSettings.from_generation_config = staticmethod(lambda _: DecodingSetting
 HELD = """
 import time
 from pathlib import Path
-from service.serving.runtime import Runtime
-load = Runtime.load
+from service.serving.model_host import ModelHost
+load = ModelHost.load
 def planted(self):
     while not Path({path!r}).exists():
         time.sleep(0.05)
     load(self)
-Runtime.load = planted
+ModelHost.load = planted
 """
 
 
