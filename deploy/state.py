@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from redis.connection import parse_url
-from service.chat.opening import open_store
 
+from service.conversations.opening import open_store
 from service.errors import ConfigurationError
 
 # Begins the names of Ray's keys, which lie beside the conversations.

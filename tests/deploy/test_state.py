@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from service.chat.conversation import Exchange
-from service.chat.stores.redis import RedisStore
 
 from deploy import state
+from service.conversations.conversation import Exchange
+from service.conversations.redis import RedisStore
 from service.errors import ConfigurationError
 from tests.redis_server import RedisServer
 

@@ -107,7 +107,7 @@ def site(checkpoint: Path, **settings: Any) -> Iterator[Site]:
     """
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     script = Script(tokenizer)
-    engine = FakeEngine(script, most_rows=settings.get("rows", 40))
+    engine = FakeEngine(script, max_rows=settings.get("rows", 40))
     manifest = Manifest(NAME, "made up", None, NOTICE, {"precision": "int8"}, {}, "2026-01-01T00:00:00+00:00", {}, {})
     served = ServedModel(checkpoint, manifest, "", ONNX_RUNTIME, Chatbot(engine, PromptFormat(tokenizer, window=128)))
     app = create_app(Runtime(ServiceConfig(store="memory", host="0.0.0.0", **settings), served))
