@@ -107,12 +107,11 @@ class Item {
     };
     this.#field.addEventListener("keydown", (event) => {
       if (event.isComposing) return;
-      if (event.key === "Enter") end(this.#field.value.trim());
-      if (event.key !== "Escape") return;
-      // It closes the sheet otherwise.
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      // Enter would open what gets the focus, and Escape close the sheet.
       event.preventDefault();
       event.stopPropagation();
-      end("");
+      end(event.key === "Enter" ? this.#field.value.trim() : "");
     });
     this.#field.addEventListener("blur", () => end(this.#field.value.trim()));
     this.element = make("li", "", this.#open, this.#field, this.#tools);

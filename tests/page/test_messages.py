@@ -33,14 +33,14 @@ def test_the_last_message_can_be_said_differently(served: Site, visit: Visit) ->
     visit.button("Edit").click()
     expect(visit.prompt).to_have_value("Secnod")
     expect(visit.prompt).to_be_focused()
-    expect(visit.page.get_by_text("Editing your last message")).to_be_visible()
+    expect(visit.page.locator("#editing")).to_be_visible()
     assert visit.barriers() == []
     served.model.say(COUNTED)
     visit.say("Second")
     expect(visit.users).to_have_text(["First", "Second"])
     expect(visit.replies).to_have_text(["Hello you.", COUNTED])
     expect(visit.prompt).to_have_value("A draft")
-    expect(visit.page.get_by_text("Editing your last message")).to_be_hidden()
+    expect(visit.page.locator("#editing")).to_be_hidden()
     assert visit.stored() == ["First", "Hello you.", "Second", COUNTED]
 
 
