@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
-import time
+import warnings
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
-from export.config import ExportConfig, Quantization, default_output_dir
+from export import interrupts, output
+from export.config import ExportConfig
 from export.errors import ExportError
-from models.folder import DEFAULT_MODEL
+from export.progress import SILENT, ConsoleProgress
+from models.folder import DEFAULT_MODEL, PRECISIONS, folder_name
 from service import echo, hub
 from service.engine import machine
-
-MOMENT_S = 0.01
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,9 +27,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def _precision(text: str) -> str:
-    if text not in set(Quantization):
-        raise argparse.ArgumentTypeError(f"it is {echo.value(text)} and takes {', '.join(Quantization)}")
+    if text not in PRECISIONS:
+        raise argparse.ArgumentTypeError(f"it is {echo.value(text)} and takes {', '.join(PRECISIONS)}")
     return text
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"there is no home folder for {text}; name a path without ~") from error
+
+
+def _model(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; name a Hub id or a local folder")
+    _path(text)
+    try:
+        return hub.read_name(text)
+    except hub.NoModel as error:
+        raise argparse.ArgumentTypeError(f"it is {text!r}, {error}") from error
 
 
 def parse(arguments: list[str]) -> ExportConfig:
@@ -41,17 +56,17 @@ def parse(arguments: list[str]) -> ExportConfig:
         description="Convert a Blenderbot checkpoint to a quantised ONNX folder that the service and the stock "
         "ORTModelForSeq2SeqLM load.",
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="Hub id or local folder (default: %(default)s)")
+    parser.add_argument("--model", type=_model, default=DEFAULT_MODEL, help="Hub id or folder (default: %(default)s)")
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: the main branch)")
     parser.add_argument(
         "--quantization",
         type=_precision,
-        metavar=f"{{{','.join(Quantization)}}}",
-        default=Quantization.INT8.value,
-        help="precision of the weights (default: int8)",
+        metavar=f"{{{','.join(PRECISIONS)}}}",
+        default="int8",
+        help="precision of the weights (default: %(default)s)",
     )
     parser.add_argument(
-        "--output-dir", type=Path, metavar="DIR", help="folder to write (default: models/NAME-PRECISION)"
+        "--output-dir", type=_path, metavar="DIR", help="folder to write (default: models/NAME-PRECISION)"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     parser.add_argument(
@@ -66,85 +81,52 @@ def parse(arguments: list[str]) -> ExportConfig:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(f"there is no flag {' '.join(map(echo.flag, unknown))}")
-    if not options.model.strip():
-        parser.error("--model is empty; name a Hub id or a local folder")
-    try:
-        model = hub.read_name(options.model)
-    except hub.NoModel as error:
-        parser.error(f"--model is {options.model!r}, {error}")
-    quantization = Quantization(options.quantization)
-    for flag, value in {"--model": options.model, "--output-dir": options.output_dir}.items():
-        try:
-            Path(value or "").expanduser()
-        except RuntimeError:
-            parser.error(f"there is no home folder for {value}; name a path without ~ with {flag}")
-    output_dir = options.output_dir or default_output_dir(model, quantization)
-    return ExportConfig(
-        model=model,
-        revision=options.revision,
-        quantization=quantization,
-        output_dir=output_dir.expanduser(),
-        force=options.force,
-        verify=options.verify,
-        check=options.check,
-    )
+    options.output_dir = options.output_dir or Path("models") / folder_name(options.model, options.quantization)
+    return ExportConfig(**vars(options))
+
+
+def run(config: ExportConfig, progress: ConsoleProgress) -> None:
+    """Export a checkpoint, or only find out whether that could be done; what is slow to import comes last.
+
+    Raises:
+        ExportError: any of its kinds; nothing is left behind then.
+    """
+    from export.checkpoint import locate
+
+    if complaint := machine.unsupported():
+        raise ExportError(complaint)
+    output.check_free(config.output_dir, force=config.force)
+    checkpoint = locate(config.model, config.revision, weights=not config.check, progress=progress)
+    with progress.stage("Read the checkpoint"):
+        with interrupts.held() as came:  # torch aborts the process when a signal interrupts its import
+            from export import exporter
+        if came:
+            raise KeyboardInterrupt
+    exporter.export(checkpoint, config, progress)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    started = time.monotonic()
     config = parse(sys.argv[1:] if arguments is None else arguments)
-    if complaint := machine.unsupported():
-        print(f"error: {complaint}", file=sys.stderr)
-        return 1
-    # The last one is our own, for what had to wait a moment.
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    for number in signals:
-        signal.signal(number, _interrupt)
+    interrupts.listen()
     _quieten_libraries()
+    code = 1
     try:
-        from export.exporter import check, run, summary
-        from export.progress import ConsoleProgress
-
-        if config.check:
-            check(config)
-            return 0
-        progress = ConsoleProgress()
-        folder = run(config, progress)
+        run(config, SILENT if config.check else ConsoleProgress())
+        return 0
     except ExportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        complaint = str(error)
     except OSError as error:
-        print(
-            f"error: The export stopped: {error.strerror or error} ({error.filename or config.output_dir}).",
-            file=sys.stderr,
-        )
-        return 1
+        complaint = f"The export stopped: {error.strerror or error} ({error.filename or config.output_dir})."
     except MemoryError:
-        print("error: The export ran out of memory; close other programs or use a larger machine.", file=sys.stderr)
-        return 1
+        complaint = "The export ran out of memory; close other programs or use a larger machine."
     except KeyboardInterrupt:
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
-        print("error: The export was interrupted; nothing was written.", file=sys.stderr)
-        return 130
-    progress.note(summary(folder, time.monotonic() - started))
-    progress.note(f"Serve it with: python -m service --model {folder}")
-    return 0
-
-
-def _interrupt(_signal: int, frame: FrameType | None) -> None:
-    """End the export, though not in the middle of a finaliser, which would swallow it: a moment later then."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            signal.setitimer(signal.ITIMER_REAL, MOMENT_S)
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+        complaint, code = "The export was interrupted; nothing was written.", 130
+    print(f"error: {complaint}", file=sys.stderr)
+    return code
 
 
 def _quieten_libraries() -> None:
-    """Keep the libraries' own chatter off the terminal (one of them reconfigures logging when it is imported), and
-    torch to the threads that a quota allows."""
+    """Keep their chatter off the terminal (one reconfigures logging), and torch to the threads that a quota allows."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -152,8 +134,6 @@ def _quieten_libraries() -> None:
     if (cores := machine.cores()).reason:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores.count))
     logging.basicConfig(level=logging.ERROR)
-    import warnings
-
     warnings.simplefilter("ignore")
 
 

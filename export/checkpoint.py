@@ -1,77 +1,32 @@
-"""Finding a Blenderbot checkpoint, on the Hub or in a folder, and making sure that its export can be served."""
+"""Finding a Blenderbot checkpoint, on the Hub or in a folder."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+from huggingface_hub import snapshot_download
 
 from export.errors import CheckpointError, HubUnreachable, first_line
-from export.hub import WEIGHT_PATTERNS, Repository
+from export.hub import Repository
 from export.progress import SILENT, ConsoleProgress
 from models.folder import CONFIG, DEFAULT_MODEL, GENERATION_CONFIG, TOKENIZER
-from service.engine.errors import UnsupportedSetting
-from service.engine.settings import DecodingSettings
 
-if TYPE_CHECKING:
-    from transformers import BlenderbotConfig, GenerationConfig, PreTrainedTokenizerBase
-
-TOKENIZER_FILES = (
-    TOKENIZER,
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_CONFIG, VOCAB = "tokenizer_config.json", "vocab.json"
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, VOCAB, "merges.txt", "special_tokens_map.json", "added_tokens.json")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint on disk.
-
-    Attributes:
-        path: folder that holds config, weights and tokenizer.
-        source: what the user named, Hub id or folder.
-        revision: commit on the Hub; None for a local folder.
-    """
+class Checkpoint(NamedTuple):
+    """A folder that holds configuration, weights and tokenizer."""
 
     path: Path
-    source: str
-    revision: str | None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All of a checkpoint but its weights, known to be what the service can work with."""
-
-    config: BlenderbotConfig
-    generation: GenerationConfig
-    tokenizer: PreTrainedTokenizerBase
-
-    def save(self, folder: Path) -> None:
-        """Write configuration, generation settings and tokenizer; old checkpoints keep the settings in the former."""
-        self.generation.save_pretrained(folder)
-        for name in self.config._get_non_default_generation_parameters():
-            setattr(self.config, name, None)
-        self.config.dtype = "float32"
-        self.config.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+    source: str  # what the user named, Hub id or folder
+    revision: str | None  # commit on the Hub; None for a local folder
 
 
 def locate(model: str, revision: str | None, *, weights: bool = True, progress: ConsoleProgress = SILENT) -> Checkpoint:
-    """Resolve a Hub id or a local folder to a checkpoint folder, downloading it when needed.
-
-    Args:
-        model: Hub id or folder.
-        revision: on the Hub; None for the default branch.
-        weights: whether they are wanted, too; without them, next to nothing is downloaded.
-        progress: shown the search and the download of the weights.
+    """Resolve a Hub id or a local folder to a checkpoint folder, downloading it when needed, the weights if wanted.
 
     Raises:
         HubUnreachable: no answer from the Hub within ten seconds and no cached copy.
@@ -82,179 +37,27 @@ def locate(model: str, revision: str | None, *, weights: bool = True, progress: 
         if revision is not None:
             raise CheckpointError(f"--revision names a Hub revision, but {model} is a local folder; leave it out.")
         checkpoint = Checkpoint(folder, model, None)
-    elif folder.exists():
+        _check_files(checkpoint)
+        return checkpoint
+    if folder.exists():
         raise CheckpointError(f"{model} is a file; --model takes a folder or a Hub id such as {DEFAULT_MODEL}.")
-    elif model.count("/") > 1 or model.startswith((".", "~", "/")):
-        raise CheckpointError(f"There is no folder {model}; --model takes an existing folder or a Hub id.")
-    elif "/" not in model:
+    if model.count("/") != 1 or model.startswith((".", "~", "/")):
         raise CheckpointError(f"There is no folder {model}, and Hub ids are owner/name, such as {DEFAULT_MODEL}.")
-    else:
-        checkpoint = _download(model, revision, weights, progress)
-        if not weights:
-            return checkpoint
-    _check_files(checkpoint)
-    return checkpoint
-
-
-def read_settings(checkpoint: Checkpoint) -> Settings:
-    """Read all but the weights.
-
-    Raises:
-        CheckpointError: a file cannot be read, or asks for what the exported model or the service cannot do.
-    """
-    config = _read_config(checkpoint.path)
-    generation = _read_generation_config(checkpoint.path, config)
-    return Settings(config, generation, _read_tokenizer(checkpoint.path, config))
-
-
-def _read_config(path: Path) -> BlenderbotConfig:
-    from transformers import BlenderbotConfig
-
-    file = path / CONFIG
-    try:
-        config = BlenderbotConfig.from_pretrained(path)
-        heads = {config.encoder_attention_heads, config.decoder_attention_heads}
-        sizes = (config.d_model, config.vocab_size, config.max_position_embeddings, *heads)
-        layers = (config.encoder_layers, config.decoder_layers, config.encoder_ffn_dim, config.decoder_ffn_dim)
-        possible = all(size > 0 for size in (*sizes, *layers)) and not any(config.d_model % count for count in heads)
-    except Exception as error:
-        raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
-    if not possible:
-        raise CheckpointError(f"{file} does not describe a Blenderbot model (d_model, heads, layers or other sizes).")
-    if len(heads) > 1:
-        raise CheckpointError(
-            f"{file} has {config.encoder_attention_heads} encoder_attention_heads and {config.decoder_attention_heads} "
-            "decoder_attention_heads; only models with equal ones can be exported."
-        )
-    if config.activation_function != "gelu":
-        raise CheckpointError(
-            f'{file} has activation_function "{config.activation_function}"; only "gelu" can be exported.'
-        )
-    if getattr(config, "quantization_config", None) is not None:
-        raise CheckpointError(
-            f"{file} has a quantization_config; export the checkpoint it was quantised from, in full or half precision."
-        )
-    return config
-
-
-def _read_generation_config(path: Path, config: BlenderbotConfig) -> GenerationConfig:
-    from transformers import GenerationConfig
-
-    file = path / (GENERATION_CONFIG if (path / GENERATION_CONFIG).exists() else CONFIG)
-    try:
-        if file.name == CONFIG:
-            generation = GenerationConfig.from_model_config(config)
-        else:
-            generation = GenerationConfig.from_pretrained(path)
-        generation.validate(strict=True)
-    except Exception as error:
-        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), first_line(error))
-        raise CheckpointError(f"{file} contradicts itself ({reason}); correct it there.") from error
-    if generation.decoder_start_token_id is None:
-        generation.decoder_start_token_id = generation.bos_token_id
-    try:
-        settings = DecodingSettings.from_generation_config(generation.to_diff_dict())
-        settings.check_window(config.max_position_embeddings)
-    except UnsupportedSetting as error:
-        raise CheckpointError(f"{file} cannot be served: {str(error).rstrip('.')}; change it there.") from error
-    for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
-        token = getattr(generation, name)
-        if name != "pad_token_id" and token is None:
-            raise CheckpointError(f"{file} names no {name}; add it there.")
-        if token is not None and not 0 <= getattr(settings, name) < config.vocab_size:
-            raise CheckpointError(f"{file} has {name} {token}, and the model has {config.vocab_size} embeddings.")
-    return generation
-
-
-def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, also where transformers 5 wrote it."""
-    from transformers import AutoTokenizer
-    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
-
-    with TemporaryDirectory() as folder:
-        for name in TOKENIZER_FILES:
-            if (path / name).exists():
-                shutil.copyfile(path / name, Path(folder) / name)
-        try:
-            settings: dict[str, Any] = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).exists() else {}
-            if isinstance(extra := settings.get("extra_special_tokens"), list):
-                del settings["extra_special_tokens"]
-                settings["additional_special_tokens"] = [*settings.get("additional_special_tokens", ()), *extra]
-            if tokenizer_class_from_name(settings.get("tokenizer_class", "BlenderbotTokenizer")) is None:
-                settings["tokenizer_class"] = "BlenderbotTokenizer"
-            (Path(folder) / TOKENIZER_CONFIG).write_text(json.dumps(settings), encoding="utf-8")
-            tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
-            ids = tokenizer("Hello").input_ids
-        except CheckpointError:
-            raise
-        except Exception as error:
-            raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_line(error)}).") from error
-    special = set(tokenizer.all_special_tokens) | {
-        token.content for token in tokenizer.added_tokens_decoder.values() if token.special
-    }
-    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-    beyond = [(number, token) for token, number in vocabulary.items() if number >= config.vocab_size]
-    beyond = [found for found in beyond if found[1] not in special or found[0] in ids]
-    if beyond:
-        number, token = min(beyond)
-        text = tokenizer.convert_tokens_to_string([token]).strip()
-        raise CheckpointError(
-            f'The tokenizer in {path} makes token {number} of "{text}" and the model has {config.vocab_size} '
-            "embeddings; take the tokenizer that the model was trained with, or resize the model's embeddings."
-        )
-    return tokenizer
-
-
-def _download(model: str, revision: str | None, weights: bool, progress: ConsoleProgress) -> Checkpoint:
     with progress.stage(f"Find {model} on the Hub"):
         try:
             repository = Repository(model, revision)
         except HubUnreachable:
-            cached = _cached(model, revision)
-            if cached is None:
+            if (kept := _cached(model, revision)) is None:
                 raise
-            return cached
+            return kept
         path = repository.download([CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES])
         checkpoint = Checkpoint(path, model, path.name)
-        _check_model_type(checkpoint)
+        _check_files(checkpoint, weights=False)
     if weights:
         with progress.stage("Download the weights", repository.weight_bytes) as advance:
             repository.download([repository.weights], advance)
-    return checkpoint
-
-
-def _cached(model: str, revision: str | None) -> Checkpoint | None:
-    """The checkpoint as an earlier download left it; None when there is none or it broke off."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        path = Path(snapshot_download(model, revision=revision, local_files_only=True))
-        checkpoint = Checkpoint(path, model, path.name)
         _check_files(checkpoint)
-    except (OSError, ValueError, CheckpointError):
-        return None
     return checkpoint
-
-
-def _check_files(checkpoint: Checkpoint) -> None:
-    path = checkpoint.path
-    _check_model_type(checkpoint)
-    for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
-        if (path / name).exists():
-            read_json(path / name)
-    if not (path / TOKENIZER).exists() and not (path / "vocab.json").exists():
-        raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
-    if not any(any(path.glob(pattern)) for pattern in WEIGHT_PATTERNS):
-        raise CheckpointError(f"{path} holds no weights (model.safetensors or pytorch_model.bin).")
-
-
-def _check_model_type(checkpoint: Checkpoint) -> None:
-    model_type = read_json(checkpoint.path / CONFIG).get("model_type")
-    if model_type != "blenderbot":
-        raise CheckpointError(
-            f"{checkpoint.source} is not a Blenderbot checkpoint: its config.json says model_type {model_type!r}, and "
-            "only 'blenderbot' can be exported."
-        )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -274,3 +77,52 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
     return content
+
+
+def _cached(model: str, revision: str | None) -> Checkpoint | None:
+    """The checkpoint as an earlier download left it; None when there is none or it broke off."""
+    try:
+        path = Path(snapshot_download(model, revision=revision, local_files_only=True))
+        _check_files(checkpoint := Checkpoint(path, model, path.name))
+    except (OSError, ValueError, CheckpointError):
+        return None
+    return checkpoint
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a checkpoint, in the order in which transformers prefers them.
+
+    Raises:
+        CheckpointError: there are none, one is missing, or the index is not one.
+    """
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / single).exists():
+            return [folder / single]
+        index = folder / f"{single}.index.json"
+        if not index.exists():
+            continue
+        places = read_json(index).get("weight_map")
+        names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
+        if not names or any(Path(name).name != name for name in names):
+            raise CheckpointError(f"{index} does not name files of its folder; download the checkpoint again.")
+        missing = next((name for name in names if not (folder / name).is_file()), None)
+        if missing is not None:
+            raise CheckpointError(f"{folder} lacks {missing}, which {index.name} names; download the checkpoint again.")
+        return [folder / name for name in names]
+    raise CheckpointError(f"{folder} holds no weights (model.safetensors or pytorch_model.bin, or an index).")
+
+
+def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
+    path, source, _ = checkpoint
+    if (model_type := read_json(path / CONFIG).get("model_type")) != "blenderbot":
+        raise CheckpointError(
+            f"{source} is not a Blenderbot checkpoint: its config.json says model_type {model_type!r}, and only "
+            "'blenderbot' can be exported."
+        )
+    for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
+        if (path / name).exists():
+            read_json(path / name)
+    if not (path / TOKENIZER).exists() and not (path / VOCAB).exists():
+        raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
+    if weights:
+        weight_files(path)

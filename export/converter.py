@@ -1,183 +1,107 @@
-"""Optimum's graphs of a model, traced without its matrices.
+"""Optimum's graphs of a model, traced without its weights.
 
-Nothing in the graphs depends on the values of the weights, so that small placeholders take their places: what the
-tracer holds in memory does not grow with the model. Each placeholder has a value of its own, since equal ones would be
-taken for one tensor.
+In place of each weight the model has its name. What is computed with weights becomes one node of a domain of our own
+that holds those names, and once the graphs are whole, `GraphBuilder` writes the nodes that take its place. So what the
+tracer holds in memory does not grow with the model, and weights are known by their names from beginning to end.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import onnx
 import torch
+from optimum.exporters.onnx import export
+from optimum.exporters.tasks import TasksManager
+from optimum.exporters.utils import get_encoder_decoder_models_for_export
+from optimum.onnx import merge_decoders
+from torch import nn
+from transformers import BlenderbotConfig
 
 from export.errors import CheckpointError, first_line
-from export.quantizer import WeightScheme
-from export.tensors import EMBEDDINGS, SHARED
-from export.weights import Form, Graph, Stored
+from export.graph_builder import FUSED, GraphBuilder
+from export.tensors import EMBEDDINGS, LOGITS_BIAS, SHARED, hollow_model
 from models.folder import ENCODER, MERGED_DECODER
 
-if TYPE_CHECKING:
-    from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
-
-TASK = "text2text-generation-with-past"
-MERGED = re.compile(r"_merged_\d+$")
-FLOAT = 1
+DOMAIN = "weights"
 
 
-class _Product(torch.autograd.Function):
-    """A product with a matrix that is not there: zeros when it runs, the final node when it is traced."""
+class _Name(str):
+    """The name of a tensor, where a layer would have the tensor."""
 
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, *sizes: int) -> torch.Tensor:
-        return x.new_zeros(*x.shape[:-1], sizes[1])
+    device = torch.device("cpu")
+
+
+class _Layer(torch.autograd.Function):
+    """What a layer makes of its input: zeros when it runs; when it is traced, one node with the names of its weights,
+    called as the method of `GraphBuilder` that writes the layer."""
 
     @staticmethod
-    def symbolic(
-        g: Any, x: Any, weight: Any, scales: Any, columns: int, rows: int, bits: int, block_size: int, level: int
-    ) -> Any:
-        kind = x.type().with_sizes([*x.type().varyingSizes()[:-1], rows])
-        if not bits:
-            return g.op("MatMul", x, weight).setType(kind)
-        attributes = {"K_i": columns, "N_i": rows, "bits_i": bits, "block_size_i": block_size}
-        product = g.op("com.microsoft::MatMulNBits", x, weight, scales, **attributes, accuracy_level_i=level)
-        return product.setType(kind)
-
-
-class _Lookup(torch.autograd.Function):
-    """Rows of a table that is not there."""
+    def forward(ctx: Any, x: torch.Tensor, kind: str, width: int, *names: str | None) -> torch.Tensor:
+        return torch.zeros(*(x.shape if kind == "lookup" else x.shape[:-1]), width)
 
     @staticmethod
-    def forward(ctx: Any, ids: torch.Tensor, table: torch.Tensor, width: int, halved: bool) -> torch.Tensor:
-        return torch.zeros(*ids.shape, width)
-
-    @staticmethod
-    def symbolic(g: Any, ids: Any, table: Any, width: int, halved: bool) -> Any:
-        rows = g.op("Gather", table, ids)
-        return g.op("Cast", rows, to_i=FLOAT) if halved else rows
+    def symbolic(g: Any, x: Any, kind: str, width: int, *names: str | None) -> Any:
+        sizes = x.type().varyingSizes()
+        result = x.type().with_dtype(torch.float32).with_sizes([*(sizes if kind == "lookup" else sizes[:-1]), width])
+        return g.op(f"{DOMAIN}::{kind}", x, names_s=[name for name in names if name]).setType(result)
 
 
-class _Linear(torch.nn.Module):
-    """A linear layer with placeholders for its matrix and its scales."""
-
-    def __init__(self, layer: torch.nn.Linear, scheme: WeightScheme, bits: int | None, marks: Iterator[int]) -> None:
-        super().__init__()
-        self._sizes = (layer.in_features, layer.out_features, bits or 0, scheme.block_size, scheme.accuracy_level)
-        self.packed = f"weight_Q{bits}" if bits else "weight"
-        self.register_parameter(self.packed, _placeholder((1, 1), marks))
-        self.weight_scales = _placeholder((1, 1), marks)
-        self.bias = layer.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = getattr(self, self.packed)
-        product: torch.Tensor = _Product.apply(x, weight, self.weight_scales, *self._sizes)  # type: ignore[no-untyped-call]
-        return product if self.bias is None else product + self.bias
-
-
-def convert(config: BlenderbotConfig, scheme: WeightScheme, halved: Collection[str], work: Path) -> dict[str, Graph]:
-    """Trace encoder and decoder, and join the two branches of the decoder.
-
-    Args:
-        config: of the model.
-        scheme: how its matrices are stored.
-        halved: tables that are stored in half precision.
-        work: folder for files on the way.
+def trace(config: BlenderbotConfig, work: Path) -> dict[str, onnx.ModelProto]:
+    """Trace encoder and decoder, and join the two branches of the decoder; `work` is for files on the way.
 
     Returns:
-        The graphs that the stock class loads, by file name.
+        The graphs that the stock class loads, by file name, with names in place of weights.
 
     Raises:
         CheckpointError: the tracer cannot make graphs of this model.
     """
-    from transformers import BlenderbotForConditionalGeneration
-
-    with torch.device("meta"):
-        model = BlenderbotForConditionalGeneration(config)
-    stored = _hollow_out(model, scheme, halved)
+    model = hollow_model(config)
+    for name, _ in list(model.named_parameters(remove_duplicate=False)):
+        layer, _, part = name.rpartition(".")
+        module = model.get_submodule(layer)
+        delattr(module, part)
+        setattr(module, part, _Name(SHARED if name in EMBEDDINGS else name))
+    del model.lm_head.bias, model.final_logits_bias
+    model.lm_head.bias, model.final_logits_bias = LOGITS_BIAS, 0  # added where others have their bias
+    node: Any = _Layer.apply
+    task = {"task": "text2text-generation-with-past", "library_name": "transformers"}
+    constructor = TasksManager.get_exporter_config_constructor("onnx", model, **task)
+    branches = (work / "decoder_model.onnx", work / "decoder_with_past_model.onnx")
     try:
-        lookup = functools.partial(_lookup, config.d_model)
-        with warnings.catch_warnings(), patch("torch.nn.functional.embedding", lookup):
-            warnings.simplefilter("ignore")
-            return {name: _graph(content, config, stored) for name, content in _trace(model, work).items()}
+        with (
+            warnings.catch_warnings(action="ignore"),
+            patch.object(nn.Embedding, "forward", lambda m, x: node(x, "lookup", m.embedding_dim, m.weight)),
+            patch.object(nn.LayerNorm, "forward", lambda m, x: node(x, "norm", config.d_model, m.weight, m.bias)),
+            patch.object(nn.Linear, "forward", lambda m, x: node(x, "linear", m.out_features, m.weight, m.bias)),
+        ):
+            for name, (part, onnx_config) in get_encoder_decoder_models_for_export(model, constructor(config)).items():
+                # The fix of dynamic axes runs the graph for output sizes that the tracer knows already.
+                settings = {"opset": onnx_config.DEFAULT_ONNX_OPSET, "disable_dynamic_axes_fix": True}
+                export(part, onnx_config, work / f"{name}.onnx", do_constant_folding=False, **settings)
+            merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"This model cannot be converted ({first_line(error)}).") from error
-
-
-def _trace(model: BlenderbotForConditionalGeneration, work: Path) -> dict[str, onnx.ModelProto]:
-    from optimum.exporters.onnx import export
-    from optimum.exporters.tasks import TasksManager
-    from optimum.exporters.utils import get_encoder_decoder_models_for_export
-    from optimum.onnx import merge_decoders
-
-    constructor = TasksManager.get_exporter_config_constructor("onnx", model=model, task=TASK)
-    for name, (part, config) in get_encoder_decoder_models_for_export(model, constructor(model.config)).items():
-        # It runs the graph for output sizes that the tracer knows already.
-        config.fix_dynamic_axes = lambda *_, **__: None
-        export(part, config, work / f"{name}.onnx", opset=config.DEFAULT_ONNX_OPSET, do_constant_folding=False)
-    branches = (work / "decoder_model.onnx", work / "decoder_with_past_model.onnx")
-    merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
     return {ENCODER: onnx.load(work / ENCODER), MERGED_DECODER: merged}
 
 
-def _hollow_out(
-    model: BlenderbotForConditionalGeneration, scheme: WeightScheme, halved: Collection[str]
-) -> dict[str, Stored]:
-    """Put placeholders into a model that has no weights; returns what they stand for, by their names in the model."""
-    stored: dict[str, Stored] = {}
-    marks = itertools.count(1)
-    modules = list(model.named_modules())
-    for name, module in modules:
-        if isinstance(module, torch.nn.Embedding):  # first, since half precision tells small numbers apart only
-            kind = torch.float16 if f"{name}.weight" in halved else torch.float32
-            module.weight = _placeholder((1, 1), marks, kind)
-    for name, module in modules:
-        if isinstance(module, torch.nn.Linear):
-            weight = f"{name}.weight"
-            bits = scheme.bits_of(weight)
-            hollow = _Linear(module, scheme, bits, marks)
-            model.set_submodule(name, hollow)
-            stored[f"{name}.{hollow.packed}"] = Stored((weight,), Form.PACKED if bits else Form.TRANSPOSED)
-            stored[f"{name}.weight_scales"] = Stored((weight,), Form.SCALES)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if name not in stored:
-            stored[name] = Stored((name,), Form.HALF if name in halved else Form.PLAIN)
-        if tensor.is_meta:
-            owner, _, last = name.rpartition(".")
-            value = _placeholder(tensor.shape, marks)
-            setattr(model.get_submodule(owner), last, value if isinstance(tensor, torch.nn.Parameter) else value.data)
-    return stored | dict.fromkeys(EMBEDDINGS, stored[SHARED])
-
-
-def _graph(model: onnx.ModelProto, config: BlenderbotConfig, stored: Mapping[str, Stored]) -> Graph:
-    """Say what the initialisers of a traced graph hold, whose names the tracer and the merge have changed."""
-    heads = config.decoder_attention_heads
-    for output in model.graph.output:
-        if ".decoder." in output.name:  # which the tracer cannot know behind MatMulNBits
-            sizes = output.type.tensor_type.shape.dim
-            sizes[1].dim_value, sizes[3].dim_value = heads, config.d_model // heads
-    known = {}
-    for tensor in model.graph.initializer:
-        name = MERGED.sub("", tensor.name)
-        found = stored.get(name) or stored.get(f"model.encoder.{name}")
-        if found is not None:
-            known[tensor.name] = found
-        elif tensor.data_type in {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16} and tensor.dims:
-            raise ValueError(f"its graph holds {tensor.name}, which no checkpoint has")
-    return Graph(model, known)
-
-
-def _lookup(width: int, ids: torch.Tensor, table: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    rows: torch.Tensor = _Lookup.apply(ids, table, width, table.dtype == torch.float16)  # type: ignore[no-untyped-call]
-    return rows
-
-
-def _placeholder(shape: Sequence[int], marks: Iterator[int], kind: torch.dtype = torch.float32) -> torch.nn.Parameter:
-    return torch.nn.Parameter(torch.full(tuple(shape), float(next(marks)), dtype=kind), requires_grad=False)
+def add_weights(model: onnx.ModelProto, builder: GraphBuilder) -> onnx.ModelProto:
+    """Exchange the nodes with names in a traced graph for those that `GraphBuilder` writes."""
+    branches = [attribute.g for node in model.graph.node for attribute in node.attribute if attribute.HasField("g")]
+    for graph in (*branches, model.graph):
+        for node in graph.node:
+            if node.domain == DOMAIN:
+                names = (name.decode() for name in node.attribute[0].strings)
+                getattr(builder, node.op_type)(node.input[0], node.output[0], *names)
+            else:
+                builder.nodes.append(node)
+        written = onnx.GraphProto(node=builder.nodes)
+        builder.nodes.clear()
+        del graph.node[:]
+        graph.node.extend(written.node)
+    model.graph.initializer.extend(builder.initializers.values())
+    next(entry for entry in model.opset_import if entry.domain == DOMAIN).domain = FUSED
+    return model

@@ -4,30 +4,23 @@ A row is one hypothesis of one request. Rows of different ages, source lengths a
 
 - Attention runs on a grid of requests by beams, so that beams share the keys and values of their request. `grid_rows`
   lays the rows out on the grid and `row_cells` brings them back.
-- Self-attention keeps keys and values in preallocated buffers [request, head, slot, channel]. Each row writes a slot of
-  its request in a step, and `self_bias` leaves out the slots that are not of its own line: what hypotheses share
-  stands there once, and a beam switch moves no key or value.
+- Self-attention keeps keys and values in preallocated buffers. Each row writes a slot of its request in a step, and
+  `self_bias` leaves out the slots of other lines: what hypotheses share stands there once, a beam switch moves nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import ModelProto
+from transformers import BlenderbotConfig
 
-from export.graph_builder import GraphBuilder
-from export.quantizer import OUTPUT_PROJECTION
-from export.tensors import LOGITS_BIAS, SHARED
-from export.weights import Graph
-
-if TYPE_CHECKING:
-    from transformers import BlenderbotConfig
-
-LAYER_NORM_EPSILON = 1e-5
+from export.graph_builder import FUSED, LAYER_NORM_EPSILON, GraphBuilder
+from export.tensors import LOGITS_BIAS, OUTPUT, SHARED
 
 
-def cross_states_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
+def cross_states_graph(config: BlenderbotConfig, graph: GraphBuilder) -> ModelProto:
     """Encoder output to the keys and values of every cross-attention.
 
     Inputs: last_hidden_state float32 [request, source, d_model].
@@ -40,7 +33,7 @@ def cross_states_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
     for layer in range(config.decoder_layers):
         prefix = f"model.decoder.layers.{layer}.encoder_attn"
         names = [f"{prefix}.k_proj", f"{prefix}.v_proj"]
-        for name, kind in zip(graph.linear_group(states, names), ("key", "value"), strict=True):
+        for name, kind in zip(graph.linears(states, names), ("key", "value"), strict=True):
             output = f"cross_{kind}.{layer}"
             graph.node("Reshape", [name, split], f"{name}.heads")
             graph.node("Transpose", [f"{name}.heads"], output, perm=[0, 2, 1, 3])
@@ -48,7 +41,7 @@ def cross_states_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
     return graph.build("cross_states")
 
 
-def decoder_step_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
+def decoder_step_graph(config: BlenderbotConfig, graph: GraphBuilder) -> ModelProto:
     """One token for every row.
 
     Inputs:
@@ -76,73 +69,60 @@ def decoder_step_graph(config: BlenderbotConfig, graph: GraphBuilder) -> Graph:
     to_rows = graph.constant("to_rows", np.array([-1, 1, width], np.int64))
     split_heads = graph.constant("split_heads", np.array([0, heads, head_dim], np.int64))
 
-    def norm(name: str) -> list[str]:
-        return [graph.weight(f"{name}.{part}") for part in ("weight", "bias")]
+    def linear(x: str, layer: str, bias: str = "") -> str:
+        return graph.linear(x, layer, f"{layer}.weight", bias)
 
-    def residual_norm(update: str, hidden: str, bias: str, layer_norm: str) -> tuple[str, str]:
-        """Add an update and its bias to the residual stream and normalise: the normalised and the plain sum."""
-        outputs = [f"{layer_norm}.normalized", "", "", f"{layer_norm}.residual"]
-        scale, shift = norm(layer_norm)
-        graph.fused(
-            "SkipLayerNormalization",
-            [update, hidden, scale, shift, graph.weight(bias)],
-            outputs,
-            epsilon=LAYER_NORM_EPSILON,
-        )
+    def added(x: str, layer: str, hidden: str, norm: str) -> tuple[str, str]:
+        """Add what a layer makes of x to the residual stream and normalise: the normalised and the plain sum."""
+        outputs = [f"{norm}.normalized", "", "", f"{norm}.residual"]
+        weights = [graph.weight(name) for name in (f"{norm}.weight", f"{norm}.bias", f"{layer}.bias")]
+        inputs = [linear(x, layer), hidden, *weights]
+        graph.node("SkipLayerNormalization", inputs, outputs, domain=FUSED, epsilon=LAYER_NORM_EPSILON)
         return outputs[0], outputs[3]
 
     def attention(query: str, states: Sequence[str], name: str, *, mask: str = "", bias: str = "") -> str:
         """Attention of the rows, on the grid, over the states (keys and values) of their requests."""
         graph.node("Gather", [query, grid_rows], f"{name}.cells", axis=0)
-        graph.node("Squeeze", [f"{name}.cells", cell_axis], f"{name}.grid")
-        inputs = [f"{name}.grid", *states, "", mask, bias]
-        graph.fused("MultiHeadAttention", inputs, f"{name}.grid_attended", num_heads=heads, scale=float(head_dim**-0.5))
+        grid = graph.node("Squeeze", [f"{name}.cells", cell_axis], f"{name}.grid")
+        settings = {"domain": FUSED, "num_heads": heads, "scale": float(head_dim**-0.5)}
+        graph.node("MultiHeadAttention", [grid, *states, "", mask, bias], f"{name}.grid_attended", **settings)
         graph.node("Reshape", [f"{name}.grid_attended", to_rows], f"{name}.cells_attended")
         return graph.node("Gather", [f"{name}.cells_attended", row_cells], name, axis=0)
 
     scale = np.array(np.sqrt(width) if config.scale_embedding else 1.0, np.float32)
-    embedded = graph.lookup(SHARED, ids, "shared.weight", "embedded")
+    embedded = graph.lookup(ids, "embedded", SHARED)
     graph.node("Mul", [embedded, graph.constant("embedding_scale", scale)], "scaled")
-    positioned = graph.lookup("model.decoder.embed_positions.weight", positions, "positions.weight", "positioned")
+    positioned = graph.lookup(positions, "positioned", "model.decoder.embed_positions.weight")
     hidden = graph.node("Add", ["scaled", positioned], "hidden")
-    first_norm = "model.decoder.layers.0.self_attn_layer_norm"
-    normalized = graph.node(
-        "LayerNormalization", [hidden, *norm(first_norm)], "normalized", axis=-1, epsilon=LAYER_NORM_EPSILON
-    )
-    for layer in range(config.decoder_layers):
+    norms = [f"model.decoder.layers.{layer}.self_attn_layer_norm" for layer in range(config.decoder_layers)]
+    norms.append("model.decoder.layer_norm")
+    normalized = graph.norm(hidden, "normalized", f"{norms[0]}.weight", f"{norms[0]}.bias")
+    for layer, following in enumerate(norms[1:]):
         prefix = f"model.decoder.layers.{layer}"
-        names = [f"{prefix}.self_attn.{kind}_proj" for kind in "qkv"]
-        query, *projected = graph.linear_group(normalized, names)
+        name = f"{prefix}.self_attn"
+        query, *projected = graph.linears(normalized, [f"{name}.{kind}_proj" for kind in "qkv"])
         present = []
-        for name, kind in zip(projected, ("key", "value"), strict=True):
+        for state, kind in zip(projected, ("key", "value"), strict=True):
             past = graph.input(f"past_{kind}.{layer}", np.float32, ["request", heads, "slots", head_dim])
-            graph.node("Reshape", [name, split_heads], f"{name}.heads")
-            present.append(graph.node("ScatterND", [past, places, f"{name}.heads"], f"present_{kind}.{layer}"))
+            graph.node("Reshape", [state, split_heads], f"{state}.heads")
+            present.append(graph.node("ScatterND", [past, places, f"{state}.heads"], f"present_{kind}.{layer}"))
             graph.output(present[-1], np.float32, ["request", heads, "slots", head_dim])
-        attended = attention(query, present, f"{prefix}.self_attn", bias=self_bias)
-        update = graph.linear(attended, f"{prefix}.self_attn.out_proj", f"{prefix}.self_attn.out_proj")
-        normalized, hidden = residual_norm(
-            update, hidden, f"{prefix}.self_attn.out_proj.bias", f"{prefix}.encoder_attn_layer_norm"
-        )
+        attended = attention(query, present, name, bias=self_bias)
+        normalized, hidden = added(attended, f"{name}.out_proj", hidden, f"{prefix}.encoder_attn_layer_norm")
 
         name = f"{prefix}.encoder_attn"
-        query = graph.linear(normalized, f"{name}.q_proj", f"{name}.q_proj", bias=f"{name}.q_proj.bias")
+        query = linear(normalized, f"{name}.q_proj", f"{name}.q_proj.bias")
         cross = [
             graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
             for kind in ("key", "value")
         ]
         attended = attention(query, cross, name, mask=source_mask)
-        update = graph.linear(attended, f"{name}.out_proj", f"{name}.out_proj")
-        normalized, hidden = residual_norm(update, hidden, f"{name}.out_proj.bias", f"{prefix}.final_layer_norm")
+        normalized, hidden = added(attended, f"{name}.out_proj", hidden, f"{prefix}.final_layer_norm")
 
-        inner = graph.linear(normalized, f"{prefix}.fc1", f"{prefix}.fc1")
-        activated = graph.fused("BiasGelu", [inner, graph.weight(f"{prefix}.fc1.bias")], f"{prefix}.activated")
-        update = graph.linear(activated, f"{prefix}.fc2", f"{prefix}.fc2")
-        last = layer + 1 == config.decoder_layers
-        following = "model.decoder.layer_norm" if last else f"model.decoder.layers.{layer + 1}.self_attn_layer_norm"
-        normalized, hidden = residual_norm(update, hidden, f"{prefix}.fc2.bias", following)
-
-    logits = graph.linear(normalized, OUTPUT_PROJECTION, "logits", bias=LOGITS_BIAS)
+        inputs = [linear(normalized, f"{prefix}.fc1"), graph.weight(f"{prefix}.fc1.bias")]
+        activated = graph.node("BiasGelu", inputs, f"{prefix}.activated", domain=FUSED)
+        normalized, hidden = added(activated, f"{prefix}.fc2", hidden, following)
+    logits = graph.linear(normalized, "logits", OUTPUT, LOGITS_BIAS)
     graph.node("LogSoftmax", [logits], "log_probabilities", axis=-1)
     for name in ("logits", "log_probabilities"):
         graph.output(name, np.float32, ["row", 1, config.vocab_size])

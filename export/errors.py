@@ -1,12 +1,4 @@
-"""Everything that can stop an export, each with one sentence for the user.
-
-ExportError
-├── HubUnreachable       the Hub did not answer and nothing is cached
-├── CheckpointError      not a Blenderbot checkpoint, or files broken or missing
-├── ResourceError        too little disk or memory
-├── OutputError          the output folder exists, or cannot be replaced or written
-└── VerificationError    the exported model does not say what the checkpoint says
-"""
+"""What can stop an export."""
 
 from __future__ import annotations
 
@@ -16,23 +8,11 @@ class ExportError(Exception):
 
 
 class HubUnreachable(ExportError):
-    pass
+    """The Hub did not answer and nothing is cached."""
 
 
 class CheckpointError(ExportError):
-    pass
-
-
-class ResourceError(ExportError):
-    pass
-
-
-class OutputError(ExportError):
-    pass
-
-
-class VerificationError(ExportError):
-    pass
+    """Not a Blenderbot checkpoint, or files broken or missing."""
 
 
 def first_line(error: BaseException) -> str:

@@ -2,166 +2,134 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from export import checkpoint as checkpoints
-from export import output, quantizer, resources
+import onnx
+import psutil
+
+from export import converter, output, resources
 from export.checkpoint import Checkpoint
-from export.config import ExportConfig, Quantization
+from export.config import ExportConfig
 from export.decoder_graph import cross_states_graph, decoder_step_graph
-from export.errors import VerificationError
+from export.errors import ExportError
 from export.graph_builder import GraphBuilder
 from export.parity import TIE_TOLERANCE
 from export.progress import ConsoleProgress
-from export.tensors import TABLES, Weights, shapes_of
+from export.quantizer import scheme_for
+from export.settings import read_settings
+from export.tensors import Weights, shapes_of
 from export.weights import WeightFile
 from models import manifest
-from models.folder import CONFIG, CROSS_STATES, DECODER_STEP, model_name
+from models.folder import CROSS_STATES, DECODER_STEP, WEIGHTS, model_name
 from service.engine.machine import available_memory
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
+OUT_OF_MEMORY = re.compile("MemoryError|alloc")
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
 
 
-def check(config: ExportConfig) -> None:
-    """Find out whether an export could be made, without making it or downloading weights.
-
-    Raises:
-        ExportError: it could not.
-    """
-    output.check_free(config.output_dir, force=config.force)
-    checkpoint = checkpoints.locate(config.model, config.revision, weights=False)
-    settings = checkpoints.read_settings(checkpoint)
-    scheme = quantizer.scheme_for(config.quantization, settings.config.d_model)
-    resources.check(shapes_of(settings.config), scheme, config.output_dir)
-    if checkpoint.revision is None:
-        Weights(checkpoint.path, settings.config).check_values()
-    with output.staging(config.output_dir):
-        pass
-
-
-def run(config: ExportConfig, progress: ConsoleProgress) -> Path:
-    """Export a checkpoint and return the folder written.
+def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgress) -> None:
+    """Export a checkpoint, or only find out whether that could be done.
 
     Raises:
         ExportError: any of its kinds; nothing is left behind then.
     """
-    output.check_free(config.output_dir, force=config.force)
-    checkpoint = checkpoints.locate(config.model, config.revision, progress=progress)
-    with progress.stage("Read the checkpoint"):
-        _import_libraries()
-        settings = checkpoints.read_settings(checkpoint)
-        scheme = quantizer.scheme_for(config.quantization, settings.config.d_model)
-        resources.check(shapes_of(settings.config), scheme, config.output_dir)
-        weights = Weights(checkpoint.path, settings.config)
-        halved = {name for name in TABLES if weights.fits_half_precision(name)}
+    settings = read_settings(checkpoint)
+    shapes = shapes_of(settings.config)
+    scheme = scheme_for(config.quantization, settings.config.d_model)
+    resources.check(shapes, scheme, config.output_dir)
     with output.staging(config.output_dir) as folder:
-        finished, work = folder / "finished", folder / "work"
-        finished.mkdir()
-        work.mkdir()
+        if config.check and checkpoint.revision is not None:  # without its weights
+            return
+        weights = Weights(checkpoint.path, settings.config)
+        if config.check:
+            for name in shapes:
+                weights.read(name)
+            return
+        (work := folder / "work").mkdir()
+        (finished := folder / "finished").mkdir()
         with progress.stage("Convert to ONNX"):
-            from export import converter
-
-            stock = converter.convert(settings.config, scheme, halved, work)
-        title = (
-            "Write the weights" if config.quantization is Quantization.NONE else f"Quantise to {config.quantization}"
+            traced = converter.trace(settings.config, work)
+        size = sum(weights.sizes.values())
+        with progress.stage("Write the weights", size) as advance, (finished / WEIGHTS).open("xb") as file:
+            weight_file = WeightFile(file, weights, scheme, advance)
+            for name, build in FUSED_GRAPHS.items():
+                onnx.save(build(settings.config, GraphBuilder(weight_file)), finished / name)
+            for name, graph in traced.items():
+                onnx.save(converter.add_weights(graph, GraphBuilder(weight_file)), finished / name)
+        settings.save(finished)
+        verification = _verify(checkpoint.path, finished, progress) if config.verify else {}
+        compared = "; ".join(
+            f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of {entry['compared']} replies equal"
+            for entry in verification.get("replies", ())
         )
-        with progress.stage(title, weights.size) as advance:
-            with WeightFile(finished, weights, scheme, advance) as file:
-                for name, build in FUSED_GRAPHS.items():
-                    file.save(build(settings.config, GraphBuilder(scheme, weights.shapes, halved)), name)
-                for name, graph in stock.items():
-                    file.save(graph, name)
-            settings.save(finished)
-        verification: dict[str, Any] = {}
-        if config.verify:
-            verification = _verify(checkpoint, finished, config.quantization, progress)
+        if config.quantization == "none" and verification.get("largest_gap", 0.0) > TIE_TOLERANCE:
+            raise ExportError(f"The exported model answers differently from the checkpoint ({compared}).")
         with progress.stage("Write the manifest"):
-            _write_manifest(config, checkpoint, finished, verification)
+            manifest.Manifest(
+                name=model_name(config.model),
+                source=checkpoint.source,
+                revision=checkpoint.revision,
+                notice=str(getattr(settings.config, "notice", "")),
+                quantization={"precision": config.quantization, **scheme.describe()},
+                versions={package: version(package) for package in VERSIONED_PACKAGES},
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                verification=verification,
+                files=manifest.record_files(finished),
+            ).write(finished)
             output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
-    return config.output_dir
+    took = time.time() - psutil.Process().create_time()
+    cost = f"{_size(config.output_dir) / 1e6:.0f} MB in {took:.0f} s, peak memory {_peak_memory() / 1e9:.1f} GB"
+    against = f"against torch, {compared}" if compared else "not compared with torch"
+    progress.note(f"{config.output_dir}: {cost}; {against}")
+    progress.note(f"Serve it with: python -m service --model {config.output_dir}")
 
 
-def summary(folder: Path, seconds: float) -> str:
-    """What an export has made, what it took, and what it was compared with, in one line."""
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    replies = manifest.read(folder).verification.get("replies", ())
-    equal, compared = (sum(entry[name] for entry in replies) for name in ("equal", "compared"))
-    verified = f"{equal} of {compared} replies equal to torch's" if compared else "not compared with torch"
-    peak = resources.peak_memory()
-    return f"{folder}: {size / 1e6:.0f} MB in {seconds:.0f} s, peak memory {peak / 1e9:.1f} GB, {verified}"
+def _verify(checkpoint: Path, exported: Path, progress: ConsoleProgress) -> Mapping[str, Any]:
+    """Compare with torch in a process of its own; nothing where there is too little memory for that.
 
-
-def _import_libraries() -> None:
-    """Import what the stages need, with signals held back: torch aborts the process when one interrupts its import."""
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    handlers = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
-    try:
-        for name in ("torch", "transformers.models.blenderbot.modeling_blenderbot", "optimum.exporters.onnx"):
-            importlib.import_module(name)
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt
-
-
-def _verify(
-    checkpoint: Checkpoint, exported: Path, quantization: Quantization, progress: ConsoleProgress
-) -> dict[str, Any]:
-    needed, free = resources.verification_bytes(exported), available_memory()
+    Raises:
+        ExportError: the exported model cannot be run.
+    """
+    # The stock class and ours, one after the other, and torch with one matrix at a time.
+    needed, free = 0.9 + 1.6 * _size(exported) / 1e9, available_memory() / 1e9
     if free < needed:
-        progress.note(
-            f"Not compared with torch: that takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are available."
-        )
+        progress.note(f"Not compared with torch: that takes {needed:.1f} GB and {free:.1f} GB are available.")
         return {}
-    command = [sys.executable, "-m", "export.verify", str(checkpoint.path.absolute()), str(exported.absolute())]
+    command = [sys.executable, "-m", "export.verify", str(checkpoint.absolute()), str(exported.absolute())]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with progress.stage("Compare with torch"):
-        process = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
-    if process.returncode != 0:
-        reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        raise VerificationError(f"The exported model cannot be run ({reason}).")
-    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    if quantization is Quantization.NONE and result["largest_gap"] > TIE_TOLERANCE:
-        raise VerificationError(
-            f"The exported model answers differently from the checkpoint ({_describe(result)}); nothing was written."
-        )
-    progress.note(_describe(result))
-    return result
+        child = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if child.returncode == 0:
+        result: Mapping[str, Any] = json.loads(child.stdout.splitlines()[-1])
+        return result
+    reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    if child.returncode == -signal.SIGKILL or OUT_OF_MEMORY.search(reason):
+        progress.note(f"Not compared with torch: that ran out of memory ({reason}).")
+        return {}
+    raise ExportError(f"The exported model cannot be run ({reason}).")
 
 
-def _describe(verification: dict[str, Any]) -> str:
-    counts = [
-        f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of {entry['compared']} replies equal"
-        for entry in verification["replies"]
-    ]
-    return "Against torch, " + "; ".join(counts)
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def _write_manifest(config: ExportConfig, checkpoint: Checkpoint, finished: Path, verification: dict[str, Any]) -> None:
-    settings = json.loads((finished / CONFIG).read_text(encoding="utf-8"))
-    scheme = quantizer.scheme_for(config.quantization, settings["d_model"])
-    manifest.Manifest(
-        name=model_name(config.model),
-        source=checkpoint.source,
-        revision=checkpoint.revision,
-        notice=str(settings.get("notice", "")),
-        quantization={"precision": config.quantization.value, **scheme.describe()},
-        versions={package: version(package) for package in VERSIONED_PACKAGES},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        verification=verification,
-        files=manifest.record_files(finished),
-    ).write(finished)
+def _peak_memory() -> int:
+    """Largest resident memory of this process and its child together, in bytes; that of the child is an estimate."""
+    alone, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if sys.platform == "darwin" else 1024
+    beside = psutil.Process().memory_info().rss if child else 0
+    return max(alone * unit, child * unit + beside)

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 
-from export.quantizer import WeightScheme
-from export.weights import Form, Graph, Stored
-
-if TYPE_CHECKING:
-    import onnx
-    from numpy.typing import NDArray
+from export.weights import Form, WeightFile
 
 OPSET = 18
 IR_VERSION = 9
+LAYER_NORM_EPSILON = 1e-5
+FUSED = "com.microsoft"  # ONNX Runtime's own operators
 
 
 class GraphBuilder:
-    """Collects nodes and initialisers of one graph; most methods add one and return the name of what it gives.
+    """Collects nodes and initialisers of one graph; most methods add one and return the name of what it gives."""
 
-    Args:
-        scheme: how weight matrices are stored.
-        shapes: of the checkpoint's tensors.
-        halved: tables that are stored in half precision.
-    """
-
-    def __init__(
-        self, scheme: WeightScheme, shapes: Mapping[str, tuple[int, ...]], halved: Collection[str] = ()
-    ) -> None:
-        self._scheme, self._shapes, self._halved = scheme, shapes, halved
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
+    def __init__(self, weights: WeightFile) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
-        self._stored: dict[str, Stored] = {}
+        self._weights = weights
 
     def input(self, name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> str:
         """Declare an input; strings in the shape name sizes that vary."""
@@ -48,108 +37,72 @@ class GraphBuilder:
         self._outputs.append(_value(name, dtype, shape))
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """Add an initialiser, or find it by its name where it has been added before."""
-        import onnx
-
-        if name not in self._initializers:
-            self._initializers[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        """Add an initialiser of its own, or find it by its name where it has been added before."""
+        self.initializers.setdefault(name, onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def weight(self, tensors: str | Sequence[str], name: str = "", form: Form = Form.PLAIN) -> str:
-        """Add an initialiser that holds tensors of the checkpoint end to end; named as the first of them by itself."""
-        import onnx
+    def weight(self, tensors: str | Sequence[str], form: Form = Form.VECTOR) -> str:
+        """Add an initialiser that holds tensors of the checkpoint, several of them end to end."""
+        initializer = self._weights.initializer([tensors] if isinstance(tensors, str) else tensors, form)
+        self.initializers[initializer.name] = initializer
+        return initializer.name
 
-        tensors = (tensors,) if isinstance(tensors, str) else tuple(tensors)
-        name = name or tensors[0]
-        tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
-        if form is Form.PLAIN:
-            tensor.dims.append(sum(math.prod(self._shapes[part]) for part in tensors))
-        self._initializers[name] = tensor
-        self._stored[name] = Stored(tensors, form)
-        return name
-
-    def lookup(self, table: str, ids: str, name: str, output: str) -> str:
-        """Rows of a table of the checkpoint, which the graph knows as `name`."""
-        import onnx
-
-        if table not in self._halved:
-            self._initializers[name] = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT)
-            self._stored[name] = Stored((table,), Form.PLAIN)
-            return self.node("Gather", [name, ids], output)
-        rows = self.node("Gather", [self.weight(table, name, Form.HALF), ids], f"{output}.half")
-        return self.node("Cast", [rows], output, to=onnx.TensorProto.FLOAT)
-
-    def node(
-        self, operator: str, inputs: Sequence[str], outputs: str | Sequence[str], domain: str = "", **attributes: Any
-    ) -> str:
+    def node(self, operator: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: Any) -> str:
         """Add a node; returns the name of its first output, which is the name of the node too."""
-        import onnx
-
         names = [outputs] if isinstance(outputs, str) else list(outputs)
-        self._nodes.append(
-            onnx.helper.make_node(operator, list(inputs), names, name=names[0], domain=domain, **attributes)
-        )
+        self.nodes.append(onnx.helper.make_node(operator, list(inputs), names, name=names[0], **attributes))
         return names[0]
 
-    def fused(self, operator: str, inputs: Sequence[str], outputs: str | Sequence[str], **attributes: Any) -> str:
-        """Add a node of ONNX Runtime's own domain."""
-        return self.node(operator, inputs, outputs, domain="com.microsoft", **attributes)
+    def lookup(self, ids: str, output: str, table: str) -> str:
+        """Rows of a table of the checkpoint, as float32."""
+        name = self.weight(table, Form.TABLE)
+        if self.initializers[name].data_type == onnx.TensorProto.FLOAT:
+            return self.node("Gather", [name, ids], output)
+        rows = self.node("Gather", [name, ids], f"{output}.half")
+        return self.node("Cast", [rows], output, to=onnx.TensorProto.FLOAT)
 
-    def linear(self, x: str, layers: str | Sequence[str], output: str, *, bias: str | Sequence[str] = ()) -> str:
-        """Product with the matrices of one layer, or of several by rows.
+    def norm(self, x: str, output: str, scale: str, shift: str) -> str:
+        """Layer normalisation over the last axis."""
+        inputs = [x, self.weight(scale), self.weight(shift)]
+        return self.node("LayerNormalization", inputs, output, axis=-1, epsilon=LAYER_NORM_EPSILON)
 
-        Args:
-            x: activations [..., K].
-            layers: names in the checkpoint, without `.weight`.
-            output: name of the product [..., N].
-            bias: tensors that are added to the product; none adds nothing.
-        """
-        tensors = [f"{layer}.weight" for layer in ([layers] if isinstance(layers, str) else layers)]
-        bits = self._scheme.bits_of(tensors[0])
+    def linear(self, x: str, output: str, matrices: str | Sequence[str], biases: str | Sequence[str] = ()) -> str:
+        """Product of activations [..., K] with matrices, by rows if there are several, plus their biases if any."""
+        first, *others = [matrices] if isinstance(matrices, str) else matrices
+        bits = self._weights.scheme.bits_of(first)
         if bits is None:
-            product = f"{output}.product" if bias else output
-            self.node("MatMul", [x, self.weight(tensors, f"{output}.weight", Form.TRANSPOSED)], product)
-            if bias:
-                self.node("Add", [product, self.weight(bias, f"{output}.bias")], output)
-            return output
-        packed = self.weight(tensors, f"{output}.weight", Form.PACKED)
-        inputs = [x, packed, self.weight(tensors, f"{output}.scales", Form.SCALES)]
-        if bias:
-            inputs += ["", "", self.weight(bias, f"{output}.bias")]
-        return self.fused(
+            product = f"{output}.product" if biases else output
+            self.node("MatMul", [x, self.weight(matrices, Form.TRANSPOSED)], product)
+            return self.node("Add", [product, self.weight(biases)], output) if biases else output
+        inputs = [x, self.weight(matrices, Form.PACKED), self.weight(matrices, Form.SCALES)]
+        return self.node(
             "MatMulNBits",
-            inputs,
+            [*inputs, "", "", self.weight(biases)] if biases else inputs,
             output,
-            K=self._shapes[tensors[0]][1],
-            N=sum(self._shapes[tensor][0] for tensor in tensors),
+            domain=FUSED,
+            K=self._weights.shapes[first][1],
+            N=sum(self._weights.shapes[matrix][0] for matrix in (first, *others)),
             bits=bits,
-            block_size=self._scheme.block_size,
-            accuracy_level=self._scheme.accuracy_level,
+            block_size=self._weights.scheme.block_size,
+            accuracy_level=self._weights.scheme.accuracy_level,
         )
 
-    def linear_group(self, x: str, layers: Sequence[str]) -> list[str]:
+    def linears(self, x: str, layers: Sequence[str]) -> list[str]:
         """Layers with bias on the same activations: one product and a split where weights are quantised by rows."""
-        biases = [f"{layer}.bias" for layer in layers]
-        if self._scheme.bits_of(f"{layers[0]}.weight") is None:
-            return [self.linear(x, layer, layer, bias=bias) for layer, bias in zip(layers, biases, strict=True)]
-        joined = self.linear(x, layers, f"{layers[0]}.joined", bias=biases)
-        rows = np.array([self._shapes[bias][0] for bias in biases], np.int64)
+        matrices, biases = ([f"{layer}.{part}" for layer in layers] for part in ("weight", "bias"))
+        if self._weights.scheme.bits_of(matrices[0]) is None:
+            return [self.linear(x, *parts) for parts in zip(layers, matrices, biases, strict=True)]
+        joined = self.linear(x, f"{layers[0]}.joined", matrices, biases)
+        rows = np.array([self._weights.shapes[bias][0] for bias in biases], np.int64)
         self.node("Split", [joined, self.constant(f"{joined}.sizes", rows)], layers, axis=-1)
         return list(layers)
 
-    def build(self, name: str) -> Graph:
+    def build(self, name: str) -> onnx.ModelProto:
         """The graph of everything that was added."""
-        import onnx
-
-        graph = onnx.helper.make_graph(
-            self._nodes, name, self._inputs, self._outputs, initializer=list(self._initializers.values())
-        )
-        opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("com.microsoft", 1)]
-        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="export")
-        return Graph(model, self._stored)
+        graph = onnx.helper.make_graph(self.nodes, name, self._inputs, self._outputs, list(self.initializers.values()))
+        opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid(FUSED, 1)]
+        return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="export")
 
 
 def _value(name: str, dtype: type[np.generic], shape: Sequence[int | str]) -> onnx.ValueInfoProto:
-    import onnx
-
     return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))

@@ -1,25 +1,31 @@
-"""What an export shows on the terminal: a line a stage, with its time, and a bar where bytes can be counted."""
+"""What an export shows: a line a stage, with its time, and how far it is with bytes that can be counted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 LOG_INTERVAL_S = 10.0
 Advance = Callable[[int], None]
 
 
-@dataclass
 class ConsoleProgress:
     """Stages numbered as they come: a spinner or bar on a terminal, a line now and then in a log."""
 
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    finished: int = 0
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+        self._begun = 0
 
     @contextmanager
     def stage(self, title: str, size: int | None = 0) -> Iterator[Advance]:
@@ -27,45 +33,36 @@ class ConsoleProgress:
 
         Args:
             title: what is done.
-            size: bytes to get through; 0 when they are not counted, None when their number is not known.
-
-        Yields:
-            Called with a number of bytes each time some are done.
+            size: bytes to get through, of which what is yielded is told; 0 when they are not counted, None when their
+                number is not known.
         """
-        started = time.monotonic()
-        self.finished += 1
-        label = f"[{self.finished}] {title}"
-        with self._terminal(label, size) if self.console.is_terminal else self._log(label, size) as advance:
+        self._begun += 1
+        label, told = f"[{self._begun}] {title}", time.monotonic()
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
+        if size != 0:
+            columns += [BarColumn(), DownloadColumn(), TimeRemainingColumn(compact=True)]
+        terminal = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=not terminal) as live:
+            live.add_task(label, total=size or None)
+            (task,) = live.tasks
+            if not terminal:
+                self._console.print(label, markup=False)
+
+            def advance(count: int) -> None:
+                nonlocal told
+                live.advance(task.id, count)
+                if not terminal and time.monotonic() - told >= LOG_INTERVAL_S:
+                    told = time.monotonic()
+                    total = f" of {size / 1e6:.0f} MB" if size else ""
+                    left = f", {task.time_remaining:.0f} s left" if task.time_remaining else ""
+                    self._console.print(f"{label}: {task.completed / 1e6:.0f} MB{total}{left}", markup=False)
+
             yield advance
-        seconds = time.monotonic() - started
-        self.console.print(f"{label}: {seconds:.1f} s", markup=False)
+        self._console.print(f"{label}: {task.elapsed or 0.0:.1f} s", markup=False)
 
     def note(self, line: str) -> None:
         """Print a line under the stages."""
-        self.console.print(f"    {line}", markup=False)
-
-    @contextmanager
-    def _terminal(self, label: str, size: int | None) -> Iterator[Advance]:
-        columns = [] if size == 0 else [BarColumn(), DownloadColumn(), TimeRemainingColumn(compact=True)]
-        text = TextColumn("{task.description}", markup=False)
-        with Progress(SpinnerColumn(), text, *columns, console=self.console, transient=True) as live:
-            task = live.add_task(label, total=size or None)
-            yield lambda count: live.advance(task, count)
-
-    @contextmanager
-    def _log(self, label: str, size: int | None) -> Iterator[Advance]:
-        self.console.print(label, markup=False)
-        done, told = 0, time.monotonic()
-
-        def advance(count: int) -> None:
-            nonlocal done, told
-            done += count
-            if time.monotonic() - told >= LOG_INTERVAL_S:
-                told = time.monotonic()
-                share = f"{100 * done // size} % of {size / 1e6:.0f} MB" if size else f"{done / 1e6:.0f} MB"
-                self.console.print(f"{label}: {share}", markup=False)
-
-        yield advance
+        self._console.print(f"    {line}", markup=False)
 
 
-SILENT = ConsoleProgress(Console(quiet=True))
+SILENT = ConsoleProgress(quiet=True)

@@ -2,7 +2,7 @@
 
 `python -m export.verify CHECKPOINT EXPORTED` prints one JSON object: replies compared and equal, with greedy and with
 beam search, for the stock class and for the fused decoder, and the largest gap among those that differ. Torch computes
-in fp32 with one matrix in memory at a time, so that this takes no more of it for a larger model.
+in fp32 and reads each matrix when it is used, so that its memory does not grow with the model.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import json
 import logging
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import torch
+from optimum.onnxruntime import ORTModelForSeq2SeqLM
+from transformers import AutoTokenizer, BlenderbotForConditionalGeneration
 
-if TYPE_CHECKING:
-    from transformers import BlenderbotForConditionalGeneration
-
-    from export.tensors import Weights
+from export.checkpoint import Checkpoint
+from export.parity import strip_padding, tie_gap
+from export.settings import read_settings
+from export.tensors import Weights, hollow_model
+from service.ort_model import ORTBlenderbotForConditionalGeneration
 
 PROMPTS = (
     "Hello, how are you today?",
@@ -29,52 +33,30 @@ PROMPTS = (
 NEW_TOKENS = 20
 
 
-class StreamedLinear(torch.nn.Module):
-    """A linear layer that reads its matrix from the checkpoint whenever it is used; layers of one shape share room."""
-
-    rooms: ClassVar[dict[tuple[int, ...], torch.Tensor]] = {}
-
-    def __init__(self, weights: Weights, name: str, bias: torch.nn.Parameter | None) -> None:
-        super().__init__()
-        self._weights, self._name = weights, name
-        self._room = self.rooms.setdefault(weights.shapes[name], torch.empty(weights.shapes[name]))
-        self.bias = bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self._weights.copy(self._name, self._room)
-        return torch.nn.functional.linear(x, self._room, self.bias)
-
-
 def load_streamed(checkpoint: Path) -> BlenderbotForConditionalGeneration:
-    """The model of a checkpoint in fp32, as torch runs it, its matrices left on the disk."""
-    from transformers import BlenderbotForConditionalGeneration
-
-    from export.checkpoint import Checkpoint, read_settings
-    from export.tensors import Weights
-
+    """The model of a checkpoint in fp32, as torch runs it; its matrices are read whenever they are used."""
     settings = read_settings(Checkpoint(checkpoint, str(checkpoint), None))
     weights = Weights(checkpoint, settings.config)
-    with torch.device("meta"):
-        model = BlenderbotForConditionalGeneration(settings.config)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, torch.nn.Linear):
-            model.set_submodule(name, StreamedLinear(weights, f"{name}.weight", module.bias))
-    left = model.state_dict().keys()
-    model.load_state_dict(
-        {name: weights.read(name) for name in weights.shapes if name in left}, strict=False, assign=True
-    )
+    model = hollow_model(settings.config)
+    room: dict[tuple[int, ...], torch.Tensor] = {}  # one matrix of each shape
+
+    def product(layer: torch.nn.Linear, name: str, x: torch.Tensor) -> torch.Tensor:
+        matrix = room.setdefault(weights.shapes[name], torch.empty(weights.shapes[name]))
+        weights.copy(name, matrix)
+        return torch.nn.functional.linear(x, matrix, layer.bias)
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Linear):
+            del layer.weight
+            layer.forward = partial(product, layer, f"{name}.weight")  # type: ignore[method-assign]
+    held = weights.shapes.keys() & model.state_dict().keys()
+    model.load_state_dict({name: weights.read(name) for name in held}, strict=False, assign=True)
     model.generation_config = settings.generation
     return model.eval()
 
 
 def compare(checkpoint: Path, exported: Path) -> dict[str, Any]:
     """Generate replies to a few prompts with torch and with both ways to run the export, and count equal ones."""
-    from optimum.onnxruntime import ORTModelForSeq2SeqLM
-    from transformers import AutoTokenizer
-
-    from export.parity import tie_gap
-    from service.ort_model import ORTBlenderbotForConditionalGeneration
-
     tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=False)
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
     candidates = {
@@ -82,55 +64,37 @@ def compare(checkpoint: Path, exported: Path) -> dict[str, Any]:
         "fused": _generate(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), sources),
     }
     model = load_streamed(checkpoint)
-    reference = _generate(model, sources)
-    gaps: dict[tuple[int, int, tuple[int, ...]], float] = {}
+    penalty = model.generation_config.length_penalty
+    largest_gap = 0.0
     replies: list[dict[str, Any]] = []
+    reference = _generate(model, sources)
     for name, candidate in candidates.items():
         for beams, expected in reference.items():
-            settings = {"num_beams": beams, "length_penalty": model.generation_config.length_penalty}
-            for number, found in enumerate(candidate[beams]):
-                if found != expected[number] and (beams, number, tuple(found)) not in gaps:
-                    gap = tie_gap(model, sources[number], expected[number], found, settings)
-                    gaps[beams, number, tuple(found)] = gap
-            equal = sum(one == other for one, other in zip(candidate[beams], expected, strict=True))
-            replies.append({"decoder": name, "beams": beams, "equal": equal, "compared": len(sources)})
-    return {"replies": replies, "largest_gap": max(gaps.values(), default=0.0)}
+            settings = {"num_beams": beams, "length_penalty": penalty}
+            pairs = list(zip(sources, expected, candidate[beams], strict=True))
+            gaps = [tie_gap(model, *pair, settings) for pair in pairs if pair[1] != pair[2]]
+            replies.append({"decoder": name, "beams": beams, "equal": len(pairs) - len(gaps), "compared": len(pairs)})
+            largest_gap = max([largest_gap, *gaps])
+    return {"replies": replies, "largest_gap": largest_gap}
 
 
 def _generate(model: Any, sources: list[list[int]]) -> dict[int, list[list[int]]]:
     """Replies by number of beams, greedy ones first; all sources in one batch, so that matrices are read once."""
-    from export.parity import strip_padding
-
-    settings = model.generation_config
-    pad_id = settings.pad_token_id or 0
-    rows = [torch.tensor(ids) for ids in sources]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
-    masks = [torch.ones_like(row) for row in rows]
-    mask = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True, padding_value=0)
+    own = model.generation_config
+    pad_id = own.pad_token_id or 0
+    rows = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+    ids = rows([torch.tensor(source) for source in sources], padding_value=pad_id)
+    mask = rows([torch.ones(len(source), dtype=torch.long) for source in sources])
+    settings = {"do_sample": False, "num_return_sequences": 1, "return_dict_in_generate": False, "pad_token_id": pad_id}
+    settings |= {"min_new_tokens": min(NEW_TOKENS, own.min_length), "max_new_tokens": NEW_TOKENS}
     replies: dict[int, list[list[int]]] = {}
-    for width in sorted({1, settings.num_beams}):
-        found = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            num_beams=width,
-            do_sample=False,
-            num_return_sequences=1,
-            pad_token_id=pad_id,
-            return_dict_in_generate=False,
-            min_new_tokens=min(NEW_TOKENS, settings.min_length),
-            max_new_tokens=NEW_TOKENS,
-        )
+    for width in sorted({1, own.num_beams}):
+        found = model.generate(input_ids=ids, attention_mask=mask, num_beams=width, **settings)
         replies[width] = [strip_padding(reply, pad_id) for reply in found.tolist()]
     return replies
 
 
-def main(arguments: list[str]) -> int:
+if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    checkpoint, exported = (Path(argument) for argument in arguments)
-    print(json.dumps(compare(checkpoint, exported)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    print(json.dumps(compare(*map(Path, sys.argv[1:]))))

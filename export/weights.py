@@ -1,32 +1,28 @@
 """One file for the weights of all graphs of a folder, each tensor of the checkpoint once in each form.
 
-Encoder and decoder share the token embedding, and the two branches of the decoder share everything. Tensors begin at
-page boundaries, so that ONNX Runtime maps the file instead of reading it.
+Tensors begin at page boundaries, so that ONNX Runtime maps the file instead of reading it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+from onnx.external_data_helper import set_external_data
+from onnx.helper import np_dtype_to_tensor_dtype
+from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
 
 from export.progress import Advance
-from export.quantizer import WeightScheme, quantize_matrix
+from export.quantizer import WeightScheme
 from export.tensors import Weights
 from models.folder import WEIGHTS
 
-if TYPE_CHECKING:
-    import onnx
-    from numpy.typing import NDArray
-
 PAGE = 4096
-SMALLEST_EXTERNAL = 1024
 
 
 class Form(StrEnum):
@@ -35,117 +31,62 @@ class Form(StrEnum):
     PACKED = "packed"  # quantised matrix, uint8 [N, K / block_size, block_size * bits / 8]
     SCALES = "scales"  # of a quantised matrix, float32 [N, K / block_size]
     TRANSPOSED = "transposed"  # matrix as MatMul takes it, float32 [K, N]
-    PLAIN = "plain"  # float32 as it is
-    HALF = "half"  # float16 as it is
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What an initialiser holds: tensors of the checkpoint, by name, end to end."""
-
-    tensors: tuple[str, ...]
-    form: Form
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A graph without its weights.
-
-    Attributes:
-        model: the graph; the initialisers named in `stored` are empty.
-        stored: what they hold.
-    """
-
-    model: onnx.ModelProto
-    stored: Mapping[str, Stored]
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """One tensor in one form: its place in the file, or its bytes where it is too small for one."""
-
-    offset: int
-    array: NDArray[Any]
+    VECTOR = "vector"  # float32 [elements]
+    TABLE = "table"  # as it is, float16 where that loses nothing, else float32
 
 
 class WeightFile:
-    """Writes `weights.bin` and graphs that refer to it, into one folder."""
+    """Fills `weights.bin` and gives out initialisers that refer to it."""
 
-    def __init__(self, folder: Path, weights: Weights, scheme: WeightScheme, advance: Advance) -> None:
+    def __init__(self, file: IO[bytes], weights: Weights, scheme: WeightScheme, advance: Advance) -> None:
+        """`advance` is told about bytes of the checkpoint that are done."""
+        self.shapes, self.scheme = weights.shapes, scheme
+        self._file, self._weights, self._advance = file, weights, advance
+        # Offset, shape and type of what is in the file.
+        self._places: dict[tuple[str, Form], tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
+
+    def initializer(self, tensors: Sequence[str], form: Form) -> TensorProto:
+        """An initialiser that holds tensors of the checkpoint end to end.
+
+        What stands end to end with others has to be asked for before it is asked for by itself.
         """
-        Args:
-            folder: where the files go.
-            weights: read one by one, as graphs need them.
-            scheme: how matrices are quantised.
-            advance: told about bytes of the checkpoint that are done.
-        """
-        self._folder, self._weights, self._scheme, self._advance = folder, weights, scheme, advance
-        self._file = (folder / WEIGHTS).open("xb")
-        self._pieces: dict[tuple[str, Form], _Piece] = {}
+        if (tensors[0], form) not in self._places:
+            self._write(tensors, form)
+        places = [self._places[name, form] for name in tensors]
+        offset, shape, dtype = places[0]
+        initializer = TensorProto(
+            name=f"{tensors[0]}{'.joined' if len(tensors) > 1 else ''}.{form}",
+            dims=[sum(rows for _, (rows, *_), _ in places), *shape[1:]],
+            data_type=np_dtype_to_tensor_dtype(dtype),
+            raw_data=b"",
+        )
+        length = math.prod(initializer.dims) * dtype.itemsize
+        set_external_data(initializer, WEIGHTS, offset=offset, length=length)
+        initializer.ClearField("raw_data")
+        return initializer
 
-    def __enter__(self) -> WeightFile:
-        return self
+    def _write(self, tensors: Sequence[str], form: Form) -> None:
+        arrays = [self._weights.read(name).numpy() for name in tensors]
+        match form:
+            case Form.PACKED | Form.SCALES:
+                bits, block_size = self.scheme.bits_of(tensors[0]), self.scheme.block_size
+                config = DefaultWeightOnlyQuantConfig(block_size, is_symmetric=True, bits=bits)
+                quantize = DefaultWeightOnlyQuantizer(config).qbits_block_quant
+                quantised = [quantize(np.ascontiguousarray(array.T)) for array in arrays]
+                self._append(tensors, Form.PACKED, [packed for packed, *_ in quantised])
+                self._append(tensors, Form.SCALES, [scales for _, scales, _ in quantised])
+            case Form.TRANSPOSED:
+                self._append(tensors, form, [np.ascontiguousarray(array.T) for array in arrays])
+            case Form.VECTOR:
+                self._append(tensors, form, [array.ravel() for array in arrays])
+            case Form.TABLE:
+                halves = [array.astype(np.float16) for array in arrays]
+                lossless = all(map(np.array_equal, halves, arrays))
+                self._append(tensors, form, halves if lossless else arrays)
+        self._advance(sum(self._weights.sizes[name] for name in tensors))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def save(self, graph: Graph, name: str) -> None:
-        """Write a graph as `name`, its initialisers of `SMALLEST_EXTERNAL` bytes or more in the weight file.
-
-        A graph in which tensors stand end to end has to come before those that hold one of them by itself.
-        """
-        import onnx
-
-        for tensor in graph.model.graph.initializer:
-            if tensor.name in graph.stored:
-                self._fill(tensor, graph.stored[tensor.name])
-        onnx.save_model(graph.model, self._folder / name)
-
-    def _fill(self, tensor: onnx.TensorProto, stored: Stored) -> None:
-        from onnx.external_data_helper import set_external_data
-        from onnx.helper import np_dtype_to_tensor_dtype
-
-        if (stored.tensors[0], stored.form) not in self._pieces:
-            self._write(stored)
-        pieces = [self._pieces[name, stored.form] for name in stored.tensors]
-        first = pieces[0].array
-        elements = sum(piece.array.size for piece in pieces)
-        if math.prod(tensor.dims) != elements:
-            tensor.dims[:] = [sum(piece.array.shape[0] for piece in pieces), *first.shape[1:]]
-        tensor.data_type = np_dtype_to_tensor_dtype(first.dtype)
-        tensor.ClearField("float_data")
-        length = elements * first.itemsize
-        if length < SMALLEST_EXTERNAL:
-            tensor.raw_data = b"".join(piece.array.tobytes() for piece in pieces)
-        else:
-            tensor.raw_data = b""
-            set_external_data(tensor, WEIGHTS, offset=pieces[0].offset, length=length)
-            tensor.ClearField("raw_data")
-
-    def _write(self, stored: Stored) -> None:
-        arrays = [self._weights.read(name).numpy() for name in stored.tensors]
-        if stored.form in {Form.PACKED, Form.SCALES}:
-            bits = self._scheme.bits_of(stored.tensors[0])
-            assert bits is not None
-            quantised = [quantize_matrix(array, self._scheme, bits) for array in arrays]
-            self._append(stored.tensors, Form.PACKED, [packed for packed, _ in quantised])
-            self._append(stored.tensors, Form.SCALES, [scales for _, scales in quantised])
-        elif stored.form is Form.TRANSPOSED:
-            self._append(stored.tensors, stored.form, [np.ascontiguousarray(array.T) for array in arrays])
-        else:
-            kind = np.float16 if stored.form is Form.HALF else np.float32
-            self._append(stored.tensors, stored.form, [array.astype(kind, copy=False) for array in arrays])
-        self._advance(sum(map(self._weights.bytes_of, stored.tensors)))
-
-    def _append(self, names: Sequence[str], form: Form, arrays: Sequence[NDArray[Any]]) -> None:
-        external = sum(array.nbytes for array in arrays) >= SMALLEST_EXTERNAL
-        if external:
-            self._file.write(b"\0" * (-self._file.tell() % PAGE))
-        for name, array in zip(names, arrays, strict=True):
-            small = array.nbytes < SMALLEST_EXTERNAL
-            shadow = array if small else np.broadcast_to(np.zeros((), array.dtype), array.shape)
-            self._pieces[name, form] = _Piece(self._file.tell(), shadow)
-            if external:
-                self._file.write(array.data)
+    def _append(self, tensors: Sequence[str], form: Form, arrays: Sequence[NDArray[Any]]) -> None:
+        self._file.write(b"\0" * (-self._file.tell() % PAGE))
+        for name, array in zip(tensors, arrays, strict=True):
+            self._places[name, form] = (self._file.tell(), array.shape, array.dtype)
+            self._file.write(array.data)

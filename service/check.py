@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from models import manifest
 from models.folder import DEFAULT_MODEL, MODELS, ModelFolderError
-from service import libraries
 from service.chat.never_say import read as read_phrases
 from service.chat.vocabulary import check_folder
 from service.conversations.opening import open_store
@@ -24,7 +23,7 @@ from service.engine.settings import DecodingSettings
 from service.errors import ConfigurationError, ServiceError
 from service.http import keys
 from service.options import linked, misspelt
-from service.serving.provision import ROOT, Missing, complaint, find, not_started
+from service.serving.provision import ExportFailed, Missing, find, run_export
 from service.serving.server import listen
 from service.settings import OPTIONS, ServiceConfig
 
@@ -232,19 +231,8 @@ def _check_decoding(folder: Path) -> None:
 
 def _hindrance(missing: Missing) -> str:
     """Why a model could not be exported now, in one sentence; empty if it could."""
-    command = [sys.executable, "-m", "export", *missing.arguments, "--check"]
     try:
-        ended = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=libraries.child_environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:
-        return not_started(error)
-    if ended.returncode == 0:
-        return ""
-    return complaint(ended.stderr.splitlines()) or f"The export would end with exit code {ended.returncode}."
+        run_export([*missing.arguments, "--check"], stdout=subprocess.DEVNULL)
+    except ExportFailed as failure:
+        return str(failure)
+    return ""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -148,46 +148,59 @@ class Provider:
             yield
 
     def _run(self, arguments: list[str]) -> None:
-        """Run `python -m export` as a child process, its progress on our terminal."""
-        command = [sys.executable, "-m", "export", *arguments]
-        shown = subprocess.DEVNULL if self._quiet else None
-        try:
-            started = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=libraries.child_environment(),
-                stdout=shown,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            raise ExportFailed(not_started(error)) from error
-        with started as process:
+        """Export with the progress on our terminal, until it is done or `cancel` is called."""
+
+        def begun(process: subprocess.Popen[str]) -> None:
             self._process = process
             if self._cancelled:
                 process.terminate()
-            assert process.stderr is not None
-            lines = [line.rstrip() for line in process.stderr]
-        self._process = None
+
+        try:
+            run_export(arguments, stdout=subprocess.DEVNULL if self._quiet else None, begun=begun)
+        except ExportFailed:
+            if not self._cancelled:
+                raise
+        finally:
+            self._process = None
         if self._cancelled:
             raise ProvisionCancelled
-        if process.returncode != 0:
-            message = complaint(lines)
-            if not message:
-                logger.error("The export failed:\n%s", "\n".join(lines))
-            raise ExportFailed(message or f"The export ended with exit code {process.returncode}.")
 
 
-def not_started(error: OSError) -> str:
-    """One sentence for an export that the system does not start."""
-    return f"The model cannot be exported by this user: {sys.executable} cannot be run ({error.strerror})."
+def run_export(
+    arguments: Sequence[str],
+    *,
+    stdout: int | None,
+    begun: Callable[[subprocess.Popen[str]], None] = lambda process: None,
+) -> None:
+    """Run `python -m export` in a process of its own, to its end.
 
+    Args:
+        arguments: what follows `python -m export`.
+        stdout: where its progress goes; None for our own stdout.
+        begun: given the process when it has started.
 
-def complaint(lines: Iterable[str]) -> str:
-    """The last error that an export named among its lines; empty when it named none."""
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return errors[-1] if errors else ""
+    Raises:
+        ExportFailed: with the last error that it named.
+    """
+    command = [sys.executable, "-m", "export", *arguments]
+    environment = libraries.child_environment()
+    try:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise ExportFailed(
+            f"The model cannot be exported by this user: {sys.executable} cannot be run ({error.strerror})."
+        ) from error
+    with process:
+        begun(process)
+        assert process.stderr is not None
+        lines = [line.rstrip() for line in process.stderr]
+    if process.returncode != 0:
+        named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        if not named:
+            logger.error("The export failed:\n%s", "\n".join(lines))
+        raise ExportFailed(named[-1] if named else f"The export ended with exit code {process.returncode}.")
 
 
 def find(model: str, models: Path) -> Path | Missing:

@@ -81,7 +81,7 @@ class FakeHub:
                 elif hub.status != 200:
                     self._send(hub.status, b"", {"X-Error-Code": hub.code} if hub.code else {})
                 elif path in {api, f"{api}/revision/main", f"{api}/revision/{COMMIT}"}:
-                    siblings = [{"rfilename": name} for name in hub.files]
+                    siblings = [{"rfilename": name, "size": len(content)} for name, content in hub.files.items()]
                     listing = {"_id": "1", "id": hub.repository, "sha": COMMIT, "siblings": siblings}
                     self._send(200, json.dumps(listing).encode(), {"Content-Type": "application/json"})
                 elif path.startswith(f"{api}/"):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import parse
-from export.config import Quantization
 from models.folder import DEFAULT_MODEL
 from tests.export_child import refusal, run_export
 
@@ -15,9 +14,9 @@ from tests.export_child import refusal, run_export
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--quantization", "int3"], "'int3' and takes none, int8, int4"),
+        (["--quantization", "int3"], "'int3' and takes int8, int4, none"),
         (["--precision", "int8"], "--precision"),
-        (["--model", "  "], "--model is empty"),
+        (["--model", "  "], "--model: it is empty"),
         (["--model"], "--model"),
         (["checkpoint"], "there is no flag ...;"),
     ],
@@ -36,7 +35,7 @@ def test_help_names_every_option() -> None:
 def test_without_arguments_the_distilled_400m_model_is_exported_to_int8_and_verified() -> None:
     config = parse([])
     assert config.model == DEFAULT_MODEL == "facebook/blenderbot-400M-distill"
-    assert config.quantization is Quantization.INT8
+    assert config.quantization == "int8"
     assert config.output_dir == Path("models/blenderbot-400M-distill-int8")
     assert config.verify
     assert not config.force

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from export.config import ExportConfig, Quantization
+from export.__main__ import run
+from export.config import ExportConfig
 from export.errors import CheckpointError
-from export.exporter import run
 from export.progress import SILENT
 from tests.export_child import exported, refusal, run_export
 
@@ -177,7 +177,7 @@ def test_whatever_is_wrong_with_a_checkpoint_is_said_in_one_sentence(
     checkpoint: Path, target: Path, damage: Callable[[Path], None], named: str
 ) -> None:
     damage(checkpoint)
-    config = ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
+    config = ExportConfig(str(checkpoint), None, "int8", target, force=False, verify=False)
     with pytest.raises(CheckpointError) as raised:
         run(config, SILENT)
     message = str(raised.value)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from export.config import Quantization
 from tests.parity import reply
 
 SENTENCES = (
@@ -120,7 +119,7 @@ def test_the_manifest_says_how_the_weights_are_stored(
     request: pytest.FixtureRequest, fixture: str, precision: str, outer_bits: int | None
 ) -> None:
     quantization = _manifest(request.getfixturevalue(fixture))["quantization"]
-    assert quantization["precision"] == Quantization(precision)
+    assert quantization["precision"] == precision
     assert quantization.get("outer_bits") == outer_bits
     assert quantization.get("output_projection_bits") == (8 if outer_bits else None)
     assert quantization.get("accuracy_level") == (4 if outer_bits else None)

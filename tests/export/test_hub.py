@@ -251,13 +251,12 @@ def _export_from(endpoint: str, tmp_path: Path, target: Path) -> CompletedProces
 def _export_until_conversion(hub: FakeHub, tmp_path: Path, target: Path, *arguments: str) -> CompletedProcess[str]:
     """Run an export that ends as soon as the checkpoint is there, without the libraries of a conversion."""
     planted = (
-        "import export.exporter\n"
+        "import sys, types\n"
         "from export.errors import ExportError\n"
-        "def stop(checkpoint):\n"
+        "def stop(checkpoint, *_):\n"
         "    print('checkpoint of', checkpoint.source, 'at', checkpoint.revision)\n"
         "    raise ExportError('stopped before the conversion')\n"
-        "export.exporter.checkpoints.read_settings = stop\n"
-        "export.exporter._import_libraries = lambda: None"
+        "sys.modules['export.exporter'] = types.SimpleNamespace(export=stop)"
     )
     return run_export(
         "--model",

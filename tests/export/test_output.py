@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from export import output
-from export.errors import OutputError
+from export.errors import ExportError
 from tests.export_child import refusal, run_export
 
 
@@ -136,12 +136,12 @@ def test_partial_folders_of_dead_exports_are_removed_and_those_of_running_ones_k
 def test_an_export_that_appears_while_another_is_made_is_not_replaced(tiny_checkpoint: Path, target: Path) -> None:
     planted = (
         "import export.converter, pathlib\n"
-        "convert = export.converter.convert\n"
+        "trace = export.converter.trace\n"
         "def planted(*arguments):\n"
         f"    pathlib.Path({str(target)!r}).mkdir()\n"
         f"    pathlib.Path({str(target / 'manifest.json')!r}).write_text('meanwhile')\n"
-        "    return convert(*arguments)\n"
-        "export.converter.convert = planted"
+        "    return trace(*arguments)\n"
+        "export.converter.trace = planted"
     )
     message = refusal(run_export("--model", tiny_checkpoint, "--output-dir", target, "--no-verify", planted=planted))
     assert "already holds an exported model" in message
@@ -150,7 +150,7 @@ def test_an_export_that_appears_while_another_is_made_is_not_replaced(tiny_check
 
 @pytest.mark.parametrize(
     ("failure", "reported"),
-    [(OSError(5, "Input/output error"), OutputError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    [(OSError(5, "Input/output error"), ExportError), (KeyboardInterrupt(), KeyboardInterrupt)],
 )
 def test_the_earlier_export_comes_back_when_the_new_one_cannot_be_put_in_place(
     earlier: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, reported: type[BaseException]
@@ -183,7 +183,7 @@ def test_a_mount_point_is_refused_before_the_checkpoint_is_looked_at(
 
 def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "absent")
-    with pytest.raises(OutputError, match="is a link to nowhere"):
+    with pytest.raises(ExportError, match="is a link to nowhere"):
         output.check_free(tmp_path / "out", force=True)
 
 

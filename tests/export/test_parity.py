@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export.parity import TIE_TOLERANCE, log_probabilities, strip_padding, tie_gap
+from export.parity import TIE_TOLERANCE, log_probability, strip_padding, tie_gap
 from tests.parity import Difference, Parity, compare
 
 PROMPTS = (
@@ -51,14 +51,14 @@ def test_a_difference_below_the_tolerance_counts_as_a_tie_and_one_above_does_not
 def test_greedy_replies_are_told_apart_by_the_first_token_that_differs(tiny_checkpoint: Path) -> None:
     model = _torch(tiny_checkpoint)
     first, second = [1, 20, 30, 40, 2], [1, 20, 31, 50, 60, 2]
-    one, other = (log_probabilities(model, SOURCE, [ids])[0] for ids in ([1, 20, 30], [1, 20, 31]))
+    one, other = (log_probability(model, SOURCE, ids) for ids in ([1, 20, 30], [1, 20, 31]))
     assert tie_gap(model, SOURCE, first, second, {"num_beams": 1}) == pytest.approx(abs(one - other), abs=1e-5)
 
 
 def test_beam_replies_are_told_apart_by_their_scores_with_length_penalty(tiny_checkpoint: Path) -> None:
     model = _torch(tiny_checkpoint)
     first, second = [1, 20, 30, 2], [1, 20, 31, 50, 60, 2]
-    scores = [log_probabilities(model, SOURCE, [ids])[0] / (len(ids) - 1) ** 0.65 for ids in (first, second)]
+    scores = [log_probability(model, SOURCE, ids) / (len(ids) - 1) ** 0.65 for ids in (first, second)]
     gap = tie_gap(model, SOURCE, first, second, {"num_beams": 10, "length_penalty": 0.65})
     assert gap == pytest.approx(abs(scores[0] - scores[1]) * 5**0.65)
 

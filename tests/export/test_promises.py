@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from export.config import ExportConfig, Quantization
+from export.__main__ import run
+from export.config import ExportConfig
 from export.errors import ExportError
-from export.exporter import check, run
 from export.progress import SILENT
 from service.check import Kind, findings
 from service.http.app import create_app
@@ -267,7 +268,7 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
 def test_what_check_passes_is_exported_and_served(checkpoint: Path, target: Path, tiny_reply: str, name: str) -> None:
     EXPORTED[name](checkpoint)
     config = to_export(checkpoint, target)
-    check(config)
+    run(replace(config, check=True), SILENT)
     run(config, SILENT)
     found = findings(ServiceConfig(model=str(target), port=0, store="memory"))
     assert [finding.sentence for finding in found if finding.kind is Kind.PROBLEM] == []
@@ -284,7 +285,7 @@ def test_what_cannot_be_served_is_refused_by_check_and_before_the_first_stage_in
     change(checkpoint)
     config = to_export(checkpoint, target)
     with pytest.raises(ExportError) as checked:
-        check(config)
+        run(replace(config, check=True), SILENT)
     message = str(checked.value)
     assert all(word in message for word in named), message
     assert "\n" not in message
@@ -296,7 +297,7 @@ def test_what_cannot_be_served_is_refused_by_check_and_before_the_first_stage_in
 
 
 def to_export(checkpoint: Path, target: Path) -> ExportConfig:
-    return ExportConfig(str(checkpoint), None, Quantization.INT8, target, force=False, verify=False)
+    return ExportConfig(str(checkpoint), None, "int8", target, force=False, verify=False)
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,12 @@ from typing import NamedTuple
 import pytest
 
 from export import resources
-from export.config import Quantization
-from export.errors import ResourceError
+from export.errors import ExportError
 from export.quantizer import scheme_for
 from tests.export_child import refusal, run_export
 
 SHAPES = {"model.decoder.layers.0.fc1.weight": (100_000, 4_000)}
-INT8, FP32 = (scheme_for(precision, 4_000) for precision in (Quantization.INT8, Quantization.NONE))
+INT8, FP32 = (scheme_for(precision, 4_000) for precision in ("int8", "none"))
 
 
 class Usage(NamedTuple):
@@ -74,7 +73,7 @@ def test_too_little_disk_is_reported_with_what_is_needed_and_what_is_there(
         return Usage(10**12, 10**12 - 250_000_000, 250_000_000)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(ResourceError, match=r"needs 0\.4 GB of free disk .* 0\.2 GB are free"):
+    with pytest.raises(ExportError, match=r"needs 0\.4 GB of free disk .* 0\.2 GB are available"):
         resources.check(SHAPES, INT8, tmp_path / "a" / "b" / "tiny")
     assert measured == [tmp_path]
 
@@ -83,7 +82,7 @@ def test_too_little_disk_is_reported_with_what_is_needed_and_what_is_there(
 def test_an_fp32_export_needs_more_disk_than_a_quantised_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 1_000_000_000))
     resources.check(SHAPES, INT8, tmp_path / "tiny")
-    with pytest.raises(ResourceError):
+    with pytest.raises(ExportError):
         resources.check(SHAPES, FP32, tmp_path / "tiny")
 
 
@@ -92,7 +91,7 @@ def test_too_little_memory_is_reported_with_what_is_needed_and_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "available_memory", lambda: 2_500_000_000)
-    with pytest.raises(ResourceError, match=r"needs \d+\.\d GB of memory and 2\.5 GB are available"):
+    with pytest.raises(ExportError, match=r"needs \d+\.\d GB of memory, and 2\.5 GB are available"):
         resources.check(SHAPES, INT8, tmp_path / "tiny")
 
 

@@ -16,18 +16,18 @@ WRONG_FUSED_DECODER = """
 import export.exporter
 build = export.exporter.FUSED_GRAPHS["decoder_step.onnx"]
 def planted(config, builder):
-    graph = build(config, builder)
-    graph.stored["model.decoder.layer_norm.weight"] = graph.stored["model.decoder.layer_norm.bias"]
-    return graph
+    weight, last = builder.weight, "model.decoder.layer_norm"
+    builder.weight = lambda tensors, *form: weight(f"{last}.bias" if tensors == f"{last}.weight" else tensors, *form)
+    return build(config, builder)
 export.exporter.FUSED_GRAPHS["decoder_step.onnx"] = planted
 """
 BROKEN_GRAPH = """
-import export.checkpoint
-save = export.checkpoint.Settings.save
+import export.settings
+save = export.settings.Settings.save
 def planted(settings, folder):
     save(settings, folder)
     (folder / "encoder_model.onnx").write_bytes(b"no graph")
-export.checkpoint.Settings.save = planted
+export.settings.Settings.save = planted
 """
 LITTLE_MEMORY = "import export.exporter; export.exporter.available_memory = lambda: 10**6"
 

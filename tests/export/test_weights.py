@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
+from onnx.external_data_helper import load_external_data_for_tensor
 from transformers import BlenderbotConfig
 
 from export.quantizer import WeightScheme
 from export.tensors import Weights
-from export.weights import PAGE, Form, Graph, Stored, WeightFile
+from export.weights import PAGE, Form, WeightFile
 from tests.conftest import TINY, WIDE
 
 STOCK = ("encoder_model.onnx", "decoder_model_merged.onnx")
@@ -106,52 +108,44 @@ def test_each_tensor_begins_at_a_page_unless_it_is_part_of_a_larger_one(any_expo
         end = max(end, offset - length)
 
 
-def test_a_tensor_of_several_graphs_is_stored_once_and_a_small_one_stays_in_the_graph(
-    weights: Weights, tmp_path: Path
-) -> None:
-    fc1, bias = Stored((FC1,), Form.PLAIN), Stored((BIAS,), Form.PLAIN)
-    with WeightFile(tmp_path, weights, WeightScheme(), lambda count: None) as file:
-        file.save(_empty({"a": fc1, "b": bias}), "first.onnx")
-        file.save(_empty({"c": fc1}), "second.onnx")
-    expected = {"a": weights.read(FC1), "b": weights.read(BIAS), "c": weights.read(FC1)}
-    assert _weight_file(tmp_path) == expected["a"].nbytes
-    first, second = onnx.load(tmp_path / "first.onnx"), onnx.load(tmp_path / "second.onnx")
-    found = {t.name: numpy_helper.to_array(t) for model in (first, second) for t in model.graph.initializer}
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
-    assert {name for name, *_ in _external(tmp_path / "first.onnx")} == {"a"}
+def test_a_tensor_is_written_once_and_every_initializer_refers_to_it(weights: Weights, tmp_path: Path) -> None:
+    with (tmp_path / "weights.bin").open("xb") as file:
+        weight_file = WeightFile(file, weights, WeightScheme(), lambda count: None)
+        initializers = [weight_file.initializer([name], Form.VECTOR) for name in (FC1, BIAS, FC1)]
+    assert _weight_file(tmp_path) == -(-weights.read(FC1).nbytes // PAGE) * PAGE + weights.read(BIAS).nbytes
+    for name, initializer in zip((FC1, BIAS, FC1), initializers, strict=True):
+        assert np.array_equal(numpy_helper.to_array(initializer, str(tmp_path)), weights.read(name).ravel())
 
 
-@pytest.mark.parametrize("form", [Form.PLAIN, Form.PACKED, Form.SCALES])
+@pytest.mark.parametrize("form", [Form.VECTOR, Form.PACKED, Form.SCALES])
 def test_tensors_that_stand_end_to_end_are_found_one_by_one(weights: Weights, tmp_path: Path, form: Form) -> None:
-    scheme = WeightScheme(8, 8, 8, 8, block_size=16)
-    graphs = {"fused.onnx": _empty({"qkv": Stored(QKV, form)}), "stock.onnx": _empty({"k": Stored(QKV[1:2], form)})}
-    sizes = []
-    for count in (1, 2):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        with WeightFile(folder, weights, scheme, lambda count: None) as file:
-            for name in list(graphs)[:count]:
-                file.save(graphs[name], name)
-        sizes.append(_weight_file(folder))
-    assert sizes[0] == sizes[1]
-    (whole,), (part,) = (onnx.load(folder / name).graph.initializer for name in graphs)
-    rows = TINY.d_model
-    assert np.array_equal(numpy_helper.to_array(part), numpy_helper.to_array(whole)[rows : 2 * rows])
-    assert {name for name, *_ in _external(folder / "stock.onnx")} == {"k"}
+    with (tmp_path / "weights.bin").open("xb") as file:
+        weight_file = WeightFile(file, weights, WeightScheme(8, 8, 8, 8, block_size=16), lambda count: None)
+        whole = numpy_helper.to_array(_read(weight_file.initializer(QKV, form), file, tmp_path))
+        size = _weight_file(tmp_path)
+        part = numpy_helper.to_array(_read(weight_file.initializer(QKV[1:2], form), file, tmp_path))
+    assert _weight_file(tmp_path) == size
+    rows = len(whole) // len(QKV)
+    assert np.array_equal(part, whole[rows : 2 * rows])
 
 
 def test_progress_counts_each_tensor_of_the_checkpoint_once(weights: Weights, tmp_path: Path) -> None:
     counted: list[int] = []
-    with WeightFile(tmp_path, weights, WeightScheme(8, 8, 8, 8), counted.append) as file:
-        file.save(_empty({name: Stored((name,), Form.PLAIN) for name in weights.shapes}), "all.onnx")
-    assert sum(counted) == weights.size
+    with (tmp_path / "weights.bin").open("xb") as file:
+        weight_file = WeightFile(file, weights, WeightScheme(8, 8, 8, 8), counted.append)
+        for name in (*weights.shapes, *weights.shapes):
+            weight_file.initializer([name], Form.VECTOR)
+    assert sum(counted) == sum(weights.sizes.values())
 
 
-def test_a_weight_file_is_never_written_over(weights: Weights, tmp_path: Path) -> None:
-    (tmp_path / "weights.bin").write_bytes(b"earlier")
-    with pytest.raises(FileExistsError):
-        WeightFile(tmp_path, weights, WeightScheme(), lambda count: None)
-    assert (tmp_path / "weights.bin").read_bytes() == b"earlier"
+def test_a_table_is_stored_in_half_precision_only_where_that_loses_nothing(weights: Weights, tmp_path: Path) -> None:
+    table, matrix = "model.shared.weight", FC1
+    weights.read = lambda name: _exact(name) * (1 if name == table else 1 + 2**-20)  # type: ignore[method-assign]
+    _exact = Weights.read.__get__(weights)
+    with (tmp_path / "weights.bin").open("xb") as file:
+        weight_file = WeightFile(file, weights, WeightScheme(), lambda count: None)
+        kinds = [weight_file.initializer([name], Form.TABLE).data_type for name in (table, matrix)]
+    assert kinds == [onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT]
 
 
 @pytest.mark.parametrize("name", ["encoder_model.onnx", "decoder_model_merged.onnx", "decoder_step.onnx"])
@@ -165,11 +159,11 @@ def test_an_export_of_a_checkpoint_in_half_precision_holds_its_embeddings_so(tin
 _EMBEDDING_SHAPE = (TINY.vocab_size, TINY.d_model)
 
 
-def _empty(stored: dict[str, Stored]) -> Graph:
-    output = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)
-    nodes = [helper.make_node("Identity", [next(iter(stored))], ["out"])]
-    initializers = [onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT) for name in stored]
-    return Graph(helper.make_model(helper.make_graph(nodes, "graph", [], [output], initializers)), stored)
+def _read(initializer: onnx.TensorProto, file: IO[bytes], folder: Path) -> onnx.TensorProto:
+    """An initialiser with its values, although the weight file is still being written."""
+    file.flush()
+    load_external_data_for_tensor(initializer, str(folder))
+    return initializer
 
 
 def _graph(path: Path) -> onnx.ModelProto:

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnxruntime import InferenceSession
 
-from export.weights import SMALLEST_EXTERNAL
 from models.folder import WEIGHTS
 from tests.service.engine.parity_cases import Pair
 
@@ -70,11 +69,10 @@ def test_the_stock_decoder_has_no_weights_of_its_own(folder: Path) -> None:
 
 
 def test_the_fused_decoder_has_no_weights_of_its_own(folder: Path) -> None:
-    """But for those whose parts are so small that the stock decoder holds them itself."""
     stock = set(places(folder / STOCK).values())
     for graph in FUSED:
         for name, place in places(folder / graph).items():
-            if place not in stock and not (".joined." in name and place.length < len(PARTS[graph]) * SMALLEST_EXTERNAL):
+            if place not in stock:
                 assert sum(other.length for other in stock if place.holds(other)) == place.length, name
 
 
@@ -84,7 +82,7 @@ def test_joined_matrices_are_the_stock_ones_end_to_end(wide_exports: dict[str, P
         joined = 0
         for graph, parts in PARTS.items():
             for name, place in places(folder / graph).items():
-                if name.endswith(".joined.weight"):
+                if name.endswith(".joined.packed"):
                     length = place.length // len(parts)
                     assert {Place(place.offset + number * length, length) for number in range(len(parts))} <= stock
                     joined += 1
@@ -99,7 +97,6 @@ def test_no_bytes_stand_twice_in_the_weight_file(folder: Path) -> None:
         if not outer or not outer[-1].holds(place):
             assert not outer or outer[-1].end <= place.offset, "weights overlap in part"
             outer.append(place)
-    assert all(place.length >= SMALLEST_EXTERNAL for place in outer)
     assert len({content[place.offset : place.end] for place in outer}) == len(outer)
     padding = len(content) - sum(place.length for place in outer)
     assert padding < 4096 * len(outer)
