@@ -109,7 +109,6 @@ def main(arguments: list[str] | None = None) -> int:
     config = parse(sys.argv[1:] if arguments is None else arguments)
     interrupts.listen()
     _quieten_libraries()
-    code = 1
     try:
         run(config, SILENT if config.check else ConsoleProgress())
         return 0
@@ -120,9 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     except MemoryError:
         complaint = "The export ran out of memory; close other programs or use a larger machine."
     except KeyboardInterrupt:
-        complaint, code = "The export was interrupted; nothing was written.", 130
+        with interrupts.held():
+            print("error: The export was interrupted; nothing was written.", file=sys.stderr, flush=True)
+            os._exit(130)  # further signals must not disturb what is left to be done
     print(f"error: {complaint}", file=sys.stderr)
-    return code
+    return 1
 
 
 def _quieten_libraries() -> None:

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)  # the last for what h
 
 
 def listen() -> None:
-    """Let the first signal from now on raise KeyboardInterrupt, and those after it do nothing."""
+    """Let signals raise KeyboardInterrupt from now on."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 
@@ -35,6 +35,4 @@ def _interrupt(_signal: int, frame: FrameType | None) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.01)
             return
         frame = frame.f_back
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
