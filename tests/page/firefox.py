@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -41,6 +42,7 @@ class Firefox:
             start_new_session=True,
         )
         self._number = 0
+        self._held = ExitStack()
         try:
             self._connection = self._connect()
             self.ask("session.new", capabilities={})
@@ -52,7 +54,6 @@ class Firefox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
         self._end()
 
     def tab(self, url: str) -> FirefoxTab:
@@ -89,9 +90,10 @@ class Firefox:
             waiting.cancel()
         assert found, "Firefox did not start"
         threading.Thread(target=self._process.stderr.read, daemon=True).start()
-        return connect(f"{found[1]}/session", proxy=None, max_size=None)
+        return self._held.enter_context(connect(f"{found[1]}/session", proxy=None, max_size=None))
 
     def _end(self) -> None:
+        self._held.close()
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(30)
         self._profile.cleanup()
