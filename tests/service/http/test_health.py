@@ -153,7 +153,8 @@ def test_the_page_escapes_what_it_shows(application: Application, served: Served
     hostile = dataclasses.replace(hostile, manifest=dataclasses.replace(hostile.manifest, name=HOSTILE))
     page = application(hostile).test_client().get("/").text
     assert HOSTILE not in page
-    assert page.count("&lt;script&gt;alert(") == 4
+    # The name stands in the title and in the head; the notice, of two sentences, in a note and behind a button.
+    assert page.count("&lt;script&gt;alert(") == 6
 
 
 @pytest.mark.parametrize("path", ["/static/chat.js", "/static/chat.css", "/static/icon.svg"])
