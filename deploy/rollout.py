@@ -167,12 +167,12 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
     for concern in filter(None, (*state.check(config.service.store), cluster.concern)):
         logger.warning(concern)
     cores = cluster.cores()
-    room = sum(int(count // config.threads) for count in cores.values())
-    asked = replicas or (config.replicas if "replicas" in application["args"] else room)
-    if room == 0 or asked > room:
+    most = room(cores, config)
+    asked = replicas or (config.replicas if "replicas" in application["args"] else most)
+    if most == 0 or asked > most:
         counts = ", ".join(f"{count:g}" for count in cores.values())
         raise ConfigurationError(
-            f"{len(cores)} machines with {counts} cores have room for {room} replicas of {config.threads} threads, "
+            f"{len(cores)} machines with {counts} cores have room for {most} replicas of {config.threads} threads, "
             f"not for {max(asked, 1)}; add machines with make ray-node, or set fewer replicas or threads."
         )
     if not config.scales:
@@ -210,16 +210,21 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
                 return
             if status in {"DEPLOY_FAILED", "UNHEALTHY"}:
                 raise ServiceError(f"It does not run: {why(message)}")
-            if "to be scheduled" in message:
+            if "to be scheduled" in message and room(cluster.cores(), config) < wanted:
                 raise ServiceError(
                     f"{states['RUNNING']} of {wanted} replicas run; for the others no machine has {config.threads} "
-                    "cores free."
+                    "cores free, since one has left the cluster meanwhile."
                 )
             progress = f"{states['RUNNING']} of {wanted} replicas run" if wanted else "The settings are read"
             if progress != told or time.monotonic() - told_at > TALE_S:
                 logger.info("%s; waiting for the rest. A model is exported once on each machine, in minutes.", progress)
                 told, told_at = progress, time.monotonic()
         time.sleep(GLANCE_S)
+
+
+def room(cores: Mapping[str, float], config: ReplicaConfig) -> int:
+    """Replicas for which machines with so many cores each have room."""
+    return sum(int(count // config.threads) for count in cores.values())
 
 
 def why(message: str) -> str:
