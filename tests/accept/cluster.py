@@ -25,6 +25,7 @@ PARTITION_S, HEAD_AWAY_S = 20.0, 10.0
 START_TIMEOUT_S = 120.0
 PYTHON = ".venv/bin/python"
 PORT, DOOR_PORT = 5000, 8080
+JOINED = "is part of the cluster"
 REPLICA = "ray::ServeReplica:"
 DURABLE = ("--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save", "")
 # All at once, each to be answered; prints the statuses.
@@ -113,9 +114,12 @@ class Cluster:
         """Take a machine off the network for a while; it comes back by itself."""
 
         def disturb() -> None:
+            before = self._other.said().count(JOINED)
             self._other.unplug()
             time.sleep(PARTITION_S)
             self._other.plug()
+            # It was taken for dead, and learns that only now.
+            self._wait(lambda: self._other.said().count(JOINED) > before, "the machine does not join again")
             self._wait_serving(self._other)
 
         return self._under_load(f"a machine off the network for {PARTITION_S:g} s", disturb)
@@ -172,7 +176,7 @@ class Cluster:
         self._start(self._head, "is the head", "--store", self._redis)
 
     def _start_other(self) -> None:
-        self._start(self._other, "is part of the cluster", "--head", self._head.address)
+        self._start(self._other, JOINED, "--head", self._head.address)
 
     def _start(self, machine: Machine, sign: str, *arguments: str) -> None:
         before = machine.said().count(sign)
