@@ -48,12 +48,13 @@ class Weights:
         self.shapes = shapes_of(config)
         files = weight_files(folder)
         # Files from before torch 1.6 cannot be mapped.
-        self._mapped = all(file.suffix == ".safetensors" or zipfile.is_zipfile(file) for file in files)
+        mappable = all(file.suffix == ".safetensors" or zipfile.is_zipfile(file) for file in files)
         stored: dict[str, torch.Tensor] = {}
         for file in files:
-            stored |= self._open(file)
+            stored |= self._open(file, mappable)
         tied = config.tie_word_embeddings
         self._tensors = {name: self._find(stored, name, tied=tied) for name in self.shapes}
+        self._mapped = set(map(id, stored.values())) if mappable else set()
         self.sizes = {name: tensor.nbytes for name, tensor in self._tensors.items()}
 
     def read(self, name: str) -> torch.Tensor:
@@ -71,15 +72,15 @@ class Weights:
     def copy(self, name: str, target: torch.Tensor) -> None:
         """Copy one tensor into another, and give the pages of the file that it took back to the system."""
         target.copy_(self._tensors[name])
-        if self._mapped:
+        if id(self._tensors[name]) in self._mapped:
             _give_back(self._tensors[name])
 
-    def _open(self, file: Path) -> dict[str, torch.Tensor]:
+    def _open(self, file: Path, mappable: bool) -> dict[str, torch.Tensor]:
         try:
             if file.suffix == ".safetensors":
                 with safe_open(file, framework="pt") as content:
                     return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-            pickled = torch.load(file, map_location="cpu", weights_only=True, mmap=self._mapped)
+            pickled = torch.load(file, map_location="cpu", weights_only=True, mmap=mappable)
             return {name: tensor for name, tensor in pickled.items() if isinstance(tensor, torch.Tensor)}
         except Exception as error:
             raise CheckpointError(
@@ -113,6 +114,6 @@ def _give_back(tensor: torch.Tensor) -> None:
     """Let go of the pages of a mapped file that a tensor took; they are read again when they are needed again."""
     if sys.platform == "linux" and tensor.is_contiguous():
         begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = tensor.data_ptr() + tensor.nbytes - begin
+        length = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin
         if length > 0:
             ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), mmap.MADV_DONTNEED)

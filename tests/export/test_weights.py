@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -11,10 +13,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor
+from safetensors.torch import load_file, save_file
 from transformers import BlenderbotConfig
 
 from export.quantizer import WeightScheme
-from export.tensors import Weights
+from export.tensors import LOGITS_BIAS, Weights
 from export.weights import PAGE, Form, WeightFile
 from tests.conftest import TINY, WIDE
 
@@ -209,3 +212,30 @@ def _attribute(node: onnx.NodeProto, name: str) -> int:
 
 def _weight_file(folder: Path) -> int:
     return (folder / "weights.bin").stat().st_size
+
+
+def test_only_pages_of_the_checkpoint_are_given_back(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = load_file(tiny_checkpoint / "model.safetensors")
+    assert stored.pop(LOGITS_BIAS, None) is not None
+    save_file(stored, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    weights = Weights(tmp_path, BlenderbotConfig.from_pretrained(tiny_checkpoint))
+    ranges: list[tuple[int, int]] = []
+
+    class Library:
+        def __init__(self, _name: None) -> None: ...
+
+        def madvise(self, begin: ctypes.c_void_p, length: ctypes.c_size_t, _advice: int) -> None:
+            assert begin.value
+            ranges.append((begin.value, begin.value + length.value))
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    for name in weights.shapes:
+        weights.read(name)
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    mapped = [tuple(int(end, 16) for end in line[0].split("-")) for line in maps]
+    assert ranges
+    for begin, end in ranges:
+        assert any(first <= begin and end <= last for first, last in mapped)
+        assert begin % mmap.PAGESIZE == end % mmap.PAGESIZE == 0
