@@ -18,7 +18,6 @@ SETS = (
     "redis",
     "ray",
     "bench",
-    "training",
 )
 LOCKED = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$", re.MULTILINE
