@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from export import interrupts, output
+from export import interrupts
 from export.config import ExportConfig
 from export.errors import ExportError
 from export.progress import SILENT, ConsoleProgress
@@ -91,10 +91,11 @@ def run(config: ExportConfig, progress: ConsoleProgress) -> None:
     Raises:
         ExportError: any of its kinds; nothing is left behind then.
     """
-    from export.checkpoint import locate
-
     if complaint := machine.unsupported():
         raise ExportError(complaint)
+    from export import output
+    from export.checkpoint import locate
+
     output.check_free(config.output_dir, force=config.force)
     checkpoint = locate(config.model, config.revision, weights=not config.check, progress=progress)
     with progress.stage("Read the checkpoint"):
@@ -128,10 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _quieten_libraries() -> None:
     """Keep their chatter off the terminal (one reconfigures logging), and torch to the threads that a quota allows."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error"}
+    os.environ |= {**quiet, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     if (cores := machine.cores()).reason:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores.count))
     logging.basicConfig(level=logging.ERROR)

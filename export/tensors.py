@@ -114,6 +114,5 @@ def _give_back(tensor: torch.Tensor) -> None:
     """Let go of the pages of a mapped file that a tensor took; they are read again when they are needed again."""
     if sys.platform == "linux" and tensor.is_contiguous():
         begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin
-        if length > 0:
+        if (length := (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin) > 0:
             ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), mmap.MADV_DONTNEED)

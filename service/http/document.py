@@ -184,5 +184,5 @@ def _parameter(parameter: Parameter) -> Json:
         "in": parameter.place,
         "description": parameter.description,
         "required": parameter.place == "path",
-        "schema": {"type": "string"},
+        "schema": {"type": "string"} | ({"pattern": f"^{parameter.pattern}$"} if parameter.pattern else {}),
     }

@@ -54,11 +54,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in `path`, `query` or `header`."""
+    """A parameter in `path`, `query` or `header`; `pattern` is what its whole text must match, None for anything."""
 
     name: str
     place: str
     description: str
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ READ = Operation(
     description="The latest turns, as many as fit 128 KiB; `before` brings those before them.",
     parameters=[
         SESSION_ID,
-        Parameter("before", "query", "Only turns before so many: the `earlier_turns` of another page."),
+        Parameter("before", "query", "Only turns before so many: the `earlier_turns` of another page.", NUMBER.pattern),
     ],
     errors=(404, 422, 429, 503),
 )

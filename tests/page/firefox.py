@@ -42,6 +42,7 @@ class Firefox:
             start_new_session=True,
         )
         self._number = 0
+        self._reader: threading.Thread | None = None
         self._held = ExitStack()
         try:
             self._connection = self._connect()
@@ -89,13 +90,18 @@ class Firefox:
         finally:
             waiting.cancel()
         assert found, "Firefox did not start"
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        self._reader = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._reader.start()
         return self._held.enter_context(connect(f"{found[1]}/session", proxy=None, max_size=None))
 
     def _end(self) -> None:
         self._held.close()
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(30)
+        if self._reader:
+            self._reader.join(30)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
         self._profile.cleanup()
 
 

@@ -74,7 +74,7 @@ def test_what_is_no_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     unreadable = write(tmp_path, "hell")
     unreadable.chmod(0)
-    refused = {tmp_path: "is a folder", tmp_path / "missing": "cannot be read", tmp_path / "pipe": "is no file"}
+    refused = {tmp_path: "is a folder", tmp_path / "missing": "cannot be read", tmp_path / "pipe": "is not a file"}
     if os.geteuid():
         refused[unreadable] = "cannot be read"
     for path, said in refused.items():
