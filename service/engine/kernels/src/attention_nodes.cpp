@@ -40,10 +40,36 @@ struct Places {
     size_t stride;
 };
 
+// The slots that rows read: those of row r stand from starts[r] to starts[r + 1].
+struct Reads {
+    template <class Included>
+    void add_row(size_t slot_count, const Included& included) {
+        for (size_t slot = 0; slot < slot_count; ++slot)
+            if (included(slot)) slots.push_back(static_cast<int32_t>(slot));
+        starts.push_back(slots.size());
+    }
+
+    std::vector<int32_t> slots;
+    std::vector<size_t> starts{0};
+};
+
+// Attention to a cache; queries and output are still to be set.
+Attention attention_to(const float* keys, const float* values, const CacheShape& cache, size_t heads, float scale) {
+    Attention attention{};
+    attention.keys = keys;
+    attention.values = values;
+    attention.heads = heads;
+    attention.channels = cache.channels;
+    attention.slots = cache.slots;
+    attention.scale = scale;
+    return attention;
+}
+
 // Attention of all rows, by requests and heads. `before(request, head, begin, end)` runs first for the rows of each.
 template <class Before>
-void attend(const Call& call, const Kernels& kernels, Attention attention, const Places& places, size_t rows, const std::vector<int32_t>& read, const std::vector<size_t>& starts, const Before& before) {
-    attention.read = read.data();
+void attend(const Call& call, const Kernels& kernels, Attention attention, const Places& places, size_t rows, const Reads& reads, const Before& before) {
+    const std::vector<size_t>& starts = reads.starts;
+    attention.read = reads.slots.data();
     attention.starts = starts.data();
     std::vector<size_t> first;
     for (size_t row = 0; row < rows; ++row)
@@ -103,27 +129,18 @@ void SelfAttention::compute(const Call& call) const {
     if (present_key != past_key.data) std::memcpy(present_key, past_key.data, past_key.size() * sizeof(float));
     if (present_value != past_value.data) std::memcpy(present_value, past_value.data, past_value.size() * sizeof(float));
 
-    std::vector<int32_t> read;
-    std::vector<size_t> starts{0};
+    Reads reads;
     for (size_t row = 0; row < rows; ++row) {
         const size_t cell = static_cast<size_t>(cells.longs()[row]);
         require(cell < bias.size() / cache.slots, "a row's cell is outside the grid");
         const float* const line = bias.floats() + cell * cache.slots;
-        for (size_t slot = 0; slot < cache.slots; ++slot)
-            if (line[slot] >= 0.0f) read.push_back(static_cast<int32_t>(slot));
-        starts.push_back(read.size());
+        reads.add_row(cache.slots, [&](size_t slot) { return line[slot] >= 0.0f; });
     }
-    Attention attention{};
-    attention.heads = heads_;
-    attention.channels = cache.channels;
-    attention.slots = cache.slots;
-    attention.scale = scale_;
+    Attention attention = attention_to(present_key, present_value, cache, heads_, scale_);
     attention.query = query.floats() + query_offset_;
     attention.query_stride = query_stride;
-    attention.keys = present_key;
-    attention.values = present_value;
     attention.output = output;
-    attend(call, kernels_, attention, places, rows, read, starts, [&](size_t request, size_t head, size_t begin, size_t end) {
+    attend(call, kernels_, attention, places, rows, reads, [&](size_t request, size_t head, size_t begin, size_t end) {
         for (size_t row = begin; row < end; ++row) {
             const size_t at = ((request * heads_ + head) * cache.slots + places.slot(row)) * cache.channels;
             const size_t bytes = cache.channels * sizeof(float), from = head * cache.channels;
@@ -147,26 +164,17 @@ void CrossAttention::compute(const Call& call) const {
     require(mask.size() == cache.requests * cache.slots, "the mask must be [request, source]");
     require(written.shape.size() == 3 && written.size() == rows * heads_ * 3, "places must be [row, head, 3]");
 
-    std::vector<int32_t> read;
-    std::vector<size_t> starts{0};
+    Reads reads;
     CacheShape anywhere = cache;
     anywhere.slots = SIZE_MAX;  // the slot that a row writes is of another cache
     const Places places(written, anywhere, heads_, rows);
     for (size_t row = 0; row < rows; ++row) {
         const int32_t* const line = mask.ints() + places.request(row) * cache.slots;
-        for (size_t slot = 0; slot < cache.slots; ++slot)
-            if (line[slot]) read.push_back(static_cast<int32_t>(slot));
-        starts.push_back(read.size());
+        reads.add_row(cache.slots, [&](size_t slot) { return line[slot] != 0; });
     }
-    Attention attention{};
-    attention.heads = heads_;
-    attention.channels = cache.channels;
-    attention.slots = cache.slots;
-    attention.scale = scale_;
+    Attention attention = attention_to(key.floats(), value.floats(), cache, heads_, scale_);
     attention.query = query.floats();
     attention.query_stride = stride_of(query, rows, width);
-    attention.keys = key.floats();
-    attention.values = value.floats();
     attention.output = call.output(0, {query.shape[0], 1, static_cast<int64_t>(width)});
-    attend(call, kernels_, attention, places, rows, read, starts, [](size_t, size_t, size_t, size_t) {});
+    attend(call, kernels_, attention, places, rows, reads, [](size_t, size_t, size_t, size_t) {});
 }
