@@ -86,6 +86,12 @@ def application(served: ServedModel) -> Application:
 
 
 @pytest.fixture
+def app(application: Application, faked: ServedModel) -> Flask:
+    """The application with a model of which only the engine is a fake."""
+    return application(faked)
+
+
+@pytest.fixture
 def client(application: Application) -> FlaskClient:
     """A visitor with a cookie jar."""
     return application().test_client()

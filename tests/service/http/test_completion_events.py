@@ -22,11 +22,6 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 
 
 @pytest.fixture
-def app(application: Application, faked: ServedModel) -> Flask:
-    return application(faked)
-
-
-@pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
 

@@ -209,11 +209,6 @@ CONVERSATIONS: list[tuple[list[dict[str, Any]], list[str]]] = [
 
 
 @pytest.fixture
-def app(application: Application, faked: ServedModel) -> Flask:
-    return application(faked)
-
-
-@pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
 

@@ -7,18 +7,11 @@ import threading
 import pytest
 from flask import Flask
 
-from service.serving.model_host import ServedModel
 from tests.service import streams
-from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import ask, turns
 
 KEY = {"Idempotency-Key": "0123456789abcdef"}
-
-
-@pytest.fixture
-def app(application: Application, faked: ServedModel) -> Flask:
-    return application(faked)
 
 
 def test_a_retry_in_a_conversation_gets_the_stored_reply(app: Flask, engine: FakeEngine) -> None:

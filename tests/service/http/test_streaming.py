@@ -31,11 +31,6 @@ from tests.service.visitor import ask, turns
 EVENTS = {"Accept": "text/event-stream"}
 
 
-@pytest.fixture
-def app(application: Application, faked: ServedModel) -> Flask:
-    return application(faked)
-
-
 def test_a_stream_is_asked_for_in_the_body_or_by_the_accept_header(client: FlaskClient) -> None:
     plain = ask(client, "What do you eat?").text
     for headers, fields in (({}, {"stream": True}), (EVENTS, {})):

@@ -10,17 +10,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.chat.prompt import PromptFormat
-from service.serving.model_host import ServedModel
-from tests.service.conftest import Application
 from tests.service.fakes import FakeEngine
 from tests.service.visitor import ask, ask_json, turns
 
 LONG = " ".join(f"word{number}" for number in range(200))
-
-
-@pytest.fixture
-def app(application: Application, faked: ServedModel) -> Flask:
-    return application(faked)
 
 
 @pytest.fixture
