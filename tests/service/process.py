@@ -138,6 +138,13 @@ class ServiceProcess:
             time.sleep(0.02)
         return time.monotonic() - started
 
+    def wait_answered(self, timeout_s: float = 10.0) -> None:
+        """Wait until no other request is being answered; threads count theirs after the engine is idle."""
+        end = time.monotonic() + timeout_s
+        while self.metric("chatbot_requests_in_progress") > 1:
+            assert time.monotonic() < end, "requests are still being answered"
+            time.sleep(0.02)
+
     def get(self, path: str, timeout_s: float = 10.0) -> Answer:
         """GET by urllib."""
         try:

@@ -127,6 +127,6 @@ def test_a_folder_with_a_checkpoint_in_it_is_told_which_to_export(tiny_checkpoin
     assert f"python -m export --model {tiny_checkpoint} and serve" in finding.sentence
     (finding,) = model(ServiceConfig(model=str(tmp_path)))
     assert "--model" not in finding.sentence
-    assert refusal(run_export("--model", "models/demo", "--check")) == (
+    assert refusal(run_export("--model", "models/demo", "--check", "--output-dir", str(tmp_path / "exported"))) == (
         "models/demo is not a checkpoint: it holds no config.json; models/demo/checkpoint is one."
     )

@@ -451,6 +451,7 @@ class TestPatience:
         with pytest.raises(openai.APITimeoutError):
             complete(connect(slow, timeout_s=0.4), **wishes)
         slow.wait_idle()
+        slow.wait_answered()
         assert slow.metric("chatbot_cancelled_total") == before + 1
 
     def test_a_stream_that_is_closed_early_stops_costing(self, slow: ServiceProcess, connect: Connect) -> None:
@@ -458,4 +459,5 @@ class TestPatience:
         with stream(connect(slow)) as chunks:
             next(chunks)
         slow.wait_idle()
+        slow.wait_answered()
         assert slow.metric("chatbot_cancelled_total") == before + 1
