@@ -29,7 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.serving": frozenset(
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors"),
-            *("service.settings", "service.metrics", "service.logs", "service.libraries"),
+            *("service.settings", "service.metrics", "service.logs", "service.libraries", "service.departure"),
         }
     ),
     "service.http": frozenset(

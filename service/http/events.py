@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Response, g
+from flask import Response, g, request
 
-from service.departure import departed
+from service.departure import departed, doubt
 from service.errors import Cancelled, ServiceError
 from service.http.errors import traceable, unforeseen
 from service.metrics import Metrics
@@ -34,7 +34,8 @@ def stream(
         failure: makes the event that tells of an error.
         metrics: told when it went wrong.
     """
-    response = Response(_events(pieces, end, failure, metrics, str(g.request_id)), mimetype="text/event-stream")
+    content = _events(pieces, end, failure, metrics, str(g.request_id), doubt(request.environ))
+    response = Response(content, mimetype="text/event-stream")
     response.headers.update(HEADERS)
     return response
 
@@ -51,6 +52,7 @@ def _events(
     failure: Callable[[ServiceError], str],
     metrics: Metrics,
     request_id: str,
+    doubtful: Callable[[], bool],
 ) -> Iterator[str]:
     written = time.monotonic()
     try:
@@ -58,7 +60,7 @@ def _events(
             now = time.monotonic()
             if piece:
                 yield piece
-            elif now - written >= PING_S:
+            elif now - written >= PING_S or doubtful():
                 yield PING
             else:
                 continue

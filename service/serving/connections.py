@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import time
@@ -15,6 +16,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
+from service.departure import DOUBTFUL
 from service.serving.parser import Parser
 
 # Seconds for sending a request; for reading the next `MIN_READ_BYTES` bytes of an answer; between requests.
@@ -31,6 +33,8 @@ UNACKNOWLEDGED = struct.Struct("i")
 # After which a client is told that it asks too often, and until which its connection asks nothing else.
 REFUSED = "429 "
 REFUSAL_PAUSE_S = 0.5
+# Sent to find out whether a client that has ended its side still reads: one that went away refuses it.
+STILL_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Answers above this size are sent from where they are, without a copy for each connection.
 LARGE = 32 * 1024
 
@@ -48,7 +52,11 @@ class Phase(Enum):
 class Answer(WSGITask):  # type: ignore[misc]
     """One that refuses a client that asks too often has the connection pause, so that it costs others little."""
 
+    def get_environment(self) -> dict[str, Any]:
+        return super().get_environment() | {DOUBTFUL: self.channel.doubtful}
+
     def build_response_header(self) -> bytes:
+        self.channel.begun = True
         if self.status.startswith(REFUSED):
             self.channel.pause(REFUSAL_PAUSE_S)
         return bytes(super().build_response_header())
@@ -62,7 +70,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     answer must be read at a least rate. When the service has answered before a request was sent to its end, the rest
     is let pass, since an answer would be lost if the connection were closed at once.
 
+    A client that ends its side may wait for its answers, or be gone: whatever is sent next tells. One of HTTP/1.0, to
+    which nothing can be sent before the answer, counts as gone for work that can be stopped.
+
     Attributes:
+        begun: whether the answer at hand is on its way.
         gives_way: whether it closes before the next wait for news.
     """
 
@@ -81,6 +93,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self._cut_off = False
         self._discarded = 0
         self._resumes = 0.0
+        # How much had been sent when the client ended its side.
+        self._sent_at_end: int | None = None
+        self.begun = False
         self.gives_way = False
         super().__init__(server, *arguments, **named)
 
@@ -93,7 +108,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Asked before each wait for news, once a second at least."""
         self._proceed()
         self._observe()
-        if self.gives_way or self._overdue():
+        if self.gives_way or self._overdue() or self._nobody_waits():
             self.handle_close()
             return False
         if self._phase is Phase.ENDING:
@@ -103,15 +118,35 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             or self.close_when_flushed
             or self.total_outbufs_len
             or self._cut_off
+            or self._sent_at_end is not None
             or len(self._ahead) > MAX_AHEAD_BYTES
         )
 
     def writable(self) -> bool:
-        return not self._pauses() and bool(super().writable())
+        # Its number may be another connection's by the time of the news, once it is closed.
+        return self.connected and not self._pauses() and bool(super().writable())
 
     def pause(self, seconds: float) -> None:
         """Send nothing for a while; no thread waits for that."""
         self._resumes = time.monotonic() + seconds
+
+    def handle_read(self) -> None:
+        if not (self.requests and self._at_end()):
+            super().handle_read()
+            return
+        self._sent_at_end = self._sent
+        with self.outbuf_lock:
+            if not self.begun and self._newer():
+                self.write_soon(STILL_THERE)
+
+    def check_client_disconnected(self) -> bool:
+        if not self.connected or self._sent_at_end is None:
+            return not self.connected
+        return self._refused() or not (self.begun or self._newer())
+
+    def doubtful(self) -> bool:
+        """Whether the client may have gone away, which would show if anything were sent."""
+        return self._sent == self._sent_at_end
 
     def received(self, data: bytes) -> bool:
         if self._cut_off:
@@ -154,6 +189,32 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     def _pauses(self) -> bool:
         return time.monotonic() < self._resumes
 
+    def _at_end(self) -> bool:
+        """Whether all has been read that the client has sent, and it will send nothing more."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return False
+
+    def _newer(self) -> bool:
+        """Whether the client knows of answers before the answer, as HTTP/1.1 has them."""
+        return any(request.version != "1.0" for request in self.requests[:1])
+
+    def _refused(self) -> bool:
+        """Whether the client's machine has refused what was sent."""
+        watched = select.poll()
+        try:
+            watched.register(self.socket, 0)
+        except (OSError, ValueError):
+            return True
+        return bool(watched.poll(0))
+
+    def _nobody_waits(self) -> bool:
+        """Whether a client that has ended its side has all its answers, or is gone."""
+        if self._sent_at_end is None:
+            return False
+        return self._refused() or not (self.requests or self._ahead or self.total_outbufs_len)
+
     def _in_kernel(self) -> int:
         """Bytes that were sent and that the client's machine has not taken yet."""
         # Neither is on Windows.
@@ -183,6 +244,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
                     self.sent_continue = False
                     if not request.empty:
                         self._answered = True
+                        self.begun = False
                         self._cut_off = request.cut_off or request.error is not None
                         self.requests.append(request)
                         self.server.add_task(self)

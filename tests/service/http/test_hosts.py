@@ -18,6 +18,7 @@ PATHS = ["/", "/livez", "/metrics", "/v1/models", "/openapi.json", "/static/chat
         *("evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "a b"),
         *("evil.example@localhost", "localhost@evil.example", "localhost/evil", "localhost#evil", "localhost:evil"),
         *("localhost\\evil", "[::", "[localhost]", "[::1%25lo]", "127.1", "2130706433", "lo%63alhost", ""),
+        *("evil.example.", "localhost..", ".localhost", "."),
     ],
 )
 @pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "localhost", "127.0.0.9"])
@@ -32,7 +33,11 @@ def test_foreign_names_are_refused(application: Application, faked: ServedModel,
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:5000", "127.0.0.1:5000", "127.0.0.2", "[::1]:5000", "[::1]", "page.example:8080"]
+    "host",
+    [
+        *("localhost", "LOCALHOST:5000", "127.0.0.1:5000", "127.0.0.2", "[::1]:5000", "[::1]", "page.example:8080"),
+        *("localhost.", "localhost.:5000", "page.example.:8080"),
+    ],
 )
 def test_our_own_names_are_not(application: Application, faked: ServedModel, host: str) -> None:
     client = application(faked, cors_origins=("https://page.example",)).test_client()
