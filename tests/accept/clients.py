@@ -63,14 +63,15 @@ def _lines(url: str, folder: Path) -> Iterator[Line]:
             # The official client for Python has tests of its own, and guidellm talks in its own words.
             if client.name not in {"", "guidellm"}:
                 yield _line(client, where, task, expected)
-    answered, failed = guidellm_run.run(url, folder)
+    requests = guidellm_run.run(url, folder)
+    answered = requests["successful"]
     turns = {request["info"]["turn_index"] for request in answered}
     lengths = {request["output_tokens"] for request in answered}
     yield Line(
         f"guidellm: {guidellm_run.REQUESTS} requests of {guidellm_run.TURNS} turns, streamed",
-        f"{len(answered)} answered, {len(failed)} failed, of {sorted(lengths)} tokens",
+        f"{', '.join(f'{len(those)} {outcome}' for outcome, those in requests.items())}, of {sorted(lengths)} tokens",
         len(answered) == guidellm_run.REQUESTS
-        and not failed
+        and not requests["errored"]
         and len(turns) == guidellm_run.TURNS
         and lengths == {guidellm_run.TOKENS},
     )

@@ -14,7 +14,7 @@ from tests.clients.environments import interpreter
 REQUESTS, TURNS, TOKENS = 6, 3, 8
 
 
-def run(url: str, tokenizer: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def run(url: str, tokenizer: Path) -> dict[str, list[dict[str, Any]]]:
     """Let it measure a service.
 
     Args:
@@ -22,7 +22,7 @@ def run(url: str, tokenizer: Path) -> tuple[list[dict[str, Any]], list[dict[str,
         tokenizer: folder that it takes its words from.
 
     Returns:
-        The requests that were answered, and those that were not, as its report has them.
+        The requests as its report has them: `successful`, `errored`, and those that it gave up as `incomplete`.
     """
     backend = f"kind=openai_http,target={url},model=auto,request_format=/v1/chat/completions"
     data = f"kind=synthetic_text,prompt_tokens=12,output_tokens={TOKENS},turns={TURNS}"
@@ -44,4 +44,4 @@ def run(url: str, tokenizer: Path) -> tuple[list[dict[str, Any]], list[dict[str,
             check=True,
         )
         requests = json.loads(report.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]
-    return requests["successful"], requests["errored"]
+    return {outcome: requests[outcome] or [] for outcome in ("successful", "errored", "incomplete")}
