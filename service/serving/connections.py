@@ -131,17 +131,18 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self._resumes = time.monotonic() + seconds
 
     def handle_read(self) -> None:
-        if not (self.requests and self._at_end()):
+        if self.requests and self._at_end():
+            self._sent_at_end = self._sent
+        else:
             super().handle_read()
-            return
-        self._sent_at_end = self._sent
-        with self.outbuf_lock:
-            if not self.begun and self._newer():
-                self.write_soon(STILL_THERE)
 
     def check_client_disconnected(self) -> bool:
+        """Asked again and again by the thread that works on the answer."""
         if not self.connected or self._sent_at_end is None:
             return not self.connected
+        with self.outbuf_lock:
+            if not self.begun and self._newer() and self.doubtful():
+                self.write_soon(STILL_THERE)
         return self._refused() or not (self.begun or self._newer())
 
     def doubtful(self) -> bool:
@@ -198,7 +199,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     def _newer(self) -> bool:
         """Whether the client knows of answers before the answer, as HTTP/1.1 has them."""
-        return any(request.version != "1.0" for request in self.requests[:1])
+        return any(request.version == "1.1" for request in self.requests[:1])
 
     def _refused(self) -> bool:
         """Whether the client's machine has refused what was sent."""

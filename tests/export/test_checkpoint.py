@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from export.__main__ import run
 from export.config import ExportConfig
 from export.errors import CheckpointError
 from export.progress import SILENT
-from tests.export_child import exported, refusal, run_export
+from tests.export_child import ROOT, command, exported, refusal, run_export
 
 WEIGHT = "model.decoder.layers.2.fc1.weight"
 
@@ -206,6 +208,34 @@ def test_an_old_checkpoint_with_pickled_weights_and_its_settings_in_the_config_g
     found, expected = (json.loads((f / "generation_config.json").read_text()) for f in (target, tiny_export))
     found.pop("_from_model_config", None)
     assert found == expected
+
+
+@pytest.mark.parametrize("tokenizer_class", ["Trap", "BlenderbotTokenizer"])
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
+def test_code_that_comes_with_a_checkpoint_is_not_run_and_nobody_is_asked(
+    checkpoint: Path, target: Path, tmp_path: Path, tokenizer_class: str, file: str
+) -> None:
+    ran = tmp_path / "ran"
+    (checkpoint / "trap.py").write_text(
+        f"import pathlib\npathlib.Path({str(ran)!r}).touch()\nfrom transformers import BlenderbotConfig\n"
+        "from transformers import BlenderbotTokenizerFast as Trap\n"
+    )
+    _edit(checkpoint / "tokenizer_config.json", tokenizer_class=tokenizer_class)
+    auto_map = {"AutoTokenizer": [None, "trap.Trap"], "AutoConfig": "trap.BlenderbotConfig"}
+    _edit(checkpoint / file, auto_map=auto_map)
+    ended = subprocess.run(
+        command("--model", checkpoint, "--output-dir", target, "--check"),
+        cwd=ROOT,
+        env=os.environ | {"HF_HOME": str(tmp_path / "cache")},
+        input="y\n" * 20,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "[y/N]" not in ended.stdout
+    assert not ran.exists()
 
 
 def _edit(path: Path, **values: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,13 @@ def test_encoder_and_decoder_share_one_embedding_on_disk(any_export: Path) -> No
     assert places[0] == places[1]
     stored = sum(length for graph in GRAPHS for *_, length in set(_external(any_export / graph)))
     assert _weight_file(any_export) < stored
+
+
+def test_no_graph_holds_what_grows_with_the_model(any_export: Path) -> None:
+    """A graph of 2 GiB cannot be saved."""
+    for graph in GRAPHS:
+        held = [tensor for tensor in _tensors(_graph(any_export / graph).graph) if not tensor.external_data]
+        assert all(math.prod(tensor.dims) < 10 for tensor in held)
 
 
 def test_each_tensor_begins_at_a_page_unless_it_is_part_of_a_larger_one(any_export: Path) -> None:
