@@ -53,7 +53,7 @@ class Answer(WSGITask):  # type: ignore[misc]
     """One that refuses a client that asks too often has the connection pause, so that it costs others little."""
 
     def get_environment(self) -> dict[str, Any]:
-        return super().get_environment() | {DOUBTFUL: self.channel.doubtful}
+        return dict(super().get_environment(), **{DOUBTFUL: self.channel.doubtful})
 
     def build_response_header(self) -> bytes:
         self.channel.begun = True
