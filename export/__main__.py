@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from export import interrupts
 from export.config import ExportConfig
@@ -53,31 +53,17 @@ def parse(arguments: list[str]) -> ExportConfig:
     """Command line to configuration; a wrong argument ends the program with exit code 2."""
     parser = Parser(
         prog="python -m export",
-        description="Convert a Blenderbot checkpoint to a quantised ONNX folder that the service and the stock "
-        "ORTModelForSeq2SeqLM load.",
+        description="Convert a Blenderbot checkpoint to an ONNX folder for the service and for ORTModelForSeq2SeqLM.",
     )
     parser.add_argument("--model", type=_model, default=DEFAULT_MODEL, help="Hub id or folder (default: %(default)s)")
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (default: the main branch)")
-    parser.add_argument(
-        "--quantization",
-        type=_precision,
-        metavar=f"{{{','.join(PRECISIONS)}}}",
-        default="int8",
-        help="precision of the weights (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output-dir", type=_path, metavar="DIR", help="folder to write (default: models/NAME-PRECISION)"
-    )
+    precisions: Any = {"type": _precision, "metavar": f"{{{','.join(PRECISIONS)}}}", "default": "int8"}
+    parser.add_argument("--quantization", help="precision of the weights (default: %(default)s)", **precisions)
+    parser.add_argument("--output-dir", type=_path, metavar="DIR", help="folder (default: models/NAME-PRECISION)")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
-    parser.add_argument(
-        "--verify",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="compare the tokens of a few replies with torch before the folder is put in place (default: on)",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether the export could be made; no weights are downloaded"
-    )
+    switch: Any = {"action": argparse.BooleanOptionalAction, "default": True}
+    parser.add_argument("--verify", help="compare replies with those of torch at the end (default: on)", **switch)
+    parser.add_argument("--check", action="store_true", help="only say whether it could be made; download no weights")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(f"there is no flag {' '.join(map(echo.flag, unknown))}")

@@ -115,10 +115,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
     path, source, _ = checkpoint
     if (model_type := read_json(path / CONFIG).get("model_type")) != "blenderbot":
-        raise CheckpointError(
-            f"{source} is not a Blenderbot checkpoint: its config.json says model_type {model_type!r}, and only "
-            "'blenderbot' can be exported."
-        )
+        raise CheckpointError(f"{source} is not a Blenderbot checkpoint: config.json says model_type {model_type!r}.")
     for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
         if (path / name).exists():
             read_json(path / name)

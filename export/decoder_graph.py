@@ -112,10 +112,8 @@ def decoder_step_graph(config: BlenderbotConfig, graph: GraphBuilder) -> ModelPr
 
         name = f"{prefix}.encoder_attn"
         query = linear(normalized, f"{name}.q_proj", f"{name}.q_proj.bias")
-        cross = [
-            graph.input(f"cross_{kind}.{layer}", np.float32, ["request", heads, "source", head_dim])
-            for kind in ("key", "value")
-        ]
+        shape = ["request", heads, "source", head_dim]
+        cross = [graph.input(f"cross_{kind}.{layer}", np.float32, shape) for kind in ("key", "value")]
         attended = attention(query, cross, name, mask=source_mask)
         normalized, hidden = added(attended, f"{name}.out_proj", hidden, f"{prefix}.final_layer_norm")
 

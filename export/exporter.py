@@ -70,12 +70,10 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
             for name, graph in traced.items():
                 onnx.save(converter.add_weights(graph, GraphBuilder(weight_file)), finished / name)
         settings.save(finished)
-        verification = _verify(checkpoint.path, finished, progress) if config.verify else {}
-        compared = "; ".join(
-            f"{entry['decoder']} at beam {entry['beams']}: {entry['equal']} of {entry['compared']} replies equal"
-            for entry in verification.get("replies", ())
-        )
-        if config.quantization == "none" and verification.get("largest_gap", 0.0) > TIE_TOLERANCE:
+        verification = _verify(checkpoint.path, finished, config.quantization, progress) if config.verify else {}
+        equal = verification.get("equal", {}).items()
+        compared = "; ".join(f"{way}: {count} of {verification['compared']} replies equal" for way, count in equal)
+        if (verification.get("largest_gap") or 0.0) > TIE_TOLERANCE:
             raise ExportError(f"The exported model answers differently from the checkpoint ({compared}).")
         with progress.stage("Write the manifest"):
             manifest.Manifest(
@@ -93,12 +91,13 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
             output.put_in_place(finished, config.output_dir)
     took = time.time() - psutil.Process().create_time()
     cost = f"{_size(config.output_dir) / 1e6:.0f} MB in {took:.0f} s, peak memory {_peak_memory() / 1e9:.1f} GB"
-    against = f"against torch, {compared}" if compared else "not compared with torch"
+    choice = "freely" if config.quantization == "none" else "among the same hypotheses"
+    against = f"compared with torch, which chose {choice}, {compared}" if compared else "not compared with torch"
     progress.note(f"{config.output_dir}: {cost}; {against}")
     progress.note(f"Serve it with: python -m service --model {config.output_dir}")
 
 
-def _verify(checkpoint: Path, exported: Path, progress: ConsoleProgress) -> Mapping[str, Any]:
+def _verify(checkpoint: Path, exported: Path, quantization: str, progress: ConsoleProgress) -> Mapping[str, Any]:
     """Compare with torch in a process of its own; nothing where there is too little memory for that.
 
     Raises:
@@ -109,13 +108,13 @@ def _verify(checkpoint: Path, exported: Path, progress: ConsoleProgress) -> Mapp
     if free < needed:
         progress.note(f"Not compared with torch: that takes {needed:.1f} GB and {free:.1f} GB are available.")
         return {}
-    command = [sys.executable, "-m", "export.verify", str(checkpoint.absolute()), str(exported.absolute())]
+    paths = map(str, (checkpoint.absolute(), exported.absolute()))
+    command = [sys.executable, "-m", "export.verify", *paths, quantization]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with progress.stage("Compare with torch"):
         child = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if child.returncode == 0:
-        result: Mapping[str, Any] = json.loads(child.stdout.splitlines()[-1])
-        return result
+        return dict(json.loads(child.stdout.splitlines()[-1]))
     reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
     if child.returncode == -signal.SIGKILL or OUT_OF_MEMORY.search(reason):
         progress.note(f"Not compared with torch: that ran out of memory ({reason}).")

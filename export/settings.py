@@ -57,16 +57,12 @@ def _read_config(path: Path) -> BlenderbotConfig:
     except Exception as error:
         raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
     if len(heads) > 1:
-        raise CheckpointError(
-            f"{file} has {config.encoder_attention_heads} encoder_attention_heads and {config.decoder_attention_heads} "
-            "decoder_attention_heads; only models with equal ones can be exported."
-        )
+        unequal = "encoder_attention_heads and decoder_attention_heads that differ"
+        raise CheckpointError(f"{file} has {unequal}; only models where they are equal can be exported.")
     if (activation := config.activation_function) != "gelu":
         raise CheckpointError(f'{file} has activation_function "{activation}"; only "gelu" can be exported.')
     if getattr(config, "quantization_config", None) is not None:
-        raise CheckpointError(
-            f"{file} has a quantization_config; export the checkpoint it was quantised from, in full or half precision."
-        )
+        raise CheckpointError(f"{file} has a quantization_config; export the checkpoint it was quantised from.")
     return config
 
 

@@ -58,22 +58,18 @@ class Weights:
         self.sizes = {name: tensor.nbytes for name, tensor in self._tensors.items()}
 
     def read(self, name: str) -> torch.Tensor:
-        """A copy of one tensor, float32.
+        """A copy of one tensor, float32; the pages of the file that it took are given back to the system.
 
         Raises:
             CheckpointError: it holds values that are not finite.
         """
-        values = torch.empty(self.shapes[name])
-        self.copy(name, values)
+        stored = self._tensors[name]
+        values = torch.empty(stored.shape).copy_(stored)
+        if id(stored) in self._mapped:
+            _give_back(stored)
         if not all(map(math.isfinite, torch.aminmax(values))):
             raise CheckpointError(f"The weight {name} in {self._folder} holds values that are not finite.")
         return values
-
-    def copy(self, name: str, target: torch.Tensor) -> None:
-        """Copy one tensor into another, and give the pages of the file that it took back to the system."""
-        target.copy_(self._tensors[name])
-        if id(self._tensors[name]) in self._mapped:
-            _give_back(self._tensors[name])
 
     def _open(self, file: Path, mappable: bool) -> dict[str, torch.Tensor]:
         try:
@@ -104,9 +100,7 @@ class Weights:
             raise CheckpointError(f"{holding} {list(found.shape)}, where config.json says {list(shape)}.")
         if found.dtype not in FLOATS or found.layout is not torch.strided or found.is_meta:
             kind = "no values" if found.is_meta else f"{found.dtype}, {found.layout}".replace("torch.", "")
-            raise CheckpointError(
-                f"{holding} {kind}; export the checkpoint it was made from, in full or half precision."
-            )
+            raise CheckpointError(f"{holding} {kind}; export the checkpoint of floats that it was made from.")
         return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export.parity import TIE_TOLERANCE, strip_padding, tie_gap
+from export.parity import TIE_TOLERANCE, tie_gap
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,32 @@ def compare(
     reference = BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval()
     candidate = ORTModelForSeq2SeqLM.from_pretrained(exported)
     window = reference.config.max_position_embeddings
-    settings = {"num_beams": beams, "length_penalty": reference.generation_config.length_penalty}
+    penalty = reference.generation_config.length_penalty if beams > 1 else None
     differences = []
     for prompt in prompts:
         source = tokenizer(prompt, verbose=False).input_ids[-window:]
         expected, found = reply(reference, source, beams), reply(candidate, source, beams)
         if found != expected:
-            gap = tie_gap(reference, source, expected, found, settings)
+            gap = tie_gap(partial(log_probability, reference, source), expected, found, penalty)
             differences.append(Difference(prompt, tuple(expected), tuple(found), gap))
             tell(f"{prompt[:40]!r}: gap {gap:.1e} nats")
     return Parity(len(prompts), tuple(differences))
+
+
+def log_probability(model: Any, source: Sequence[int], target: Sequence[int]) -> float:
+    """Total log-probability (nats) that the torch `model` gives to a target after its first id, given `source`."""
+    import torch
+
+    ids = torch.tensor([target])
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([source]), decoder_input_ids=ids[:, :-1]).logits
+    return -float(torch.nn.functional.cross_entropy(logits[0].double(), ids[0, 1:], reduction="sum"))
+
+
+def strip_padding(ids: Sequence[int], pad_id: int) -> list[int]:
+    """Token ids without the padding that batch generation appends."""
+    length = next((length for length in range(len(ids), 0, -1) if ids[length - 1] != pad_id), 0)
+    return list(ids[:length])
 
 
 def reply(model: Any, source: Sequence[int], beams: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.parity import reply
+from tests.parity import reply, strip_padding
 
 SENTENCES = (
     "Hello, how are you today?",
@@ -37,8 +37,6 @@ def test_a_batch_of_padded_sources_gets_the_replies_of_each_source_alone(tiny_ex
     import torch
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
     from transformers import AutoTokenizer
-
-    from export.parity import strip_padding
 
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_export), ORTModelForSeq2SeqLM.from_pretrained(tiny_export)
     sentences = ["Hi", "I went for a walk in the hills", "no"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from export.parity import TIE_TOLERANCE, log_probability, strip_padding, tie_gap
-from tests.parity import Difference, Parity, compare
+from export.parity import TIE_TOLERANCE, tie_gap
+from tests.parity import Difference, Parity, compare, log_probability, strip_padding
 
 PROMPTS = (
     "Hi",
@@ -49,22 +50,22 @@ def test_a_difference_below_the_tolerance_counts_as_a_tie_and_one_above_does_not
 
 
 def test_greedy_replies_are_told_apart_by_the_first_token_that_differs(tiny_checkpoint: Path) -> None:
-    model = _torch(tiny_checkpoint)
+    scored = _torch(tiny_checkpoint)
     first, second = [1, 20, 30, 40, 2], [1, 20, 31, 50, 60, 2]
-    one, other = (log_probability(model, SOURCE, ids) for ids in ([1, 20, 30], [1, 20, 31]))
-    assert tie_gap(model, SOURCE, first, second, {"num_beams": 1}) == pytest.approx(abs(one - other), abs=1e-5)
+    one, other = scored([1, 20, 30]), scored([1, 20, 31])
+    assert tie_gap(scored, first, second, None) == pytest.approx(abs(one - other), abs=1e-5)
 
 
 def test_beam_replies_are_told_apart_by_their_scores_with_length_penalty(tiny_checkpoint: Path) -> None:
-    model = _torch(tiny_checkpoint)
+    scored = _torch(tiny_checkpoint)
     first, second = [1, 20, 30, 2], [1, 20, 31, 50, 60, 2]
-    scores = [log_probability(model, SOURCE, ids) / (len(ids) - 1) ** 0.65 for ids in (first, second)]
-    gap = tie_gap(model, SOURCE, first, second, {"num_beams": 10, "length_penalty": 0.65})
+    scores = [scored(ids) / (len(ids) - 1) ** 0.65 for ids in (first, second)]
+    gap = tie_gap(scored, first, second, 0.65)
     assert gap == pytest.approx(abs(scores[0] - scores[1]) * 5**0.65)
 
 
 def test_a_reply_that_is_cut_short_is_no_tie(tiny_checkpoint: Path) -> None:
-    assert tie_gap(_torch(tiny_checkpoint), SOURCE, [1, 20], [1, 20, 30], {"num_beams": 1}) == float("inf")
+    assert tie_gap(_torch(tiny_checkpoint), [1, 20], [1, 20, 30], None) == float("inf")
 
 
 def test_only_trailing_padding_is_stripped() -> None:
@@ -72,7 +73,10 @@ def test_only_trailing_padding_is_stripped() -> None:
     assert strip_padding([0, 0], pad_id=0) == []
 
 
-def _torch(checkpoint: Path) -> Any:
+def _torch(checkpoint: Path) -> Callable[[Sequence[int]], float]:
+    """The log-probability that torch gives to replies to `SOURCE`."""
     from transformers import BlenderbotForConditionalGeneration
 
-    return BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval()
+    return partial(
+        log_probability, BlenderbotForConditionalGeneration.from_pretrained(checkpoint).float().eval(), SOURCE
+    )
