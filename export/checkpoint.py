@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
         inner = path.parent / "checkpoint"
         hint = f"; {inner} is one" if (inner / path.name).exists() else ""
         raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}{hint}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON ({first_line(error)}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
@@ -97,6 +97,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     for single in ("model.safetensors", "pytorch_model.bin"):
         if (folder / single).exists():
+            _check_file(folder / single)
             return [folder / single]
         index = folder / f"{single}.index.json"
         if not index.exists():
@@ -114,6 +115,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
     path, source, _ = checkpoint
+    for name in (CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES):
+        _check_file(path / name)
     if (model_type := read_json(path / CONFIG).get("model_type")) != "blenderbot":
         raise CheckpointError(f"{source} is not a Blenderbot checkpoint: config.json says model_type {model_type!r}.")
     for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
@@ -123,3 +126,9 @@ def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
     if weights:
         weight_files(path)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is there and no file, such as a pipe, from which nothing may ever come."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is not a file; download the checkpoint again.")

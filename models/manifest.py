@@ -75,7 +75,7 @@ def outdated(folder: Path) -> bool:
     """Whether a folder is an export in the format of another release."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("format", FORMAT) != FORMAT
 
@@ -100,9 +100,7 @@ def read(folder: Path) -> Manifest:
             )
         files = {name: FileRecord(**record) for name, record in content.pop("files").items()}
         manifest = Manifest(files=files, **content)
-        datetime.fromisoformat(manifest.created)
-        if "precision" not in manifest.quantization:
-            raise KeyError("precision")
+        _check_types(manifest)
         return manifest
     except FileNotFoundError as error:
         checkpoint = next(filter(_is_checkpoint, (folder, folder / "checkpoint")), None)
@@ -112,7 +110,7 @@ def read(folder: Path) -> Manifest:
             else f"make one with: python -m export --model {checkpoint} and serve the folder that it names"
         )
         raise ModelFolderError(f"{folder} holds no {MANIFEST}, so it is not an exported model; {remedy}.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFolderError(
             f"{path} is damaged; export the model again: "
             f"python -m export --model CHECKPOINT --output-dir {folder} --force"
@@ -151,6 +149,16 @@ def check(folder: Path) -> Manifest:
         if path.suffix.lower() in LOADED and path.name not in {MANIFEST, *manifest.files}:
             raise ModelFolderError(f"{path} is not among the exported files; take it out of the folder, or {remedy}")
     return manifest
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raise TypeError, KeyError or ValueError unless it holds what its readers take it to hold."""
+    texts = [manifest.name, manifest.source, manifest.notice, manifest.quantization["precision"]]
+    texts += [] if manifest.revision is None else [manifest.revision]
+    objects = [manifest.quantization, manifest.versions, manifest.verification]
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(value, dict) for value in objects):
+        raise TypeError
+    datetime.fromisoformat(manifest.created)
 
 
 def _check_link(folder: Path, graph: Path) -> None:

@@ -37,7 +37,7 @@ def read(folder: Path) -> tuple[Json, Json]:
 def _read(path: Path) -> Json:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} holds no object")

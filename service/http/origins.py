@@ -27,4 +27,5 @@ def familiar(http_request: Request, origins: Sequence[str], trusted_proxies: Seq
     if site != "none":
         return site == "same-origin"
     scheme = "https" if over_tls(http_request, trusted_proxies) else "http"
-    return page is None or origin(page) == origin(f"{scheme}://{http_request.headers.get('Host', '')}")
+    ours = origin(f"{scheme}://{http_request.headers.get('Host', '')}")
+    return page is None or (ours is not None and origin(page) == ours)

@@ -11,6 +11,10 @@ from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
 SLASHES = re.compile("/{2,}")
+# What may be asked for: a path, its address, or the service itself, without a fragment, which is for browsers alone.
+TARGET = re.compile(rb"\S+ (/|https?://|\*(?=\s))[^\s#]*(\s|\Z)", re.IGNORECASE)
+FOLDED = re.compile(rb"\n[ \t]")
+CODINGS = re.compile(rb"\ntransfer-encoding:([^\r\n]*)", re.IGNORECASE)
 # Of a body in chunks, what may stand between the chunks and after them, beside a part of what is in them: many small
 # chunks are much work.
 MAX_FRAMING_BYTES = 8 * 1024
@@ -21,7 +25,8 @@ Wanted = Callable[[str, str, Mapping[str, str]], bool]
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses a request that tells its length or its host in two ways: a proxy might understand another one than we do.
+    """Refuses a request that tells its length, its host or its path in two ways, or in an unusual one: a proxy might
+    understand another one than we do.
 
     Attributes:
         cut_off: whether the request is complete for us though its sender goes on with it.
@@ -50,12 +55,19 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return SLASHES.sub("/", f"/{getattr(self, 'path', '')}")
 
     def parse_header(self, header_plus: bytes) -> None:
+        if not TARGET.match(header_plus):
+            raise ParsingError("The requested address is not valid")
+        if FOLDED.search(header_plus):
+            raise ParsingError("A header on several lines")
         try:
             super().parse_header(header_plus)
         except ValueError as error:
             raise ParsingError("The requested address is not valid") from error
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding in one request")
+        codings = [coding.strip(b" \t").lower() for coding in CODINGS.findall(header_plus)]
+        if self.chunked and codings != [b"chunked"]:
+            raise ParsingError("Transfer-Encoding is more than chunked")
         if "TRANSFER_ENCODING" in self.headers:
             raise ParsingError("Transfer-Encoding needs HTTP/1.1")
         if "," in self.headers.get("HOST", ""):

@@ -48,6 +48,25 @@ def _config_a_list(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
 
 
+def _config_nested_deeply(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a":' * 100_000)
+
+
+def _config_a_folder(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+
+
+def _tokenizer_a_pipe(folder: Path) -> None:
+    (folder / "merges.txt").unlink(missing_ok=True)
+    os.mkfifo(folder / "merges.txt")
+
+
+def _weights_a_device(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("/dev/zero")
+
+
 def _config_not_text(folder: Path) -> None:
     (folder / "config.json").write_bytes(b"\xff\xfe\x00")
 
@@ -159,6 +178,10 @@ def test_a_damaged_checkpoint_ends_the_export_with_one_line_and_writes_nothing(
         (_emptied, "config.json"),
         (_without_config, "config.json"),
         (_config_a_list, "config.json"),
+        (_config_nested_deeply, "config.json"),
+        (_config_a_folder, "config.json is not a file"),
+        (_tokenizer_a_pipe, "merges.txt is not a file"),
+        (_weights_a_device, "model.safetensors is not a file"),
         (_config_not_text, "config.json"),
         (_without_model_type, "model_type"),
         (_impossible_shape, "config.json"),

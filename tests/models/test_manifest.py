@@ -31,6 +31,35 @@ def test_a_folder_of_another_format_is_refused_with_the_command_that_exports_it_
     )
 
 
+DAMAGED: dict[str, object] = {
+    "name": 5,
+    "source": None,
+    "revision": ["a"],
+    "notice": {"a": "b"},
+    "quantization": "precision",
+    "versions": None,
+    "verification": [],
+    "created": 20260101,
+    "files": [],
+}
+
+
+@pytest.mark.parametrize("field", DAMAGED)
+def test_a_field_of_another_type_is_damage(tiny_export: Path, tmp_path: Path, field: str) -> None:
+    content = json.loads((tiny_export / MANIFEST).read_text(encoding="utf-8")) | {field: DAMAGED[field]}
+    (tmp_path / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="is damaged"):
+        manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 2, "files": ' + '{"a":' * 100_000, "9" * 5000, "\0", ""])
+def test_what_is_no_json_is_damage(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="is damaged"):
+        manifest.read(tmp_path)
+    assert not manifest.outdated(tmp_path)
+
+
 def test_weights_behind_a_link_that_onnx_runtime_does_not_follow_are_refused(tiny_export: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_export, tmp_path / "tiny"))
     elsewhere = tmp_path / "big" / "weights.bin"

@@ -152,6 +152,11 @@ def test_what_is_no_method_is_a_bad_request(service: ServiceProcess, method: byt
         b"Content-Length : 5",
         b"Transfer-Encoding: identity",
         b"Transfer-Encoding: chunked, gzip",
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked,",
+        b"Transfer-Encoding: chunked\r\n , chunked",
+        b"X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 5",
         b"Transfer-Encoding: xchunked",
         b"Transfer-Encoding: \x0bchunked",
         b"Transfer-Encoding : chunked",
@@ -187,6 +192,24 @@ def test_old_and_broken_request_lines_are_answered_or_refused_in_full(service: S
     answer = exchange(service, line + b"\r\n\r\n")
     assert status(answer) in {200, 400, 505}
     assert service.get("/livez").status == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"x:/livez", b"http:/livez", b"javascript:/livez", b"localhost/livez", b"livez", b"*/livez", b"\\livez"),
+        *(b"/livez#", b"/livez#/nothing", b"/nothing#/../livez", b"http://localhost/livez#x", b"?/livez", b"#/livez"),
+    ],
+)
+def test_an_address_that_a_proxy_may_read_as_another_path_is_refused(service: ServiceProcess, target: bytes) -> None:
+    answer = exchange(service, get(path=target))
+    assert status(answer) == 400
+    assert len(re.findall(rb"HTTP/1\.\d \d{3} ", answer)) == 1
+
+
+@pytest.mark.parametrize("target", [b"http://localhost/livez", b"HTTPS://LOCALHOST/livez", b"/livez?a=b", b"//livez"])
+def test_a_path_or_its_address_is_answered(service: ServiceProcess, target: bytes) -> None:
+    assert status(exchange(service, get(path=target))) == 200
 
 
 def test_headers_that_do_not_end_are_cut_off(service: ServiceProcess) -> None:

@@ -71,6 +71,17 @@ def test_pages_of_strangers_have_none(app: Flask, headers: dict[str, str], field
     assert turns(attacker, mine)[0::2] == ["I am the victim", "my PIN is 1234"]
 
 
+@pytest.mark.parametrize("host", ["a!b", "chat.example:0", "x y", "chat.example:http", "[::1%25lo]", "ünï.example"])
+def test_where_the_name_of_the_service_is_none_no_page_is_ours(
+    application: Application, faked: ServedModel, host: str
+) -> None:
+    client = application(faked, host="0.0.0.0").test_client()
+    for page in ("null", "nonsense", f"http://{host}:x"):
+        response = ask(client, "Hello", headers={"Host": host, "Origin": page})
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+
+
 def test_with_any_origin_allowed_none_has_cookies_but_ours(application: Application, faked: ServedModel) -> None:
     client = application(faked).test_client()
     assert "Set-Cookie" not in ask(client, headers={"Origin": LISTED}).headers
