@@ -52,7 +52,7 @@ def test_a_field_of_another_type_is_damage(tiny_export: Path, tmp_path: Path, fi
         manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 2, "files": ' + '{"a":' * 100_000, "9" * 5000, "\0", ""])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"files": ' + '{"a":' * 100_000, "9" * 5000, "\0", ""])
 def test_what_is_no_json_is_damage(tmp_path: Path, content: str) -> None:
     (tmp_path / MANIFEST).write_text(content, encoding="utf-8")
     with pytest.raises(ModelFolderError, match="is damaged"):
