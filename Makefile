@@ -56,10 +56,6 @@ kernels: $(VENV)/.serve
 	@$(if $(COMPILER),$(LOCKED) -r requirements/compiler.lock)
 	@$(BIN)/python -m service.engine.kernels
 
-$(VENV)/.bench: requirements/bench.lock $(VENV)/.serve
-	$(LOCKED) -r requirements/bench.lock
-	@touch $@
-
 $(VENV)/.ray: requirements/ray.lock $(VENV)/.serve
 	$(LOCKED) -r requirements/ray.lock
 	@touch $@
@@ -93,10 +89,10 @@ export: $(VENV)/.serve
 	$(BIN)/python -m export $(if $(filter-out auto,$(MODEL)),--model $(MODEL))
 
 # Both go on where they stopped when they are interrupted.
-bench: $(VENV)/.bench kernels
+bench: kernels
 	$(BIN)/python -m benchmarks suite --short
 
-bench-all: $(VENV)/.bench kernels
+bench-all: kernels
 	$(BIN)/python -m benchmarks suite
 
 test: $(VENV)/.dev kernels

@@ -29,8 +29,8 @@ class Cache:
         """
         target = self.folder / name
         record = target.with_name(f"{target.name}.made-from.json")
-        wanted = json.dumps(made_from, sort_keys=True, indent=2) + "\n"
-        if target.is_dir() and record.is_file() and record.read_text(encoding="utf-8") == wanted:
+        content = json.dumps(made_from, sort_keys=True, indent=2) + "\n"
+        if target.is_dir() and record.is_file() and record.read_text(encoding="utf-8") == content:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
@@ -40,7 +40,7 @@ class Cache:
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
-        record.write_text(wanted, encoding="utf-8")
+        record.write_text(content, encoding="utf-8")
         return target
 
     def forget(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,10 @@ from benchmarks.cache import Cache, fingerprint
 from benchmarks.engines import IMMATERIAL
 from benchmarks.environment import versions
 from benchmarks.errors import BenchmarkError, InputError
+from benchmarks.output import progress
 from benchmarks.process import PROJECT, Ending
-from models import synthetic
+from models import manifest, synthetic
+from models.folder import MANIFEST
 from models.synthetic import BLENDERBOT_400M, Shape, is_synthetic, write_checkpoint
 
 # What `python -m export --quantization` calls the precisions that contestants are named by.
@@ -25,8 +26,6 @@ QUANTIZATIONS = {"fp32": "none", "int8": "int8", "int4": "int4"}
 GENERATION_CONFIG = "generation_config.json"
 # They would win over the lengths that are set here.
 OTHER_LENGTHS = ("max_new_tokens", "min_new_tokens")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def named_checkpoint(name: str) -> Checkpoint:
     return _checkpoint(short, short, folder)
 
 
-def synthetic_checkpoint(cache: Cache, progress: Progress, shape: Shape = BLENDERBOT_400M) -> Checkpoint:
+def synthetic_checkpoint(cache: Cache, shape: Shape = BLENDERBOT_400M) -> Checkpoint:
     """A checkpoint with random weights, made in the cache unless it is there already."""
 
     def make(folder: Path) -> None:
@@ -77,7 +76,7 @@ def synthetic_checkpoint(cache: Cache, progress: Progress, shape: Shape = BLENDE
 
 def named_export(folder: Path) -> str:
     """The precision of the weights in an exported folder, of `QUANTIZATIONS`; an `InputError` if it is none."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; --exported takes what `python -m export` wrote.")
     if not path.is_file():
@@ -89,12 +88,13 @@ def named_export(folder: Path) -> str:
         raise InputError(f"{path} does not tell the precision of the weights.") from error
 
 
-def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache, progress: Progress) -> Path:
+def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache) -> Path:
     """The checkpoint exported by `python -m export`, once for each state of the checkpoint and of the exporter."""
 
     def make(folder: Path) -> None:
         progress(f"exporting {checkpoint.name} to {folder}")
-        ending = export(checkpoint.folder, folder, precision, shown=True)
+        command = (sys.executable, "-m", "export", "--model", checkpoint.folder, "--output-dir", folder, "--no-verify")
+        ending = process.run([*command, "--quantization", QUANTIZATIONS[precision]], show=True)
         if ending.code != 0:
             raise BenchmarkError(f"The export of {checkpoint.folder} {ending}.")
         write_cost(folder, ending)
@@ -104,27 +104,16 @@ def cached_export(checkpoint: Checkpoint, precision: str, cache: Cache, progress
     return cache.get(f"models/{checkpoint.name}-{precision}", made_from, make)
 
 
-def export(checkpoint: Path, folder: Path, precision: str, *, shown: bool = False) -> Ending:
-    """Run `python -m export --no-verify`."""
-    command = (sys.executable, "-m", "export", "--model", checkpoint, "--output-dir", folder, "--no-verify")
-    return process.run([*command, "--quantization", QUANTIZATIONS[precision]], shown=shown)
-
-
 def write_cost(folder: Path, ending: Ending) -> None:
     """Note beside a folder what the program that made it took."""
-    cost = {"seconds": ending.seconds, "peak_bytes": ending.peak_bytes, "size_bytes": size_bytes(folder)}
-    _cost_path(folder).write_text(json.dumps(cost) + "\n", encoding="utf-8")
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    cost = {"seconds": ending.seconds, "peak_bytes": ending.peak_bytes, "size_bytes": size_bytes}
+    cost_path(folder).write_text(json.dumps(cost) + "\n", encoding="utf-8")
 
 
-def read_cost(folder: Path) -> dict[str, Any]:
-    """What `write_cost` noted."""
-    cost: dict[str, Any] = json.loads(_cost_path(folder).read_text(encoding="utf-8"))
-    return cost
-
-
-def size_bytes(folder: Path) -> int:
-    """Of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def cost_path(folder: Path) -> Path:
+    """Where `write_cost` notes it, as a JSON object of `seconds`, `peak_bytes` and `size_bytes`."""
+    return folder.with_name(f"{folder.name}.cost.json")
 
 
 def decoding(folder: Path) -> dict[str, Any]:
@@ -140,9 +129,6 @@ def decoding(folder: Path) -> dict[str, Any]:
 
 def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> Path:
     """A copy, in the cache, of an exported folder that gives every reply so many tokens, `</s>` included."""
-    from models import manifest
-    from models.folder import MANIFEST
-
     length = new_tokens + 1  # transformers counts the decoder's start token
     changes = {"num_beams": beams, "min_length": length, "max_length": length}
 
@@ -156,10 +142,6 @@ def fixed_length(exported: Path, beams: int, new_tokens: int, cache: Cache) -> P
 
     made_from = {"export": fingerprint([exported / MANIFEST]), **changes}
     return cache.get(f"models/{exported.resolve().name}-beams{beams}-tokens{new_tokens}", made_from, make)
-
-
-def _cost_path(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.cost.json")
 
 
 def _checkpoint(name: str, source: str, folder: Path) -> Checkpoint:

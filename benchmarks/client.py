@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
+from http.client import HTTPConnection, HTTPException
 
 from benchmarks.schema import Exchange
 
 CHUNK_BYTES = 65536
 DETAIL_CHARS = 200
-
-
-class Failure(Exception):
-    """A reply that is not as it should be: its kind, and details in words."""
-
-    def __init__(self, kind: str, detail: str, **counted: int) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.counted = counted
 
 
 @dataclass(frozen=True)
@@ -33,7 +21,7 @@ class Client:
     Attributes:
         host, port: of the server.
         prompt_tokens, reply_tokens: what the server must say the model has read and the reply has.
-        timeout_s: seconds from the moment a request is due to the last byte of its reply.
+        timeout_s: seconds from the moment a request is sent to the last byte of its reply.
     """
 
     host: str
@@ -42,28 +30,24 @@ class Client:
     reply_tokens: int
     timeout_s: float
 
-    def ask(self, prompt: str, began: float, due: float) -> Exchange:
+    def ask(self, prompt: str, began: float) -> Exchange:
         """Send one message and wait for the reply; nothing that goes wrong is raised.
 
-        Args:
-            prompt: the message.
-            began, due: when the run began and the request was due, moments of `time.perf_counter`; it counts from then.
+        `began` is when the run began, a moment of `time.perf_counter`.
         """
-        status, kind, detail, counted = None, "", "", {}
+        status: int | None = None
+        counted: dict[str, int] = {}
+        sent = time.perf_counter()
         try:
-            status, body = self._post(prompt, due + self.timeout_s)
-            if status != 200:
-                raise Failure(f"HTTP {status}", _problem(body))
-            counted = self._checked(body)
-        except Failure as failure:
-            kind, detail, counted = failure.kind, str(failure), failure.counted
+            status, body = self._post(prompt, sent + self.timeout_s)
+            kind, detail, counted = self._judged(status, body)
         except TimeoutError:
             kind, detail = "timeout", f"no reply within {self.timeout_s:g} s"
         except (OSError, HTTPException) as error:
             kind, detail = "connection", f"{type(error).__name__}: {error}"
         return Exchange(
-            start_s=due - began,
-            seconds=time.perf_counter() - due,
+            start_s=sent - began,
+            seconds=time.perf_counter() - sent,
             status=status,
             error=kind,
             detail=detail[:DETAIL_CHARS],
@@ -74,28 +58,33 @@ class Client:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         with closing(HTTPConnection(self.host, self.port, timeout=_left(deadline))) as connection:
             connection.request("POST", "/chatbot", json.dumps({"prompt": prompt}), headers)
-            wire: socket.socket = connection.sock
+            wire = connection.sock  # the response takes it over
             wire.settimeout(_left(deadline))
             with closing(connection.getresponse()) as response:
-                return response.status, b"".join(_chunks(response, wire, deadline))
+                body = b""
+                while chunk := response.read1(CHUNK_BYTES):
+                    body += chunk
+                    wire.settimeout(_left(deadline))
+                return response.status, body
 
-    def _checked(self, body: bytes) -> dict[str, Any]:
-        """The tokens that the server counted."""
+    def _judged(self, status: int, body: bytes) -> tuple[str, str, dict[str, int]]:
+        """Kind and details of a failure, "" for none, and the tokens that the server counted."""
+        if status != 200:
+            return f"HTTP {status}", _problem(body), {}
         try:
             reply = json.loads(body)
             usage = reply["usage"]
-            tokens, prompt_tokens = int(usage["completion_tokens"]), int(usage["prompt_tokens"])
+            counted = {"tokens": int(usage["completion_tokens"]), "prompt_tokens": int(usage["prompt_tokens"])}
             assert isinstance(reply["reply"], str)
-        except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise Failure("malformed reply", f"no reply with usage: {body.decode(errors='replace')}") from error
-        counted = {"tokens": tokens, "prompt_tokens": prompt_tokens}
-        if tokens != self.reply_tokens:
-            text = f"a reply of {tokens} tokens where {self.reply_tokens} were expected"
-            raise Failure("wrong length", text, **counted)
-        if prompt_tokens != self.prompt_tokens:
-            text = f"a prompt of {prompt_tokens} tokens where {self.prompt_tokens} were sent"
-            raise Failure("wrong length", text, **counted)
-        return counted
+        except (KeyError, TypeError, ValueError, AssertionError):
+            return "malformed reply", f"no reply with usage: {body.decode(errors='replace')}", {}
+        if counted["tokens"] != self.reply_tokens:
+            text = f"a reply of {counted['tokens']} tokens where {self.reply_tokens} were expected"
+            return "wrong length", text, counted
+        if counted["prompt_tokens"] != self.prompt_tokens:
+            text = f"a prompt of {counted['prompt_tokens']} tokens where {self.prompt_tokens} were sent"
+            return "wrong length", text, counted
+        return "", "", counted
 
 
 def _left(deadline: float) -> float:
@@ -103,16 +92,6 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _chunks(response: HTTPResponse, wire: socket.socket, deadline: float) -> Iterator[bytes]:
-    """The body as it comes; none of it is waited for past the deadline."""
-    while True:
-        wire.settimeout(_left(deadline))
-        chunk = response.read1(CHUNK_BYTES)
-        if not chunk:
-            return
-        yield chunk
 
 
 def _problem(body: bytes) -> str:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks import process
 from benchmarks.cache import Cache, fingerprint
 from benchmarks.checkpoints import Checkpoint, cached_export, write_cost
 from benchmarks.environment import versions
 from benchmarks.errors import RivalError
-from benchmarks.figures import AGAIN
+from benchmarks.figures import labels
 from benchmarks.machine import WEIGHT_BITS
+from benchmarks.output import progress
 from benchmarks.rivals import optimum
-from benchmarks.schema import Missing
+from benchmarks.session import Session
 from benchmarks.venvs import python_with
 
 RIVALS = Path(__file__).resolve().parent / "rivals"
 REFERENCE = "torch-fp32"
+STOCK = "stock-dynamic-int8"
 BART = "BART of the same shape with random weights (it has no Blenderbot loader)"
-TORCH = ("torch", "transformers")
-ORT = ("onnxruntime", "optimum-onnx", "transformers")
-OPENVINO = ("openvino", "optimum-intel", "transformers")
-FUSED = "fused step and beam search"
-STOCK = "stock ORTModelForSeq2SeqLM"
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,10 @@ class Contestant:
     Attributes:
         name: on the command line; the same for two that are run against each other to see the noise (the A/A pair).
         title: what it is in tables.
-        details: what it is, for the legend; {flavour} stands for the kind of quantisation that suits the processor.
         loader: of `benchmarks.worker.LOADERS`.
-        packages: those whose versions matter to it.
         export: whether it loads an export of ours.
-        recipe: module of `benchmarks.rivals` that converts the checkpoint for it; "" for none.
-        own_environment: that module has a requirements file, for an environment of its own.
+        recipe: module of `benchmarks.rivals` that converts the checkpoint for it, in an environment of its own if it
+            has a requirements file; "" for none.
         bytes_per_weight: peak memory of the conversion.
         other_model: what it runs in place of the checkpoint; "" for the checkpoint.
         lacks: settings of the checkpoint that it cannot apply.
@@ -54,12 +48,9 @@ class Contestant:
 
     name: str
     title: str
-    details: str = ""
     loader: str = ""
-    packages: tuple[str, ...] = ()
     export: bool = False
     recipe: str = ""
-    own_environment: bool = False
     bytes_per_weight: float = 0.0
     other_model: str = ""
     lacks: tuple[str, ...] = ()
@@ -75,6 +66,12 @@ class Contestant:
         return ending if ending in WEIGHT_BITS else ""
 
     @property
+    def requirements(self) -> Path | None:
+        """What its own environment holds; None where it runs in the project's."""
+        path = RIVALS / f"{self.recipe}.txt"
+        return path if path.is_file() else None
+
+    @property
     def exact(self) -> bool:
         """Whether it computes in fp32, so that its replies must be the reference's, ties aside."""
         return self.precision == "fp32" and not self.other_model
@@ -84,79 +81,33 @@ class Contestant:
         return f"models/{checkpoint.name}-{self.precision if self.export else self.name}"
 
 
-def _of_export(way: str, title: str, details: str, loader: str, packages: tuple[str, ...]) -> list[Contestant]:
+def _of_export(way: str, title: str, loader: str) -> list[Contestant]:
     return [
-        Contestant(
-            f"{way}-{precision}", title.format(precision), details.format(precision), loader, packages, export=True
-        )
+        Contestant(f"{way}-{precision}", title.format(precision), loader, export=True)
         for precision in ("int8", "int4", "fp32")
     ]
 
 
 # In the order of the tables.
 LINE_UP = (
-    Contestant(REFERENCE, "torch fp32 (the tutorial's way)", "torch fp32 eager, the tutorial's path", "torch", TORCH),
-    Contestant("torch-bf16", "torch bf16", "torch bf16 eager, weights and activations", "torch-bf16", TORCH),
-    Contestant(
-        "torch-dynamic-int8",
-        "torch, dynamic int8",
-        "torch fp32 with its own dynamic int8 linear layers",
-        "torch-dynamic-int8",
-        TORCH,
-    ),
-    Contestant(
-        "torch-compile", "torch.compile, fp32", "torch fp32, torch.compile(dynamic=True)", "torch-compile", TORCH
-    ),
-    *_of_export("ours", "**this project**, {}", f"ONNX {{}}, our export, {FUSED}", "ours", ORT[:1]),
-    *_of_export(
-        "onnxruntime",
-        "this project on ONNX Runtime's kernels, {}",
-        f"ONNX {{}}, our export, {FUSED} on the kernels of ONNX Runtime",
-        "ours-stock-kernels",
-        ORT[:1],
-    ),
-    *_of_export(
-        "stock", "this export, {}, in the stock `ORTModelForSeq2SeqLM`", f"ONNX {{}}, our export, {STOCK}", "stock", ORT
-    ),
-    Contestant(
-        "optimum-fp32",
-        "stock Optimum, fp32",
-        f"ONNX fp32, Optimum's own export, {STOCK}",
-        "stock",
-        ORT,
-        recipe="optimum",
-        bytes_per_weight=16,
-    ),
-    Contestant(
-        "stock-dynamic-int8",
-        "stock Optimum, dynamic int8",
-        f"ONNX int8, ORTQuantizer {{flavour}} dynamic, {STOCK}",
-        "stock",
-        ORT,
-        recipe="optimum",
-        bytes_per_weight=27,
-    ),
+    Contestant(REFERENCE, "torch fp32 (the tutorial's way)", "torch"),
+    Contestant("torch-bf16", "torch bf16", "torch-bf16"),
+    Contestant("torch-dynamic-int8", "torch, dynamic int8", "torch-dynamic-int8"),
+    Contestant("torch-compile", "torch.compile, fp32", "torch-compile"),
+    *_of_export("ours", "**this project**, {}", "ours"),
+    *_of_export("onnxruntime", "this project on ONNX Runtime's kernels, {}", "ours-stock-kernels"),
+    *_of_export("stock", "this export, {}, in the stock `ORTModelForSeq2SeqLM`", "stock"),
+    Contestant("optimum-fp32", "stock Optimum, fp32", "stock", recipe="optimum", bytes_per_weight=16),
+    Contestant(STOCK, "stock Optimum, dynamic int8", "stock", recipe="optimum", bytes_per_weight=27),
     *(
-        Contestant(
-            f"openvino-{precision}",
-            f"OpenVINO, {precision} weights",
-            f"OpenVINO {precision} weights, stateful, OVModelForSeq2SeqLM",
-            "openvino",
-            OPENVINO,
-            recipe="openvino",
-            own_environment=True,
-            bytes_per_weight=9,
-        )
-        for precision in ("int8", "int4")
+        Contestant(f"openvino-{bits}", f"OpenVINO, {bits} weights", "openvino", recipe="openvino", bytes_per_weight=9)
+        for bits in ("int8", "int4")
     ),
     Contestant(
         "ctranslate2-int8",
         "CTranslate2, int8 (*)",
-        f"CTranslate2 int8, {BART}",
         "ctranslate2",
-        ("ctranslate2",),
         recipe="ctranslate2",
-        own_environment=True,
         bytes_per_weight=8,
         other_model=BART,
         lacks=("encoder_no_repeat_ngram_size", "forced_eos_token_id"),
@@ -170,43 +121,23 @@ def title(name: str) -> str:
     return CONTESTANTS[name].title if name in CONTESTANTS else name
 
 
-def default_names(precision: str, *, rivals: bool) -> tuple[str, ...]:
-    """The usual line-up for an export of `precision`: torch, the stock class, ours twice (the A/A pair), and rivals."""
-    ours = f"ours-{precision}"
-    line_up = (REFERENCE, f"stock-{precision}", ours, ours)
-    if not rivals:
-        return line_up
-    variants = (name for name in ("ours-fp32", "ours-int4") if name != ours)
-    others = (name for name, contestant in CONTESTANTS.items() if not contestant.export and name != REFERENCE)
-    return (*line_up, *variants, *others)
-
-
 def worker_command(loader: str, python: str | Path = sys.executable) -> tuple[str, ...]:
     """The command that starts a worker for one of `benchmarks.worker.LOADERS` with an interpreter."""
     return (str(python), "-m", "benchmarks.worker", loader)
 
 
 def prepare(
-    names: Sequence[str],
-    checkpoint: Checkpoint,
-    exports: Mapping[str, Path],
-    cache: Cache,
-    progress: Callable[[str], None],
-) -> tuple[list[Contestant], list[Missing]]:
-    """Make what the contestants load, unless it is there already.
+    names: Sequence[str], checkpoint: Checkpoint, session: Session, exports: Mapping[str, Path] | None = None
+) -> list[Contestant]:
+    """Make what the contestants load, unless it is there already; a rival that cannot be made ready is left out.
 
     Args:
         names: of `CONTESTANTS`; one that comes twice runs twice.
         checkpoint: what they all run.
+        session: of the measurement.
         exports: folders to use as exports of the checkpoint, by precision; others are made in the cache.
-        cache: where exports, environments and converted models are kept.
-        progress: told about each stage.
-
-    Returns:
-        Those that are ready, and the rivals that are not, with the reason.
     """
     ready: list[Contestant] = []
-    missing: list[Missing] = []
     # Nothing can be said without the reference and our own engine: a run stops when one of them fails.
     required = {REFERENCE, *[name for name in names if CONTESTANTS[name].loader == "ours"][:1]}
     for name in dict.fromkeys(names):
@@ -215,28 +146,21 @@ def prepare(
         try:
             if contestant.export:
                 precision = contestant.precision
-                folder = exports.get(precision) or cached_export(checkpoint, precision, cache, progress)
+                folder = (exports or {}).get(precision) or cached_export(checkpoint, precision, session.cache)
             elif contestant.recipe:
-                if contestant.own_environment:
-                    python = python_with(RIVALS / f"{contestant.recipe}.txt", cache, progress)
-                folder = _converted(contestant, python, checkpoint, cache, progress)
+                if contestant.requirements:
+                    python = python_with(contestant.requirements, session.cache)
+                folder = _converted(contestant, python, checkpoint, session.cache)
         except RivalError as error:
-            progress(f"{name} is missing: {error}")
-            missing.append(Missing(name=name, reason=str(error).rstrip(".")))
+            session.leave_out(name, error)
             continue
-        made: dict[str, Any] = {
-            "details": contestant.details.format(flavour=optimum.flavour()),
-            "rival": name not in required,
-            "command": worker_command(contestant.loader, python),
-            "folder": folder,
-        }
-        ready += [replace(contestant, label=label, **made) for label in (name, name + AGAIN)[: names.count(name)]]
-    return ready, missing
+        command = worker_command(contestant.loader, python)
+        contestant = replace(contestant, rival=name not in required, command=command, folder=folder)
+        ready += [replace(contestant, label=label) for label in labels(name, names)]
+    return ready
 
 
-def _converted(
-    contestant: Contestant, python: Path, checkpoint: Checkpoint, cache: Cache, progress: Callable[[str], None]
-) -> Path:
+def _converted(contestant: Contestant, python: Path, checkpoint: Checkpoint, cache: Cache) -> Path:
     def make(folder: Path) -> None:
         _check_memory(contestant, checkpoint)
         progress(f"converting {checkpoint.name} for {contestant.name} (once)")
@@ -245,12 +169,11 @@ def _converted(
             raise RivalError(f"The checkpoint cannot be converted: the conversion {ending}")
         write_cost(folder, ending)
 
-    sources = [RIVALS / f"{contestant.recipe}.py", RIVALS / f"{contestant.recipe}.txt"]
     made_from = {
         "checkpoint": checkpoint.fingerprint,
-        "recipe": fingerprint(path for path in sources if path.exists()),
+        "recipe": fingerprint(filter(None, [RIVALS / f"{contestant.recipe}.py", contestant.requirements])),
         "flavour": optimum.flavour(),
-        "versions": None if contestant.own_environment else versions(),
+        "versions": None if contestant.requirements else versions(),
     }
     return cache.get(contestant.cached(checkpoint), made_from, make)
 

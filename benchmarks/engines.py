@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -51,16 +50,7 @@ class Engine(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """An engine, and seconds that importing its libraries and loading the files took."""
-
-    engine: Engine
-    import_s: float
-    load_s: float
-
-
-Loader = Callable[[str, int], Loaded]
+Loader = Callable[[str, int], Engine]
 """Loads a model folder with a number of threads."""
 
 
@@ -177,12 +167,9 @@ class GenerateEngine:
             "engine": self.facts,
         }
 
-
-class TorchEngine(GenerateEngine):
-    """A torch model, which can also say how likely it finds the replies of others."""
-
     def score(self, ids: list[int], replies: list[list[int]]) -> list[float]:
-        """Log-probability of each reply, in nats, without its last token, which the settings may force."""
+        """How likely it finds the replies of others: log-probabilities in nats, each without its last token, which the
+        settings may force."""
         import torch
 
         start = self.model.config.decoder_start_token_id
@@ -197,21 +184,15 @@ class TorchEngine(GenerateEngine):
         return scores
 
 
-def load_torch(path: str, threads: int, *, dtype: str = "float32", change: str = "") -> Loaded:
-    """`BlenderbotForConditionalGeneration`, as in the usual tutorial.
+def load_torch(path: str, threads: int, *, dtype: str = "float32", change: str = "") -> GenerateEngine:
+    """`BlenderbotForConditionalGeneration`, as in the usual tutorial; `dtype` is that of weights and activations.
 
-    Args:
-        path: a checkpoint.
-        threads: of torch.
-        dtype: of weights and activations.
-        change: `dynamic-int8`: every linear layer with 8-bit weights and activations quantised as they come, by torch's
-            own quantiser; `compile`: a compiled `forward`, of dynamic shapes since the cache grows; "" for none.
+    `change` is `dynamic-int8`: every linear layer with 8-bit weights and activations quantised as they come, by torch's
+    own quantiser; `compile`: a compiled `forward`, of dynamic shapes since the cache grows; or "".
     """
-    started = time.perf_counter()
     import torch
     from transformers import BlenderbotForConditionalGeneration
 
-    imported = time.perf_counter()
     torch.set_num_threads(threads)
     model: Any = BlenderbotForConditionalGeneration.from_pretrained(path, dtype=getattr(torch, dtype)).eval()
     if change == "dynamic-int8":
@@ -219,47 +200,38 @@ def load_torch(path: str, threads: int, *, dtype: str = "float32", change: str =
         model = quantize(model, {torch.nn.Linear}, dtype=torch.qint8)
     elif change == "compile":
         model.forward = torch.compile(model.forward, dynamic=True)
-    engine = TorchEngine(model, path, lambda: [torch.get_num_threads()])
-    return Loaded(engine, imported - started, time.perf_counter() - imported)
+    return GenerateEngine(model, path, lambda: [torch.get_num_threads()])
 
 
-def load_stock(path: str, threads: int) -> Loaded:
+def load_stock(path: str, threads: int) -> GenerateEngine:
     """A folder of ONNX files in the stock `ORTModelForSeq2SeqLM`; torch, which runs its loop, gets the same threads."""
-    started = time.perf_counter()
     import torch
     from onnxruntime import SessionOptions
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-    imported = time.perf_counter()
     torch.set_num_threads(threads)
     options = SessionOptions()
     options.intra_op_num_threads = threads
     with onnx_sessions() as sessions:
         model = ORTModelForSeq2SeqLM.from_pretrained(path, session_options=options, provider="CPUExecutionProvider")
-    loaded = time.perf_counter()
-    engine = GenerateEngine(model, path, lambda: [torch.get_num_threads(), *session_threads(sessions)])
-    return Loaded(engine, imported - started, loaded - imported)
+    return GenerateEngine(model, path, lambda: [torch.get_num_threads(), *session_threads(sessions)])
 
 
-def load_ours(path: str, threads: int, kernels: str = AUTO) -> Loaded:
+def load_ours(path: str, threads: int, kernels: str = AUTO) -> GenerateEngine:
     """A folder written by `python -m export` in the project's own engine."""
-    started = time.perf_counter()
     import torch
     from transformers import GenerationConfig
 
     from service.engine.settings import DecodingSettings
     from service.ort_model import ORTBlenderbotForConditionalGeneration
 
-    imported = time.perf_counter()
     torch.set_num_threads(threads)
     with onnx_sessions() as sessions:
         model = ORTBlenderbotForConditionalGeneration.from_pretrained(path, threads=threads, kernels=kernels)
-    loaded = time.perf_counter()
     settings = asdict(model.settings)
     del settings["seed"]
     if model.settings.max_length == DecodingSettings().max_length:
         del settings["max_length"]  # the default of transformers, which is counted differently there
     decoding = GenerationConfig(**settings).to_diff_dict()
     facts = {"kernels": model.network.kernels.title}
-    engine = GenerateEngine(model, path, lambda: session_threads(sessions), fused_loop, decoding, facts)
-    return Loaded(engine, imported - started, loaded - imported)
+    return GenerateEngine(model, path, lambda: session_threads(sessions), fused_loop, decoding, facts)

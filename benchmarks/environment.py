@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,20 +60,12 @@ class Machine:
     @property
     def short_name(self) -> str:
         """Name and kind of the processor, for the head of a column."""
-        kind = self._microarchitecture or f"{self.cpu_family}-{self.cpu_model}".strip("-")
-        return ", ".join(filter(None, [self.name, kind]))
+        numbers = (self.cpu_family, self.cpu_model)
+        return ", ".join(filter(None, [self.name, MICROARCHITECTURES.get(numbers) or "-".join(filter(None, numbers))]))
 
     def __str__(self) -> str:
-        numbers = (("family", self.cpu_family), ("model", self.cpu_model))
-        kind = ", ".join(filter(None, [self._microarchitecture, *(f"{word} {n}" for word, n in numbers if n)]))
-        return (
-            f"{self.name}{f' ({kind})' * bool(kind)}, {self.cores} cores, {self.memory_bytes / 2**30:.0f} GiB, "
-            f"{self.os}, {' '.join(self.cpu_flags)}"
-        )
-
-    @property
-    def _microarchitecture(self) -> str:
-        return MICROARCHITECTURES.get((self.cpu_family, self.cpu_model), "")
+        memory = f"{self.memory_bytes / 2**30:.0f} GiB"
+        return f"{self.short_name}, {self.cores} cores, {memory}, {self.os}, {' '.join(self.cpu_flags)}"
 
 
 def this_machine() -> Machine:
@@ -99,10 +91,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that are installed here."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             installed[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return installed
 
 
@@ -111,27 +101,6 @@ def usable_cores() -> int:
     usable = available_cores()
     cores = {(cpu.get("physical id"), cpu.get("core id")) for cpu in _cpu_info() if "core id" in cpu}
     return min(len(cores), usable) if cores else usable
-
-
-def peak_bytes(pid: int | None = None) -> int:
-    """Largest resident memory of a process so far: VmHWM on Linux; 0 for a process that has just ended.
-
-    Elsewhere it is `ru_maxrss` for this process, and what another one holds at this moment.
-
-    Args:
-        pid: of the process; None means this one.
-    """
-    status = Path(f"/proc/{pid or 'self'}/status")
-    if status.exists():
-        lines = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return next((int(line.split()[1]) * 1024 for line in lines), 0)
-    if pid is not None:
-        import psutil
-
-        return int(psutil.Process(pid).memory_info().rss)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cpu_info() -> list[dict[str, str]]:

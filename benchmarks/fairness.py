@@ -33,17 +33,16 @@ def check_description(
     contestant: Contestant, description: Mapping[str, Any], reference: Contestant, expected: Mapping[str, Any]
 ) -> None:
     """It says that it has the reference's vocabulary and decoding settings."""
-    ours, theirs = (
-        {**{key: told[key] for key in ("vocab_size", "special_ids", "eos_id")}, **told["decoding"]}
-        for told in (expected, description)
+    wanted, actual = (
+        {**{key: settings[key] for key in ("vocab_size", "special_ids", "eos_id")}, **settings["decoding"]}
+        for settings in (expected, description)
     )
-    for name in sorted((ours.keys() | theirs.keys()).difference(contestant.lacks)):
-        if ours.get(name) != theirs.get(name):
-            pair = (
-                f"{contestant.label} ({contestant.folder}) does not do what {reference.label} ({reference.folder}) does"
+    for name in sorted((wanted.keys() | actual.keys()).difference(contestant.lacks)):
+        if wanted.get(name) != actual.get(name):
+            raise ContestantError(
+                f"{contestant.label} ({contestant.folder}) does not do what {reference.label} ({reference.folder}) "
+                f"does: {name} is {actual.get(name)} where the reference has {wanted.get(name)}."
             )
-            values = f"{name} is {theirs.get(name)} where the reference has {ours.get(name)}"
-            raise ContestantError(f"{pair}: {values}.")
 
 
 def check_observation(contestant: Contestant, observation: Mapping[str, Any], sizes: Sizes) -> None:
@@ -64,13 +63,14 @@ def check_observation(contestant: Contestant, observation: Mapping[str, Any], si
 
 
 def check_reply(
-    contestant: Contestant, ids: list[int], tokens: list[int], decoding: Mapping[str, Any], new_tokens: int
+    contestant: Contestant, request: Mapping[str, Any], tokens: list[int], decoding: Mapping[str, Any]
 ) -> None:
-    """A reply to the source `ids` has as many tokens as were asked for, and repeats nothing that the settings ban."""
-    if len(tokens) != new_tokens:
-        raise ContestantError(f"{contestant.label} generated {len(tokens)} tokens where {new_tokens} were asked for.")
+    """A reply has as many tokens as were asked for, and repeats nothing that the settings ban."""
+    if len(tokens) != request["new_tokens"]:
+        text = f"generated {len(tokens)} tokens where {request['new_tokens']} were asked for."
+        raise ContestantError(f"{contestant.label} {text}")
     applied = {name: value for name, value in decoding.items() if name not in contestant.lacks}
-    broken = broken_ban(ids, tokens, applied)
+    broken = broken_ban(request["ids"], tokens, applied)
     if broken is not None:
         raise ContestantError(f"{contestant.label} does not apply {broken}, which is {decoding[broken]}.")
 

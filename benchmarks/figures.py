@@ -5,10 +5,11 @@ Beside each ratio stand the smallest and the largest within one round.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+
+import numpy as np
 
 AGAIN = " (again)"
 # Differences of the A/A pair beyond which figures are too noisy to be compared.
@@ -50,9 +51,11 @@ def largest(values: Sequence[float]) -> Ratio:
     return Ratio(max(values), min(values), max(values))
 
 
-def noise(ratios: Sequence[float]) -> float:
-    """How far the ratios of one and the same thing are from 1, at most, in the middle half of them."""
-    return max(abs((quantile(ratios, share) or 0) - 1) for share in (0.25, 0.75))
+def pair_noise(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """How far the figures of one and the same thing differ, in rounds that both have one: how far the ratios are from 1
+    at most, in the middle half of them; None without such a round."""
+    ratios = [a / b for a, b in zip(first, second, strict=True) if a and b]
+    return max(abs((quantile(ratios, share) or 0) - 1) for share in (0.25, 0.75)) if ratios else None
 
 
 def noise_text(attempts: Sequence[float]) -> str:
@@ -66,12 +69,12 @@ def noise_text(attempts: Sequence[float]) -> str:
 
 def quantile(values: Sequence[float], share: float) -> float | None:
     """The value that `share` of the values lie below, interpolated between neighbours; None without a value."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    below, above = math.floor(position), math.ceil(position)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    return float(np.quantile(values, share)) if values else None
+
+
+def labels(name: str, names: Sequence[str]) -> Sequence[str]:
+    """What those of a name are called in a run of all these names: two are an A/A pair."""
+    return (name, name + AGAIN)[: names.count(name)]
 
 
 def pair_of(labels: Sequence[str]) -> tuple[str, str] | None:

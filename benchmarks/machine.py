@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+import timeit
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import process
 from benchmarks.errors import BenchmarkError
+from benchmarks.output import progress
 
 ARRAY_BYTES = 2**29
 ATTEMPTS = 8
@@ -45,6 +46,10 @@ class Limits:
     read_bytes_per_s: float
     operations_per_s: dict[str, float]
 
+    def __str__(self) -> str:
+        rates = ", ".join(f"{rate / 1e9:,.0f} ({kind})" for kind, rate in self.operations_per_s.items())
+        return f"{self.read_bytes_per_s / 1e9:.1f} GB/s and, in billion operations a second, {rates}"
+
 
 @dataclass(frozen=True)
 class StepWeights:
@@ -70,13 +75,8 @@ class StepWeights:
         return cls(config["decoder_layers"] * layer, config["vocab_size"] * width)
 
     def floor_ms(self, precision: str, rows: int, limits: Limits) -> float:
-        """Milliseconds of one step: reading or computing, whichever takes longer, as if both went on at once.
-
-        Args:
-            precision: of the weights, of `WEIGHT_BITS`.
-            rows: beams.
-            limits: of the machine.
-        """
+        """Milliseconds of one step with weights of one of `WEIGHT_BITS`: reading or computing, whichever takes longer,
+        as if both went on at once."""
         bits, projection_bits = WEIGHT_BITS[precision]
         reading = (self.layers * bits + self.projection * projection_bits) / 8 / limits.read_bytes_per_s
         computing = 2 * (self.layers + self.projection) * rows / limits.operations_per_s[ARITHMETIC[precision]]
@@ -85,6 +85,7 @@ class StepWeights:
 
 def measure(threads: int) -> Limits:
     """The limits of this machine, measured in a process of their own."""
+    progress("measuring the machine: reading and multiplying")
     ending = process.run([sys.executable, "-m", "benchmarks.machine", str(threads)])
     if ending.code != 0:
         raise BenchmarkError(f"The measurement of the machine's limits {ending}.")
@@ -92,28 +93,23 @@ def measure(threads: int) -> Limits:
 
 
 def _fastest_s(work: Callable[[], Any]) -> float:
-    seconds = []
-    for _ in range(ATTEMPTS):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(timeit.repeat(work, number=1, repeat=ATTEMPTS))
 
 
 def _read_bytes_per_s(threads: int) -> float:
     import numpy as np
 
     array = np.ones(ARRAY_BYTES // 4, np.float32)
-    ways: list[tuple[Callable[[Any], Any], Any]] = [
-        (np.max, array.view(np.int32)),
-        (lambda part: np.dot(part, part), array),
-    ]
     rates = []
     for number in sorted({1, threads}):
         with ThreadPoolExecutor(number) as pool:
-            for way, view in ways:
-                parts = np.array_split(view, number)
-                rates.append(ARRAY_BYTES / _fastest_s(lambda way=way, parts=parts: list(pool.map(way, parts))))  # type: ignore[misc]
+            parts = np.array_split(array, number)
+            integers = [part.view(np.int32) for part in parts]
+            seconds = (
+                _fastest_s(lambda parts=integers: list(pool.map(np.max, parts))),  # type: ignore[misc]
+                _fastest_s(lambda parts=parts: list(pool.map(np.dot, parts, parts))),  # type: ignore[misc]
+            )
+            rates.append(ARRAY_BYTES / min(seconds))
     return max(rates)
 
 
@@ -127,24 +123,20 @@ def _operations_per_s(product: Callable[[int, int, int], Callable[[], Any]]) -> 
 def _onnx_product(kind: str, threads: int, rows: int, inner: int, columns: int) -> Callable[[], Any]:
     import numpy as np
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper, parser
 
     operator, left, right, result = {
-        "int8": ("MatMulInteger", np.uint8, np.int8, TensorProto.INT32),
-        "fp32": ("MatMul", np.float32, np.float32, TensorProto.FLOAT),
+        "int8": ("MatMulInteger", "uint8", "int8", "int32"),
+        "fp32": ("MatMul", "float", "float", "float"),
     }[kind]
+    numbers = {"uint8": np.uint8, "int8": np.int8, "float": np.float32}
+    graph = f"product ({left}[{rows},{inner}] a) => ({result}[{rows},{columns}] c) {{ c = {operator}(a, b) }}"
+    model = parser.parse_model('<ir_version: 8, opset_import: ["": 17]> ' + graph)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((inner, columns), numbers[right]), "b"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    a = np.ones((rows, inner), left)
-    graph = helper.make_graph(
-        [helper.make_node(operator, ["a", "b"], ["c"])],
-        "product",
-        [helper.make_tensor_value_info("a", helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)],
-        [helper.make_tensor_value_info("c", result, (rows, columns))],
-        [numpy_helper.from_array(np.ones((inner, columns), right), "b")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    a = np.ones((rows, inner), numbers[left])
     return lambda: session.run(None, {"a": a})
 
 

@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 from benchmarks.errors import ContestantError, ServerError
 
@@ -34,7 +35,7 @@ IDLE_S, IDLE_SHARE = 0.5, 0.05
 class Ending:
     """How a program ended: its exit code, or minus the number of the signal that ended it, and its last line of output.
 
-    `peak_bytes` is the largest resident memory of its processes together, or of one of them.
+    `peak_bytes` is the largest resident memory of its processes together, or of the first of them.
     """
 
     code: int
@@ -51,80 +52,67 @@ class Ending:
 
 
 def environment() -> dict[str, str]:
-    """This process's variables, and what a child needs to import this package and to leave the Hub alone."""
+    """What a child gets: no settings of our service, the path of this package, and that the Hub is to be left alone."""
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CHATBOT_")}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
 
 
-def run(command: Iterable[str | Path], *, shown: bool = False) -> Ending:
-    """Run `command` from the root of the project, with its output on the terminal (as stderr) if it is `shown`."""
+def run(command: Iterable[str | Path], *, show: bool = False) -> Ending:
+    """Run `command` from the root of the project, with its output on the terminal (as stderr) with `show`."""
     with tempfile.TemporaryFile() as output:
-        target = sys.stderr if shown else output
+        target = sys.stderr if show else output
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": target, "stderr": target}
         started = time.perf_counter()
         # A session of its own: Ctrl-C reaches this process only, which then ends its child.
         child = subprocess.Popen(
             list(map(str, command)), cwd=PROJECT, env=environment(), start_new_session=True, **streams
         )
-        with _peak_memory(child.pid) as peaks:
-            try:
-                _, status, usage = os.wait4(child.pid, 0)
-                child.returncode = os.waitstatus_to_exitcode(status)
-            except BaseException:
-                child.terminate()
-                _wait_or_kill(child)
-                raise
+        peak = 0
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(SAMPLE_S)
+                    break
+                peak = max(peak, _memory(child.pid))
+        except BaseException:
+            child.terminate()
+            _wait_or_kill(child)
+            raise
         seconds = time.perf_counter() - started
         output.seek(0)
-        largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Ending(child.returncode, _last_line(output.read()), seconds, max(largest, *peaks))
+        return Ending(child.returncode, _last_line(output.read()), seconds, peak)
 
 
-@contextmanager
-def _peak_memory(pid: int) -> Iterator[list[int]]:
-    """The resident memory of a process and its children together, in bytes, sampled until the block ends."""
-    import psutil
+def peak_bytes(pid: int) -> int:
+    """Largest resident memory of a process so far: VmHWM on Linux, elsewhere what it holds now; 0 once it has ended."""
+    status = Path(f"/proc/{pid}/status")
+    with suppress(OSError):
+        lines = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return next((int(line.split()[1]) * 1024 for line in lines), 0)
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
 
-    samples = [0]
-    done = threading.Event()
 
-    def sample() -> None:
-        while not done.wait(SAMPLE_S):
-            with suppress(psutil.Error):
-                parent = psutil.Process(pid)
-                samples.append(sum(one.memory_info().rss for one in (parent, *parent.children(recursive=True))))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        done.set()
-        thread.join()
+def _memory(pid: int) -> int:
+    """Resident memory of a process and its children now, in bytes, or the largest of the process by itself so far."""
+    with suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        together = sum(int(process.memory_info().rss) for process in (parent, *parent.children(recursive=True)))
+        return max(together, peak_bytes(pid))
+    return 0
 
 
 class Companion:
     """A program that runs beside this one until its `with` block ends; an exception ends it at once."""
 
-    def __init__(self, label: str, command: Sequence[str], *, piped: bool) -> None:
-        """
-        Args:
-            label: what error messages call it.
-            command: program and arguments.
-            piped: whether this process writes to its stdin and reads its stdout; only what goes to stderr is kept for
-                messages then, and both outputs otherwise.
-        """
+    def __init__(self, label: str, command: Sequence[str], **pipes: int) -> None:
+        """`label` is what error messages call it; output that goes to none of `pipes` is kept for them."""
         self._label = label
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self.process = subprocess.Popen(
-            command,
-            env=self.environment(),
-            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else self._log,
-            stderr=self._log,
-            encoding="utf-8",
-            start_new_session=True,
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": self._log, "stderr": self._log} | pipes
+        self.process = subprocess.Popen(command, env=environment(), encoding="utf-8", start_new_session=True, **streams)
 
     @property
     def pid(self) -> int:
@@ -133,17 +121,11 @@ class Companion:
     @property
     def cpu_s(self) -> float:
         """Processor seconds that it has used so far, on all threads; 0 once it has ended."""
-        import psutil
-
         try:
             times = psutil.Process(self.pid).cpu_times()
         except psutil.NoSuchProcess:
             return 0.0
         return float(times.user + times.system)
-
-    def environment(self) -> dict[str, str]:
-        """The variables that it gets."""
-        return environment()
 
     def output(self) -> bytes:
         """The end of what it has written so far."""
@@ -182,7 +164,7 @@ class WorkerProcess(Companion):
     """A running `benchmarks.worker`."""
 
     def __init__(self, label: str, command: Sequence[str]) -> None:
-        super().__init__(label, command, piped=True)
+        super().__init__(label, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def request(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Send one request of `benchmarks.worker` and wait for its reply.
@@ -208,28 +190,13 @@ class WorkerProcess(Companion):
             raise ContestantError(f"The {self._label} process could not {op}: {reply['error'].rstrip('.')}.")
         return dict(reply)
 
-    def close(self) -> None:
-        """End the worker, giving it time to end by itself."""
-        if self._log.closed:
-            return  # it was killed
-        try:
-            self.process.communicate(json.dumps({"op": "close"}) + "\n", timeout=CLOSE_TIMEOUT_S)
-        except (subprocess.TimeoutExpired, BrokenPipeError):
-            self.kill()
-        self._log.close()
-
 
 class ServerProcess(Companion):
     """A running chat server: it says `Listening on http://HOST:PORT` and answers `GET /readyz`."""
 
     def __init__(self, label: str, command: Sequence[str]) -> None:
-        super().__init__(label, command, piped=False)
-        self.host = ""
-        self.port = 0
-
-    def environment(self) -> dict[str, str]:
-        """The variables that it gets: settings of our service are not among them."""
-        return {name: value for name, value in super().environment().items() if not name.startswith("CHATBOT_")}
+        super().__init__(label, command)
+        self.host, self.port = "", 0
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until it answers; a `ServerError` says that it ended, or was not ready in time."""
@@ -239,22 +206,21 @@ class ServerProcess(Companion):
                 raise ServerError(f"The {self._label} server did not become ready: it {self.ending()}.")
             if time.monotonic() >= deadline:
                 line = _last_line(self.output())[:200].rstrip(".") or "nothing"
-                text = f"The {self._label} server was not ready after {timeout_s:g} s; it last said: {line}."
-                raise ServerError(text)
+                raise ServerError(
+                    f"The {self._label} server was not ready after {timeout_s:g} s; it last said: {line}."
+                )
             time.sleep(POLL_S)
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until it uses no processor time worth speaking of; False when `timeout_s` was too short for that."""
         deadline = time.monotonic() + timeout_s
-        before = self.cpu_s
         while True:
+            before = self.cpu_s
             time.sleep(IDLE_S)
-            after = self.cpu_s
-            if after - before <= IDLE_SHARE * IDLE_S:
+            if self.cpu_s - before <= IDLE_SHARE * IDLE_S:
                 return True
             if time.monotonic() >= deadline:
                 return False
-            before = after
 
     def _is_ready(self) -> bool:
         if not self.port:
@@ -262,14 +228,12 @@ class ServerProcess(Companion):
             if match is None:
                 return False
             self.host, self.port = match[1], int(match[2])
-        connection = HTTPConnection(self.host, self.port, timeout=CLOSE_TIMEOUT_S)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        with closing(HTTPConnection(self.host, self.port, timeout=CLOSE_TIMEOUT_S)) as connection:
+            try:
+                connection.request("GET", "/readyz")
+                return connection.getresponse().status == 200
+            except (OSError, HTTPException):
+                return False
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.errors import InputError
@@ -31,14 +32,11 @@ def prompts(folder: Path, tokens: int, *, count: int = COUNT, seed: int = 0) -> 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     sizes = {word: len(tokenizer(f" {word}", add_special_tokens=False).input_ids) for word in WORDS.split()}
     generator = random.Random(seed)
-    found: list[str] = []
-    for _ in range(count * ATTEMPTS):
-        text = _drawn(sizes, tokens - 1, generator)
-        if len(tokenizer(text).input_ids) == tokens:
-            found.append(text)
-            if len(found) == count:
-                return found
-    raise InputError(f"No message of {tokens} tokens can be made for the tokenizer of {folder}.")
+    drawn = (_drawn(sizes, tokens - 1, generator) for _ in range(count * ATTEMPTS))
+    texts = list(islice((text for text in drawn if len(tokenizer(text).input_ids) == tokens), count))
+    if len(texts) < count:
+        raise InputError(f"No message of {tokens} tokens can be made for the tokenizer of {folder}.")
+    return texts
 
 
 def _drawn(sizes: dict[str, int], room: int, generator: random.Random) -> str:

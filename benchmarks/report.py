@@ -1,54 +1,32 @@
-"""`report`: the page of each machine's results, the one that compares machines, and the tables of README and docs."""
+"""`report`: the page of each machine's results, and the tables of README and docs that compare machines."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import export_cost, latency, load, plots, profile, quality, start, tables
+from benchmarks import export_cost, latency, load, output, plots, quality, start
 from benchmarks.contestants import CONTESTANTS, REFERENCE
 from benchmarks.errors import InputError
+from benchmarks.output import progress
 from benchmarks.process import PROJECT
 from benchmarks.promises import verdicts
-from benchmarks.results import FOLDER, LATENCY, LOADS, Results, machines
+from benchmarks.results import FOLDER, LATENCY, LOADS, PARTS, Results, all_machines
 from benchmarks.schema import Archive, Load
 from benchmarks.servers import TITLES
-from benchmarks.session import progress
-from benchmarks.tables import Block, Heading, Items, Picture, Prose, Table
 
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "benchmarks.md")
+PICTURE = FOLDER / "machines.svg"
 BLOCK = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 FILE_NAME = "REPORT.md"
-COMMANDS = {
-    "latency-400m": "latency --rivals",
-    "latency-variants-400m": "latency --rivals",
-    "load-400m": "load",
-    "load-greedy-400m": "load --beams 1",
-    "start-400m": "start",
-    "export-400m": "export-cost",
-    "quality-demo": "quality",
-    "scaling-400m": "latency --growing",
-    "clients-400m": "load --clients 1 2 4 8 16",
-}
-WEIGHTS = (
-    "The weights are random ones in the shape of `facebook/blenderbot-400M-distill` wherever speed and memory are "
-    "measured; quality is measured on the demo model's held-out dialogues."
-)
-BEST = (
-    "x is how many times as fast, or as many replies a second, at the best of all rounds of both: what else a machine "
-    "does can only make either worse. `make accept` judges by the same list and the same figure. How the figures are "
-    "kept honest is told in [docs/benchmarks.md]({}docs/benchmarks.md)."
-)
 MARK = "(†)"
-BEFORE = f"{MARK} was measured before this project had kernels of its own: its rows there are of ONNX Runtime's."
 DESCRIPTION = f"""
-Write {FILE_NAME} and its plots from the JSON files of a results folder: {", ".join(COMMANDS)}. Parts that are not there
-are named as not measured. Without a folder, do so for every machine in benchmarks/results, compare them in
-benchmarks/results/{FILE_NAME}, and fill in the tables of README.md and docs/benchmarks.md.
+Write {FILE_NAME} from the JSON files of a results folder; parts that are not there are named as not measured. Without a
+folder, do so for every machine in benchmarks/results, and write the tables and the picture of README.md and
+docs/benchmarks.md.
 """
 
 
@@ -56,115 +34,111 @@ def page(results: Results) -> str:
     """The report of a results folder."""
     dates = ", ".join(f"{name} ({part.date[:10]})" for name, part in results.parts.items())
     versions = next(iter(results.parts.values())).versions.items()
-    judged = [(one.promise.text, one.promise.asked, str(one), one.word) for one in verdicts(results)]
-    blocks: list[Block] = [
-        Heading("Measurements", 1),
-        Prose(f"Made by `make bench` or `make bench-all`; the JSON files beside this page hold raw values. {WEIGHTS}"),
-        Items([f"{results.machine}: {dates}", ", ".join(f"{name} {version}" for name, version in versions)]),
-        Heading("Promises"),
-        Table(("promise", "limit", "measured", "verdict"), judged),
-        Prose(f"{BEST.format('../../../')} In brackets the smallest and the largest within one round. {BEFORE}"),
-        *latency.section(results),
-        *load.section(results),
-        *start.section(results),
-        *export_cost.section(results),
-        *export_cost.shapes_section(results),
-        *quality.section(results),
-        *latency.growing_section(results),
-        *profile.section(results),
-        *_archives(results),
-        Heading("What is missing"),
-        *_missing(results),
+    judged = [
+        (verdict.promise.text, verdict.promise.bound, str(verdict), verdict.word) for verdict in verdicts(results)
     ]
-    drawn = plots.possible(results)
-    return tables.markdown(block for block in blocks if not isinstance(block, Picture) or block.name in drawn)
+    return output.page(
+        [
+            output.heading("Measurements", 1),
+            output.paragraph(
+                "Made by `make bench` or `make bench-all`; the JSON files beside this page hold raw values. Speed and "
+                "memory are of random weights in the shape of `facebook/blenderbot-400M-distill`, quality is of the "
+                "demo model on held-out dialogues."
+            ),
+            output.bullets(
+                [f"{results.machine}: {dates}", ", ".join(f"{name} {version}" for name, version in versions)]
+            ),
+            output.heading("Promises"),
+            output.table(("promise", "limit", "measured", "verdict"), judged),
+            output.paragraph(
+                "x is how many times as fast, or as many replies a second, at the best of all rounds of both; in "
+                f"brackets the smallest and the largest within one round. {MARK} was measured before this project had "
+                "kernels of its own: its rows there are of ONNX Runtime's. How the figures are kept honest is told in "
+                "[docs/benchmarks.md](../../../docs/benchmarks.md)."
+            ),
+            *latency.section(results),
+            *load.section(results),
+            *start.section(results),
+            *export_cost.section(results),
+            *quality.section(results),
+            *_archives(results),
+            output.heading("What is missing"),
+            _missing(results),
+        ]
+    )
 
 
-def _archives(results: Results) -> Iterator[Block]:
+def _archives(results: Results) -> Iterator[str]:
     """What was measured by code that is gone, each table as it was kept."""
     for part in results.of_kind(Archive).values():
-        yield Heading(part.about)
+        yield output.heading(part.about)
         for name, rows in part.tables.items():
             columns = [key for key in rows[0] if not isinstance(rows[0][key], list)]
             cells = [
                 [f"{row[key]:,.4g}" if isinstance(row[key], float) else str(row[key]) for key in columns]
                 for row in rows
             ]
-            yield Table((name, *columns[1:]), cells)
-        yield Prose(f"Measured once, {part.date[:10]}.")
+            yield output.table((name, *columns[1:]), cells)
+        settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in part.settings.items())
+        yield output.paragraph(f"Measured once, {part.date[:10]}: {settings}.")
 
 
-def _missing(results: Results) -> Iterator[Block]:
-    lines = [f"{one.name} ({name}): {one.reason}." for name, part in results.parts.items() for one in part.missing]
-    absent = [part for part in COMMANDS if part not in results.parts]
-    lines += [f"{part}: not measured; `python -m benchmarks {COMMANDS[part]}`." for part in absent]
-    yield Items(lines) if lines else Prose("Nothing: every rival ran to the end and did what was asked.")
+def _missing(results: Results) -> str:
+    lines = [f"{row.name} ({name}): {row.reason}." for name, part in results.parts.items() for row in part.missing]
+    lines += [f"{part}: not measured; `make bench-all` does." for part in PARTS if part not in results.parts]
+    return output.bullets(lines) if lines else "Nothing: every rival ran to the end and did what was asked."
 
 
-def comparison(every: Sequence[Results]) -> str:
-    """The page of several machines, one at least."""
-    lines = []
-    for results in every:
-        days = " and ".join(sorted({part.date[:10] for part in results.parts.values()}))
-        link = f"[{results.machine.short_name}]({results.folder.name}/{FILE_NAME})"
-        lines.append(f"{link}, {days}: {results.machine}")
-    judged = [
-        (
-            same[0].promise.text,
-            same[0].promise.asked,
-            *("-" if one.figure is None else f"{one.figure.best:.4g} {one.promise.unit}, {one.word}" for one in same),
-        )
-        for same in zip(*map(verdicts, every), strict=True)
+def filled(text: str, machines: Sequence[Results]) -> str:
+    """A page with every table as the results of these machines have it."""
+    blocks = {
+        "machines": output.bullets(map(_machine, machines)),
+        "promises": promises_table(machines),
+        "summary": summary_table(machines),
+        "latency": speed_table(machines, 10),
+        "greedy": speed_table(machines, 1),
+        "load": load_table(machines),
+    }
+    return BLOCK.sub(lambda match: f"{match[1]}\n{blocks[match['name']]}\n\n{match[3]}", text)
+
+
+def _machine(results: Results) -> str:
+    days = " and ".join(sorted({part.date[:10] for part in results.parts.values()}))
+    link = f"../benchmarks/results/{results.folder.name}/{FILE_NAME}"
+    return f"{results.machine}: [{days}]({link})"
+
+
+def promises_table(machines: Sequence[Results]) -> str:
+    """Every promise beside what was measured on each machine."""
+    rows = [
+        (same[0].promise.text, same[0].promise.bound, *(verdict.summary for verdict in same))
+        for same in zip(*map(verdicts, machines), strict=True)
     ]
-    blocks: list[Block] = [
-        Heading("Measurements", 1),
-        Prose(
-            "Made by `make bench-all`, on each machine in a folder of its own, where the whole report is with its raw "
-            f"values. {WEIGHTS} `-` was not measured there."
-        ),
-        Items(lines),
-        Heading("Promises"),
-        Table(("promise", "limit", *(_column(results, (*LATENCY, *LOADS)) for results in every)), judged),
-        Prose(BEST.format("../../")),
-        Heading("One reply at a time"),
-        Picture(plots.MACHINES, "how many times as fast as torch each way to run the model is, on each machine"),
-        speed_table(every, 10),
-        speed_table(every, 1),
-        Prose(
-            "The best of all rounds, and how many times as fast as torch fp32 in the runs that both took part in; "
-            "memory is the most on any of the machines. (*) runs a BART of the same shape, without the ban on the "
-            f"user's 3-grams: it has no Blenderbot loader. {BEFORE}"
-        ),
-        Heading("Many clients"),
-        load_table(every),
-        Prose("Over HTTP on the loopback address, the best round; replies of fixed length, computed and checked."),
-    ]
-    drawn = plots.possible_machines(every)
-    return tables.markdown(block for block in blocks if drawn or not isinstance(block, Picture))
+    return output.table(("promise", "limit", *(_column(results, (*LATENCY, *LOADS)) for results in machines)), rows)
 
 
-def speed_table(every: Sequence[Results], beams: int) -> Table:
+def speed_table(machines: Sequence[Results], beams: int) -> str:
     """Best seconds of one reply, and times torch fp32, of each contestant on each machine."""
-    measured = [(results, rows) for results in every if (rows := results.latency(beams))]
-    columns = (_column(results, LATENCY) for results, _ in measured)
+    measured = [(results, rows) for results in machines if (rows := results.latency(beams))]
     lines = []
     for name, contestant in CONTESTANTS.items():
         memory = [rows[name].peak_bytes for _, rows in measured if name in rows]
         if memory:
             speeds = (_speed(results, name, beams) for results, _ in measured)
             lines.append((contestant.title, *speeds, f"{max(memory) / 1e6:,.0f} MB"))
-    return Table((latency.heading(beams), *columns, "most memory"), lines)
+    columns = (_column(results, LATENCY) for results, _ in measured)
+    return output.table((latency.decoding_name(beams), *columns, "most memory"), lines)
 
 
-def summary_table(every: Sequence[Results], beams: int) -> Table:
-    """The same of torch, of the fastest rival, and of this project."""
-    measured = [results for results in every if results.latency(beams)]
+def summary_table(machines: Sequence[Results]) -> str:
+    """The same, at 10 beams, of torch, of the fastest rival, and of this project."""
+    measured = [results for results in machines if results.latency(10)]
     rows = [
-        (CONTESTANTS[name].title, *(_speed(results, name, beams) for results in measured))
+        (CONTESTANTS[name].title, *(_speed(results, name, 10) for results in measured))
         for name in (REFERENCE, "ours-int8", "ours-int4")
     ]
-    rows.insert(1, ("the fastest of all other ways", *(_fastest_rival(results, beams) for results in measured)))
-    return Table((latency.heading(beams), *(_column(results, LATENCY) for results in measured)), rows)
+    rows.insert(1, ("the fastest of all other ways", *map(_fastest_rival, measured)))
+    return output.table((latency.decoding_name(10), *(_column(results, LATENCY) for results in measured)), rows)
 
 
 def _speed(results: Results, name: str, beams: int) -> str:
@@ -174,18 +148,18 @@ def _speed(results: Results, name: str, beams: int) -> str:
     return f"{min(replies.seconds):.2f} s" + ("" if times is None else f", {times.best:.1f} x")
 
 
-def _fastest_rival(results: Results, beams: int) -> str:
-    rows = results.latency(beams)
+def _fastest_rival(results: Results) -> str:
+    rows = results.latency(10)
     rivals = [name for name in rows if name in CONTESTANTS and not CONTESTANTS[name].export and name != REFERENCE]
     if not rivals:
         return "-"
     name = min(rivals, key=lambda rival: min(rows[rival].seconds))
-    return f"{_speed(results, name, beams)} ({CONTESTANTS[name].title.removesuffix(' (*)')})"
+    return f"{_speed(results, name, 10)} ({CONTESTANTS[name].title.removesuffix(' (*)')})"
 
 
-def load_table(every: Sequence[Results]) -> Table:
+def load_table(machines: Sequence[Results]) -> str:
     """Replies a second of each server on each machine with one and with many clients, at the best of the rounds."""
-    measured = [results for results in every if results.of_kind(Load, LOADS)]
+    measured = [results for results in machines if results.of_kind(Load, LOADS)]
     rows = []
     for decoding, part in zip(("10 beams", "greedy"), LOADS, strict=True):
         for name, title in TITLES.items():
@@ -193,7 +167,7 @@ def load_table(every: Sequence[Results]) -> Table:
             cells = [_rates(results, part, name, most) for results in measured]
             if set(cells) - {"-"}:
                 rows.append((f"{title}, {decoding}, 1 and {most} clients", *cells))
-    return Table(("replies of 60 tokens a second", *(_column(results, LOADS) for results in measured)), rows)
+    return output.table(("replies of 60 tokens a second", *(_column(results, LOADS) for results in measured)), rows)
 
 
 def _rates(results: Results, part: str, name: str, most: int) -> str:
@@ -208,56 +182,25 @@ def _column(results: Results, parts: Sequence[str]) -> str:
     return results.machine.short_name + ("" if results.with_kernels(parts) else f" {MARK}")
 
 
-def filled(text: str) -> str:
-    """A page with every table as the committed results have it."""
-    every = machines()
-    blocks = {
-        "summary": summary_table(every, 10),
-        "latency": speed_table(every, 10),
-        "greedy": speed_table(every, 1),
-        "load": load_table(every),
-    }
-    return BLOCK.sub(lambda match: f"{match[1]}\n{tables.markdown([blocks[match['name']]])}\n{match[3]}", text)
-
-
-def write(folder: Path) -> Path:
+def write(folder: Path) -> None:
     """Write the report of a results folder; an `InputError` says why that cannot be."""
     results = Results.read(folder)
     if not results.parts:
         raise InputError(f"{folder} holds no results; `make bench` measures some.")
-    path = folder / FILE_NAME
-    with _writing(path):
-        plots.draw(results)
-        path.write_text(page(results), encoding="utf-8")
-    return path
+    _write(folder / FILE_NAME, page(results))
 
 
-def compare(folder: Path) -> Path:
-    """Write the page of all machines whose folders are in `folder`; an `InputError` says why that cannot be."""
-    every = machines(folder)
-    if not every:
-        raise InputError(f"{folder} holds no machine's results; `make bench-all` measures those of this one.")
-    path = folder / FILE_NAME
-    with _writing(path):
-        plots.draw_machines(folder, every)
-        path.write_text(comparison(every), encoding="utf-8")
-    return path
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _write(path: Path, text: str) -> None:
     try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing; install requirements/bench.txt, as `make bench` does.") from error
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
-    progress(f"the report is in {path}")
+    progress(f"written: {path}")
 
 
 def add(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
-    parser = commands.add_parser("report", help="pages and plots of what was measured", description=DESCRIPTION)
+    parser = commands.add_parser("report", help="pages of what was measured", description=DESCRIPTION)
     help_text = "folder (default: those in benchmarks/results)"
     parser.add_argument("--results", type=Path, metavar="DIR", help=help_text)
     parser.set_defaults(run=run)
@@ -267,8 +210,9 @@ def run(options: argparse.Namespace) -> None:
     if options.results is not None:
         write(options.results.expanduser())
         return
-    for results in machines():
+    machines = all_machines()
+    for results in machines:
         write(results.folder)
-    compare(FOLDER)
+    _write(PICTURE, plots.picture(machines))
     for path in PAGES:
-        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        _write(path, filled(path.read_text(encoding="utf-8"), machines))

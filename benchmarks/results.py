@@ -18,9 +18,10 @@ from benchmarks.schema import Agreement, AnyMeasurement, Latency, Load, Measurem
 FOLDER = PROJECT / "benchmarks" / "results"
 # Runs of one reply at a time.
 LATENCY = ("latency-400m", "latency-again-400m", "latency-variants-400m")
-GROWING = "scaling-400m"
 LOADS = ("load-400m", "load-greedy-400m")
 CLIENTS = "clients-400m"
+START, EXPORT, QUALITY = "start-400m", "export-400m", "quality-demo"
+PARTS = (LATENCY[0], LATENCY[2], *LOADS, CLIENTS, START, EXPORT, QUALITY)
 # Of the names of folders whose quality is measured.
 ENDINGS = ("stock-dynamic-int8", "fp32", "int8", "int4")
 
@@ -113,11 +114,11 @@ class Results:
     def rate(self, part: str, label: str, clients: int, other: str, other_clients: Sequence[int]) -> Ratio | None:
         """How many times as many replies a second a server gives with so many clients as another does at its best with
         one of several numbers of clients; None where one of them was not measured."""
-        ours, theirs = self.served(part, label), self.served(part, other)
-        if clients not in ours or not set(other_clients) <= theirs.keys():
+        runs, other_runs = self.served(part, label), self.served(part, other)
+        if clients not in runs or not set(other_clients) <= other_runs.keys():
             return None
-        best = [max(rates) for rates in zip(*(theirs[count].rates for count in other_clients), strict=True)]
-        return times_as_many(ours[clients].rates, best)
+        best = [max(rates) for rates in zip(*(other_runs[count].rates for count in other_clients), strict=True)]
+        return times_as_many(runs[clients].rates, best)
 
     def starts(self) -> dict[str, list[schema.Start]]:
         """Starts of each server by label."""
@@ -138,11 +139,11 @@ class Results:
     def with_kernels(self, names: Sequence[str]) -> bool:
         """Whether all of these parts that were measured ran on kernels of this project."""
         latencies, loads = self.of_kind(Latency, names).values(), self.of_kind(Load, names).values()
-        everybody = [*(part.contestants for part in latencies), *(part.servers for part in loads)]
-        return all(any("kernels" in participant.engine for participant in infos) for infos in everybody)
+        line_ups = [*(part.contestants for part in latencies), *(part.servers for part in loads)]
+        return all(any("kernels" in participant.engine for participant in line_up) for line_up in line_ups)
 
 
-def machines(folder: Path = FOLDER) -> list[Results]:
+def all_machines(folder: Path = FOLDER) -> list[Results]:
     """The results of each machine whose folder in `folder` is named after it."""
-    every = [Results.read(child) for child in sorted(folder.glob("*-cores"))]
-    return [results for results in every if results.parts and results.folder.name == results.machine.folder]
+    folders = [Results.read(child) for child in sorted(folder.glob("*-cores"))]
+    return [results for results in folders if results.parts and results.folder.name == results.machine.folder]

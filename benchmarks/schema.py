@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -34,7 +34,7 @@ class Measurement(Record):
     """What every result file holds; the date is when the run began, ISO 8601; `settings` are what was asked."""
 
     benchmark: str
-    format: Literal[5] = 5
+    format: Literal[6] = 6
     date: str
     machine: Machine
     versions: dict[str, str]
@@ -58,34 +58,39 @@ class Sizes(Record):
 class Participant(Record):
     """Who took part: a contestant, or a server with the largest resident memory of its process.
 
-    `settings_lacking` are settings of the checkpoint that it did not apply, `engine` what else its figures depend on.
+    `versions` are of packages that differ from those of the whole measurement, `engine` is what else its figures depend
+    on, and `settings_lacking` are settings of the checkpoint that it did not apply.
     """
 
     label: str
     name: str
     title: str
-    versions: dict[str, str]
+    versions: dict[str, str] = {}
     engine: dict[str, str] = {}
-    folder: str = ""
     other_model: str = ""
     precision: str = ""
-    exact: bool = False
     settings_lacking: list[str] = []
     peak_bytes: int | None = None
 
+    @classmethod
+    def of(cls, ready: Any, **facts: Any) -> Self:
+        """Of a contestant or server that was made ready, and what else was found out."""
+        return cls.model_validate(ready, from_attributes=True).model_copy(update=facts)
+
 
 class Agreement(Record):
-    """How many replies are the same token for token, and the median number of tokens before the first difference."""
+    """How many replies are the same token for token; where they part is no longer measured."""
 
     equal: int
     replies: int
-    shared_tokens: float
+    shared_tokens: float | None = None
 
 
 class Timing(Record):
     """One contestant at one point: seconds of a reply and of its processor time, one value a round; bytes of memory.
 
     `same_as_torch` compares its replies; None where it runs another model, torch took no part, or nobody compared.
+    Times and memory of loading are no longer measured.
     """
 
     label: str
@@ -110,33 +115,30 @@ class Pair(Record):
 
 
 class Race(Record):
-    """All contestants at one point; `axis` is what grows from point to point, "" for none."""
+    """All contestants with replies of one size."""
 
-    axis: str = ""
     sizes: Sizes
     a_a: Pair | None = None
     timings: list[Timing]
 
 
 class Latency(Measurement):
-    """Replies one at a time, of one size or with one setting growing; limits where they were measured."""
+    """Replies one at a time, with the limits of the machine."""
 
     benchmark: Literal["latency"] = "latency"
-    limits: Limits | None = None
-    step_weights: StepWeights | None = None
-    contestants: list[Participant] = []
+    limits: Limits
+    step_weights: StepWeights
+    contestants: list[Participant]
     results: list[Race]
 
     def floor_ms(self, label: str, beams: int) -> float | None:
         """The least milliseconds of a token; None where the precision of the weights says nothing."""
         precision = next((info.precision for info in self.contestants if info.label == label), "")
-        if not precision or self.limits is None or self.step_weights is None:
-            return None
-        return self.step_weights.floor_ms(precision, beams, self.limits)
+        return self.step_weights.floor_ms(precision, beams, self.limits) if precision else None
 
 
 class Exchange(Record):
-    """One request: when it was due, in seconds after its run began, and from then to the end of the reply or failure.
+    """One request: when it was sent, in seconds after its run began, and from then to the end of the reply or failure.
 
     `tokens` and `prompt_tokens` are as the server counts them; `error` is the kind of failure, such as `HTTP 503`, with
     `detail` in words, "" for a reply that is as it should be.
@@ -152,15 +154,14 @@ class Exchange(Record):
 
 
 class Run(Record):
-    """One server under one load in one round: all requests, in the order in which they were due.
+    """One server under one load in one round: all requests, in the order in which they were sent.
 
-    `generator_cpu_s` are processor seconds that asking took on this side; `warm_up_errors` how many requests of the
-    warm-up failed, by kind; `ended` how the server ended during the run, "" when it did not.
+    `generator_cpu_s` are processor seconds that asking took on this side; `ended` is how the server ended during the
+    run, "" when it did not.
     """
 
     round: int
     generator_cpu_s: float = 0.0
-    warm_up_errors: dict[str, int] = {}
     ended: str = ""
     requests: list[Exchange]
 
@@ -260,7 +261,7 @@ class Fidelity(Record):
 
     Divergence is that of Kullback and Leibler from the distribution of torch fp32, in nats, its mean and its 99th
     percentile; agreement the share of tokens where both rank the same token first. Of whole replies, `exact_match` is
-    the share that is the same text, and chrF is that of all of them, from 0 to 100.
+    the share that is the same text; chrF is no longer measured.
     """
 
     exported: str
@@ -272,7 +273,7 @@ class Fidelity(Record):
     top1_agreement: float
     replies: int = 0
     exact_match: float = 0.0
-    chrf: float = 0.0
+    chrf: float | None = None
 
     @property
     def perplexity_ratio(self) -> float:
@@ -284,65 +285,15 @@ class Quality(Measurement):
     results: list[Fidelity]
 
 
-class ShapeCost(Record):
-    """One checkpoint at one precision: its export, and the engine that loads it and writes replies of fixed length.
-
-    Memory is the largest of all processes together; the export begins with its process and leaves out the comparison
-    with torch; loading reads files that were read before; replies are the fastest.
-    """
-
-    checkpoint: str
-    precision: str
-    export_s: float
-    export_peak_bytes: int
-    size_bytes: int
-    load_s: float
-    resident_bytes: int
-    greedy_s: float
-    beam10_s: float
-
-
-class Shapes(Measurement):
-    benchmark: Literal["shapes"] = "shapes"
-    results: list[ShapeCost]
-
-
-class Operator(Record):
-    """One kind of node of the graph: milliseconds in one step (mean), number of nodes."""
-
-    name: str
-    ms: float
-    nodes: int
-
-
-class StepTime(Record):
-    """Steps of requests of one age: milliseconds of the whole step, choosing tokens included, and of its graph."""
-
-    beams: int
-    requests: int
-    step_ms: list[float]
-    graph_ms: list[float]
-
-
-class Profile(Measurement):
-    """One decoder step of our engine: its operators at 10 beams, and its time by number of rows."""
-
-    benchmark: Literal["profile"] = "profile"
-    operators: list[Operator]
-    steps: list[StepTime]
-
-
 class Archive(Measurement):
-    """What was measured once, by code that is gone, as tables by name."""
+    """What was measured once, by code that is gone, as tables by name; lists are raw values behind the figures."""
 
     benchmark: Literal["archive"] = "archive"
     about: str
     tables: dict[str, list[dict[str, str | float | list[float]]]]
 
 
-AnyMeasurement = Annotated[
-    Latency | Load | Starts | ExportCosts | Quality | Shapes | Profile | Archive, Field(discriminator="benchmark")
-]
+AnyMeasurement = Annotated[Latency | Load | Starts | ExportCosts | Quality | Archive, Field(discriminator="benchmark")]
 ADAPTER: TypeAdapter[AnyMeasurement] = TypeAdapter(AnyMeasurement)
 
 

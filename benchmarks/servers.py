@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contestants
-from benchmarks.cache import Cache
-from benchmarks.checkpoints import Checkpoint, Progress, cached_export, decoding, fixed_length, named_export
-from benchmarks.errors import InputError, RivalError
-from benchmarks.figures import AGAIN
+from benchmarks import arguments, contestants
+from benchmarks.checkpoints import Checkpoint, cached_export, decoding, fixed_length, named_export
+from benchmarks.contestants import STOCK
+from benchmarks.errors import ArgumentError, InputError
+from benchmarks.figures import AGAIN, labels
 from benchmarks.prompts import prompts
-from benchmarks.schema import Missing, Sizes
+from benchmarks.schema import Sizes
+from benchmarks.session import Session
 from service.engine.kernels import library
 
 OURS = "ours"
-STOCK = "stock-dynamic-int8"
 TUTORIAL = "tutorial"
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    OURS: ("onnxruntime", "flask", "waitress"),
-    STOCK: ("onnxruntime", "optimum-onnx", "transformers", "flask", "waitress"),
-    TUTORIAL: ("torch", "transformers", "flask", "werkzeug"),
-}
-NAMES = tuple(PACKAGES)
 TITLES = {
     OURS: "**this project**, int8",
     STOCK: "stock Optimum, dynamic int8, one reply after the other",
     TUTORIAL: "the tutorial's app, torch fp32",
 }
-PRECISION = "int8"
 # Our service refuses what is on top of its queue; the others let everybody wait.
 MIN_QUEUE = 32
+# Seconds after which a request is given up.
+TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """One server of a run, with a label of its own; two of one name are an A/A pair, a rival may be missing."""
+    """One server of a run, with a label of its own; two of one name are an A/A pair, a rival may be missing.
+
+    `engine` is what its figures depend on.
+    """
 
     label: str
     name: str
-    title: str
     command: tuple[str, ...]
     rival: bool = False
+    engine: dict[str, str] = field(default_factory=dict)
 
     @property
-    def versions(self) -> dict[str, str]:
-        """Of the packages that matter to it."""
-        return {package: version(package) for package in PACKAGES.get(self.name, ())}
-
-    @property
-    def engine(self) -> dict[str, str]:
-        """What else its figures depend on."""
-        return {"kernels": library.choose().title} if self.name == OURS else {}
+    def title(self) -> str:
+        return title(self.label)
 
 
 @dataclass(frozen=True)
@@ -64,17 +56,15 @@ class LineUp:
 
     Attributes:
         servers: those that are ready to be started.
-        missing: the rivals that are not, and why.
-        prompts: messages of as many tokens as was asked for.
+        sizes: of prompts and replies.
+        prompts: messages of that size.
         reply_tokens: what a server must count in each reply, special tokens left out.
-        decoding: the checkpoint's generation settings, before beam width and length are set.
     """
 
     servers: Sequence[Server]
-    missing: Sequence[Missing] = ()
-    prompts: Sequence[str] = ()
-    reply_tokens: int = 0
-    decoding: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Sizes
+    prompts: Sequence[str]
+    reply_tokens: int
 
 
 def title(label: str) -> str:
@@ -83,77 +73,65 @@ def title(label: str) -> str:
     return TITLES.get(name, name) + ", again" * (name != label)
 
 
-def prepare(
-    names: Sequence[str],
-    checkpoint: Checkpoint,
-    exported: Path | None,
-    sizes: Sizes,
-    cache: Cache,
-    progress: Progress,
-    *,
-    queue: int = MIN_QUEUE,
-    timeout_s: float = 300.0,
-) -> LineUp:
-    """Make what the servers load, unless it is there already.
+def add_options(parser: argparse.ArgumentParser, default: Sequence[str]) -> None:
+    """Who is asked, and what our service loads."""
+    help_text = "folder that `python -m export` made of it, for our service (default: int8, exported into the cache)"
+    parser.add_argument("--exported", type=Path, metavar="DIR", help=help_text)
+    arguments.names(parser, "--servers", TITLES, default, "who takes part; one named twice runs twice")
+    arguments.number(parser, "--beams", 10, "beam width; 1 is greedy")
+
+
+def prepare(options: argparse.Namespace, checkpoint: Checkpoint, session: Session, queue: int = MIN_QUEUE) -> LineUp:
+    """Make what the servers load, unless it is there already; a rival that cannot be made ready is left out.
 
     Args:
-        names: of `NAMES`; one that comes twice runs twice.
+        options: of the command line: `servers`, `exported`, and the sizes of prompts and replies.
         checkpoint: what they all serve.
-        exported: folder to use as our export of it; None makes one in the cache.
-        sizes: of prompts and replies.
-        cache, progress: where models are kept, and what is told about each stage.
+        session: of the measurement.
         queue: requests that wait at most in our service.
-        timeout_s: seconds after which a request is given up.
     """
-    exported = exported and exported.expanduser()
+    if options.new_tokens == checkpoint.positions:
+        text = "but a reply of our service has one less at the most."
+        raise ArgumentError(f"--new-tokens is {options.new_tokens}, {text}")
+    sizes = Sizes.model_validate(options, from_attributes=True)
     settings = decoding(checkpoint.folder)
     servers: list[Server] = []
-    missing: list[Missing] = []
-    for name in dict.fromkeys(names):
-        try:
-            if name == OURS:
-                precision = PRECISION if exported is None else named_export(exported)
-                folder = exported or cached_export(checkpoint, precision, cache, progress)
-                if decoding(folder) != settings:
-                    raise InputError(f"{folder} has other generation settings than {checkpoint.folder}.")
-                served = fixed_length(folder, sizes.beams, sizes.new_tokens, cache)
-                command = _our_command(served, sizes.threads, max(queue, MIN_QUEUE), timeout_s)
-                server_title = f"our service on our export, ONNX {precision}"
-                server = Server(OURS, OURS, server_title, command)
-            elif name == STOCK:
-                ready, unready = contestants.prepare([STOCK], checkpoint, {}, cache, progress)
-                if unready:
-                    raise RivalError(unready[0].reason)
-                server_title = f"{ready[0].details}, one reply after the other behind waitress"
-                server = _rival(name, server_title, ready[0].folder, sizes)
-            else:
-                server_title = "the tutorial's app: torch fp32, a thread a request in Flask's development server"
-                server = _rival(name, server_title, checkpoint.folder, sizes)
-        except RivalError as error:
-            missing.append(Missing(name=name, reason=str(error).rstrip(".")))
+    for name in dict.fromkeys(options.servers):
+        if name == OURS:
+            server = _our_service(options.exported, checkpoint, sizes, session, queue)
+        elif name == TUTORIAL:
+            server = _rival(name, checkpoint.folder, sizes)
+        elif ready := contestants.prepare([name], checkpoint, session):
+            server = _rival(name, ready[0].folder, sizes)
+        else:
             continue
-        servers += [replace(server, label=label) for label in (name, name + AGAIN)[: names.count(name)]]
-    texts = prompts(checkpoint.folder, sizes.source_tokens)
+        servers += [replace(server, label=label) for label in labels(name, options.servers)]
     # A reply that is cut at its full length ends in </s> when the settings say so; no server counts that one.
     reply_tokens = sizes.new_tokens - (settings.get("forced_eos_token_id") is not None)
-    return LineUp(servers, missing, texts, reply_tokens, settings)
+    return LineUp(servers, sizes, prompts(checkpoint.folder, sizes.source_tokens), reply_tokens)
 
 
-def _our_command(folder: Path, threads: int, queue: int, timeout_s: float) -> tuple[str, ...]:
-    flags = {
+def _our_service(exported: Path | None, checkpoint: Checkpoint, sizes: Sizes, session: Session, queue: int) -> Server:
+    exported = exported.expanduser() if exported else cached_export(checkpoint, "int8", session.cache)
+    engine = {"precision": named_export(exported), "kernels": library.choose().title}
+    if decoding(exported) != decoding(checkpoint.folder):
+        raise InputError(f"{exported} has other generation settings than {checkpoint.folder}.")
+    folder = fixed_length(exported, sizes.beams, sizes.new_tokens, session.cache)
+    flags: dict[str, Any] = {
         "--model": folder,
         "--host": "127.0.0.1",
         "--port": 0,
-        "--threads": threads,
-        "--queue": queue,
+        "--threads": sizes.threads,
+        "--queue": max(queue, MIN_QUEUE),
         "--reply-cache": 0,
-        "--deadline": f"{timeout_s:g}",
+        "--deadline": f"{TIMEOUT_S:g}",
         "--store": folder.parent / "conversations.sqlite3",
     }
-    return (sys.executable, "-m", "service", *(str(part) for flag in flags.items() for part in flag))
+    command = (sys.executable, "-m", "service", *(str(part) for flag in flags.items() for part in flag))
+    return Server(OURS, OURS, command, engine=engine)
 
 
-def _rival(name: str, server_title: str, folder: Path, sizes: Sizes) -> Server:
+def _rival(name: str, folder: Path, sizes: Sizes) -> Server:
     numbers = map(str, (sizes.beams, sizes.new_tokens, sizes.threads))
     command = (sys.executable, "-m", "benchmarks.serving", name, str(folder.resolve()), *numbers)
-    return Server(name, name, server_title, command, rival=True)
+    return Server(name, name, command, rival=True)

@@ -11,7 +11,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.engines import load_stock, load_torch
@@ -23,39 +22,28 @@ HOST = "127.0.0.1"
 WAITRESS_THREADS = 64
 
 
-@dataclass(frozen=True)
-class Chatbot:
-    """A model that knows no history: it reads the ids of the prompt as they are.
+def create_app(tokenizer: Any, generate: Callable[[list[int]], Sequence[int]]) -> Flask:
+    """The routes, for a model that knows no history: it reads the ids of the prompt as they are.
 
-    Attributes:
+    Args:
         tokenizer: of the model.
         generate: source ids in, reply ids without the decoder's start token out.
     """
-
-    tokenizer: Any
-    generate: Callable[[list[int]], Sequence[int]]
-
-    def reply(self, prompt: str) -> dict[str, Any]:
-        """The reply and the counts of its tokens, special ones left out, as our service gives them."""
-        source = self.tokenizer(prompt).input_ids
-        ids = self.generate(source)
-        special = set(self.tokenizer.all_special_ids)
-        completion_tokens = sum(token not in special for token in ids)
-        return {
-            "reply": self.tokenizer.decode(ids, skip_special_tokens=True).strip(),
-            "usage": {"prompt_tokens": len(source), "completion_tokens": completion_tokens},
-        }
-
-
-def create_app(chatbot: Chatbot) -> Flask:
-    """The routes, for a model that is loaded already."""
     from flask import Flask, request
 
     app = Flask(__name__)
 
     @app.post("/chatbot")
     def chat() -> dict[str, Any]:
-        return chatbot.reply(json.loads(request.get_data(as_text=True))["prompt"])
+        """The reply and the counts of its tokens, special ones left out, as our service gives them."""
+        source = tokenizer(json.loads(request.get_data(as_text=True))["prompt"]).input_ids
+        ids = generate(source)
+        special = set(tokenizer.all_special_ids)
+        completion_tokens = sum(token not in special for token in ids)
+        return {
+            "reply": tokenizer.decode(ids, skip_special_tokens=True).strip(),
+            "usage": {"prompt_tokens": len(source), "completion_tokens": completion_tokens},
+        }
 
     @app.get("/readyz")
     def ready() -> str:
@@ -69,14 +57,14 @@ def serve_stock(folder: str, beams: int, new_tokens: int, threads: int) -> None:
     from transformers import AutoTokenizer
     from waitress.server import create_server
 
-    engine = load_stock(folder, threads).engine
+    engine = load_stock(folder, threads)
     lock = threading.Lock()
 
     def generate(ids: list[int]) -> list[int]:
         with lock:
             return engine.generate(ids, beams, new_tokens)
 
-    app = create_app(Chatbot(AutoTokenizer.from_pretrained(folder), generate))
+    app = create_app(AutoTokenizer.from_pretrained(folder), generate)
     server = create_server(app, host=HOST, port=0, threads=WAITRESS_THREADS, connection_limit=1000)
     _announce(server.effective_port)
     server.run()
@@ -93,9 +81,8 @@ def serve_tutorial(folder: str, beams: int, new_tokens: int, threads: int) -> No
     from transformers import AutoTokenizer
     from werkzeug.serving import make_server
 
-    engine = load_torch(folder, threads).engine
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    app = create_app(Chatbot(tokenizer, lambda ids: engine.generate(ids, beams, new_tokens)))
+    engine = load_torch(folder, threads)
+    app = create_app(AutoTokenizer.from_pretrained(folder), lambda ids: engine.generate(ids, beams, new_tokens))
     CORS(app)
     server = make_server(HOST, 0, app, threaded=True)
     _announce(server.server_port)

@@ -6,26 +6,23 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import process, report, results
+from benchmarks.cache import fingerprint
 from benchmarks.environment import this_machine, versions
 from benchmarks.errors import BenchmarkError
 from benchmarks.export_cost import WAYS
-from benchmarks.journal import Journal, code
-from benchmarks.session import progress
+from benchmarks.output import progress
 
 JOURNAL = ".suite.unfinished"
-SHORT_RESULTS = results.FOLDER / "short"
 DESCRIPTION = """
 Run the parts one after the other, from nothing: models, exports and the environments of rivals are made in the cache.
-An interrupted suite goes on where it stopped when it is started again: finished parts, rounds and runs are kept. In the
-end the report is written, of what is there even if a part failed.
+An interrupted suite goes on when it is started again, with the part that it was at. In the end the report is written,
+of what is there even if a part failed.
 """
-
 
 BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds 3"
 # Commands of `python -m benchmarks` by the name of their result file, without `.json`.
@@ -48,48 +45,56 @@ FULL = {
     "load-400m": "load --clients 1 4 --rounds 3 --seconds 20",
     "load-greedy-400m": "load --beams 1 --servers ours,ours,stock-dynamic-int8 --clients 1 8 --rounds 3 --seconds 15",
     "start-400m": "start",
-    "scaling-400m": "latency --growing --beams 10 --rounds 3 --contestants ours-int8,stock-dynamic-int8",
     "clients-400m": "load --servers ours,stock-dynamic-int8 --clients 1 2 4 8 16 --seconds 15",
     "quality-demo": "quality",
 }
 
 
-def run_parts(parts: Mapping[str, str], folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
-    """Run the parts that an interrupted run has not finished; their results replace those that are there.
+def run_parts(parts: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Run the parts, in order, that an interrupted run has not finished; their JSON files in `folder` are replaced.
 
-    Args:
-        parts: in order.
-        folder: for the JSON files.
-        progress: told what is running and what remains.
-
-    Returns:
-        How each part ended that failed; the others have gone on without it.
+    Returns how each part ended that failed; the others have gone on without it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    machine = {name: value for name, value in asdict(this_machine()).items() if name != "load_average"}
-    journal = Journal(folder / JOURNAL, json.loads(json.dumps([parts, machine, versions(), code()])))
+    journal = folder / JOURNAL
+    depends_on = json.dumps([parts, _surroundings()])
+    finished = _finished(journal, depends_on)
     failures: dict[str, str] = {}
     began = time.monotonic()
     for number, (name, arguments) in enumerate(parts.items(), 1):
         place = f"== {number} of {len(parts)}: {name}"
         output = folder / f"{name}.json"
-        if journal.get(name) is not None and output.is_file():
-            progress(f"{place}: finished before the interruption, in {journal.get(name):.0f} s")
+        if name in finished and output.is_file():
+            progress(f"{place}: finished before the interruption, in {finished[name]:.0f} s")
             continue
         rest = ", ".join([*parts][number:]) or "the report"
         progress(f"{place}: running, {(time.monotonic() - began) / 60:.0f} minutes after the start; then {rest}")
         output.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "benchmarks", *arguments.split(), "--output", str(output), "--resume"]
-        ending = process.run(command, shown=True)
+        command = [sys.executable, "-m", "benchmarks", *arguments.split(), "--output", str(output)]
+        ending = process.run(command, show=True)
         if ending.code:
             failures[name] = f"it {ending}"
             progress(f"{place}: FAILED: it {ending}")
-        else:
-            journal.put(name, ending.seconds)
-            progress(f"{place}: finished in {ending.seconds:.0f} s")
+            continue
+        finished[name] = ending.seconds
+        journal.write_text(json.dumps({"depends_on": depends_on, "finished": finished}), encoding="utf-8")
+        progress(f"{place}: finished in {ending.seconds:.0f} s")
     if not failures:
-        journal.finish()
+        journal.unlink(missing_ok=True)
     return failures
+
+
+def _finished(journal: Path, depends_on: str) -> dict[str, float]:
+    """Seconds of the parts that an interrupted run of the same things has finished."""
+    content = json.loads(journal.read_text(encoding="utf-8")) if journal.is_file() else {}
+    return dict(content["finished"]) if content.get("depends_on") == depends_on else {}
+
+
+def _surroundings() -> list[Any]:
+    """What figures depend on: the machine, versions, and the code of the engine, the exporter and the benchmarks."""
+    folders = ("service/engine", "service/engine/kernels", "export", "benchmarks", "benchmarks/rivals")
+    code = fingerprint(path for folder in folders for path in sorted((process.PROJECT / folder).glob("*.py")))
+    return [this_machine().folder, versions(), code]
 
 
 def add(commands: Any) -> None:
@@ -97,26 +102,17 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("suite", help="all parts, and the report", description=DESCRIPTION)
     help_text = "torch fp32, stock Optimum int8 and ours int8 only, in few rounds"
     parser.add_argument("--short", action="store_true", help=help_text)
-    parser.add_argument(
-        "--results",
-        type=Path,
-        metavar="DIR",
-        help="folder for results and report (default: one in benchmarks/results that is named after the machine, with "
-        "--short benchmarks/results/short)",
-    )
-    parser.set_defaults(run=run, resume=True)
+    help_text = "for result files and report (default: benchmarks/results/short, or else one named after the machine)"
+    parser.add_argument("--results", type=Path, metavar="DIR", help=help_text)
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     parts = SHORT if options.short else FULL
-    own = SHORT_RESULTS if options.short else results.FOLDER / this_machine().folder
-    folder = (options.results or own).expanduser().resolve()
-    failures = run_parts(parts, folder, progress)
+    folder = results.FOLDER / ("short" if options.short else this_machine().folder)
+    folder = (options.results or folder).expanduser().resolve()
+    failures = run_parts(parts, folder)
     report.write(folder)
-    if folder.parent == results.FOLDER and folder != SHORT_RESULTS:
-        report.compare(results.FOLDER)
     if failures:
         reasons = "; ".join(f"{name}: {ending}" for name, ending in failures.items())
-        raise BenchmarkError(
-            f"{len(failures)} of {len(parts)} parts failed ({reasons}); start again to run them again."
-        )
+        raise BenchmarkError(f"{len(failures)} of {len(parts)} parts failed ({reasons}); start again to run them.")

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import process
 from benchmarks.cache import Cache
 from benchmarks.environment import versions
 from benchmarks.errors import RivalError
+from benchmarks.output import progress
 
 
-def python_with(requirements: Path, cache: Cache, progress: Callable[[str], None]) -> Path:
-    """The interpreter of an environment that holds what `requirements` pins and nothing else; made once.
+def python_with(requirements: Path, cache: Cache) -> Path:
+    """The interpreter of an environment in the cache that holds what `requirements` pins and nothing else; made once.
 
     torch, where it is asked for, is installed first and by itself: uv, where there is one, knows where its CPU builds
-    are; otherwise pip takes the build that the index has.
-
-    Args:
-        requirements: file that pins every package, down to the last dependency.
-        cache: where environments are kept.
-        progress: told when one is installed.
-
-    Raises:
-        RivalError: a package cannot be installed.
+    are; otherwise pip takes the build that the index has. A `RivalError` says that a package cannot be installed.
     """
     pins = requirements.read_text(encoding="utf-8")
     torch = next((line for line in pins.splitlines() if line.startswith("torch==")), None)

@@ -1,9 +1,14 @@
-"""A Blenderbot checkpoint with random weights: the true shape, for speed and numeric fidelity without the Hub."""
+"""A Blenderbot checkpoint with random weights: the true shape, for speed and numeric fidelity without the Hub.
+
+`python -m models.synthetic --output-dir DIR` writes one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -297,3 +302,22 @@ def _weight(name: str, size: tuple[int, ...], rng: np.random.Generator) -> NDArr
         gain = FEED_FORWARD_GAIN if name.endswith("fc1.weight") else ATTENTION_GAIN
         values *= gain / math.sqrt(size[-1])
     return values.astype(np.float16)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; the exit code is 2 for wrong arguments, 1 for a folder that cannot be written."""
+    parser = argparse.ArgumentParser(prog="python -m models.synthetic", description="Write a checkpoint of random weights.")
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--shape", choices=[*SHAPES], default="400m", help="of which model (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace a checkpoint that is there already")
+    options = parser.parse_args(arguments)
+    try:
+        write_checkpoint(options.output_dir, force=options.force, shape=SHAPES[options.shape], progress=print)
+    except CheckpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

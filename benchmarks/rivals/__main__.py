@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.rivals import ctranslate2, openvino, optimum
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
-    "optimum-fp32": optimum.convert_fp32,
-    "stock-dynamic-int8": optimum.convert_dynamic_int8,
+    "optimum-fp32": partial(optimum.convert, quantized=False),
+    "stock-dynamic-int8": partial(optimum.convert, quantized=True),
     "openvino-int8": partial(openvino.convert, bits=8),
     "openvino-int4": partial(openvino.convert, bits=4),
     "ctranslate2-int8": ctranslate2.convert_int8,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.engines import IMMATERIAL, Loaded, Observation
+from benchmarks.engines import IMMATERIAL, Engine, Observation
 
 DESCRIPTION = "description.json"
 SEED = 0
@@ -21,46 +21,39 @@ vocab_size d_model encoder_layers decoder_layers encoder_attention_heads decoder
 decoder_ffn_dim max_position_embeddings activation_function scale_embedding pad_token_id bos_token_id eos_token_id
 decoder_start_token_id
 """
-# How settings of transformers are called here; the rest it does not have.
-SETTINGS = {
-    "length_penalty": "length_penalty",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "repetition_penalty": "repetition_penalty",
-}
+# Settings of transformers that it has, under the same names.
+SETTINGS = ("length_penalty", "no_repeat_ngram_size", "repetition_penalty")
 # Given with each request, or part of the converted model.
 ELSEWHERE = ("num_beams", "min_length", "max_length", "decoder_start_token_id", "eos_token_id", "pad_token_id")
 
 
+@dataclass
 class TranslatorEngine:
-    """A `ctranslate2.Translator`, which takes and gives text: the tokens of the twin are its ids in decimal."""
+    """A `ctranslate2.Translator`, which takes and gives text: the tokens of the twin are its ids in decimal.
 
-    def __init__(self, translator: Any, threads: int, description: dict[str, Any]) -> None:
-        """
-        Args:
-            translator: with a model loaded.
-            threads: that it was made with; it does not tell.
-            description: what `describe` gives.
-        """
-        self._translator = translator
-        self._threads = threads
-        self._description = description
+    `threads` are those that it was made with, since it does not tell; `description` is what `describe` gives.
+    """
+
+    translator: Any
+    threads: int
+    description: dict[str, Any]
 
     def generate(self, ids: list[int], beams: int, new_tokens: int) -> list[int]:
-        decoding = self._description["decoding"]
-        (result,) = self._translator.translate_batch(
+        decoding = self.description["decoding"]
+        (result,) = self.translator.translate_batch(
             [list(map(str, ids))],
             beam_size=beams,
             min_decoding_length=new_tokens,
             max_decoding_length=new_tokens,
             return_end_token=True,
-            **{ours: decoding[theirs] for theirs, ours in SETTINGS.items() if theirs in decoding},
+            **{name: decoding[name] for name in SETTINGS if name in decoding},
         )
         return list(map(int, result.hypotheses[0]))
 
     @contextmanager
     def watch(self) -> Iterator[Observation]:
         """The translator cannot be looked into: what counts is what reaches it."""
-        translator, observation = self._translator, Observation(threads=[self._threads])
+        translator, observation = self.translator, Observation(threads=[self.threads])
 
         class Watched:
             def translate_batch(self, sources: list[list[str]], **settings: Any) -> Any:
@@ -69,26 +62,23 @@ class TranslatorEngine:
                 observation.source_tokens = len(sources[0])
                 return translator.translate_batch(sources, **settings)
 
-        self._translator = Watched()
+        self.translator = Watched()
         try:
             yield observation
         finally:
-            self._translator = translator
+            self.translator = translator
 
     def describe(self) -> dict[str, Any]:
-        return self._description
+        return self.description
 
 
-def load(path: str, threads: int) -> Loaded:
+def load(path: str, threads: int) -> Engine:
     """A converted folder, without torch, which only the conversion needs."""
-    started = time.perf_counter()
     import ctranslate2
 
-    imported = time.perf_counter()
     translator = ctranslate2.Translator(path, device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads)
-    loaded = time.perf_counter()
     description = json.loads((Path(path) / DESCRIPTION).read_text(encoding="utf-8"))
-    return Loaded(TranslatorEngine(translator, threads, description), imported - started, loaded - imported)
+    return TranslatorEngine(translator, threads, description)
 
 
 def convert_int8(checkpoint: Path, output: Path) -> None:

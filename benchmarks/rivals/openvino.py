@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from benchmarks.engines import GenerateEngine, Loaded
+from benchmarks.engines import Engine, GenerateEngine
 
 
-def load(path: str, threads: int) -> Loaded:
+def load(path: str, threads: int) -> Engine:
     """A converted folder; torch, which runs the loop, gets the same threads."""
-    started = time.perf_counter()
     import torch
     from optimum.intel import OVModelForSeq2SeqLM
 
-    imported = time.perf_counter()
     torch.set_num_threads(threads)
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     model = OVModelForSeq2SeqLM.from_pretrained(path, ov_config=settings)
-    loaded = time.perf_counter()
     compiled = model.decoder.request.get_compiled_model()
     facts = {
         "inference_precision": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
@@ -29,7 +25,7 @@ def load(path: str, threads: int) -> Loaded:
         parts = (model.encoder.request, model.decoder.request.get_compiled_model())
         return [torch.get_num_threads(), *(int(part.get_property("INFERENCE_NUM_THREADS")) for part in parts)]
 
-    return Loaded(GenerateEngine(model, path, threads_of_parts, facts=facts), imported - started, loaded - imported)
+    return GenerateEngine(model, path, threads_of_parts, facts=facts)
 
 
 def convert(checkpoint: Path, output: Path, bits: int) -> None:

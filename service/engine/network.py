@@ -119,10 +119,6 @@ class Network:
         arrays = self._cross.run(self._cross_names, {"last_hidden_state": hidden})
         return CrossStates(arrays, np.ones(ids.shape, np.int32))
 
-    def end_profiling(self) -> str:
-        """Path of the trace of the decoder step, when the session options ask for one."""
-        return str(self._step.end_profiling())
-
     def bind(self, cache: KVCache, cross: CrossStates, rows: int) -> StepBinding:
         """Attach the large arrays of a batch, which stay the same from step to step while its rows and slots do."""
         from onnxruntime import OrtValue

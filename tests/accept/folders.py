@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models import manifest
 from models.folder import DEMO_CHECKPOINT, MANIFEST
+from models.synthetic import write_checkpoint
 
 CACHE = Path(".accept") / "models"
 SYNTHETIC = CACHE / "synthetic-400m"
@@ -21,8 +22,7 @@ def demo(precision: str) -> Path:
 def synthetic_checkpoint() -> Path:
     """Random weights in the 400M shape."""
     if not SYNTHETIC.exists():
-        command = [sys.executable, "-m", "benchmarks", "synthetic", "--output-dir", str(SYNTHETIC)]
-        subprocess.run(command, check=True)
+        write_checkpoint(SYNTHETIC, progress=print)
     return SYNTHETIC
 
 

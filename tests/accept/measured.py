@@ -28,7 +28,7 @@ def judged(check: str, parts: dict[str, list[str]], precisions: tuple[str, ...] 
 
 def line(verdict: Verdict) -> Line:
     """A verdict as this table has it."""
-    return Line(f"{verdict.promise.text}: {verdict.promise.asked}", str(verdict), bool(verdict.kept))
+    return Line(f"{verdict.promise.text}: {verdict.promise.bound}", str(verdict), bool(verdict.met))
 
 
 def line_of(text: str, value: float) -> Line:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.engines import Loaded, Observation
-from benchmarks.worker import Worker, serve
+from benchmarks.engines import Observation
+from benchmarks.worker import serve
 
 DEATH_CODE = 7
 DECODING: dict[str, dict[str, Any]] = {
@@ -83,12 +83,12 @@ def main() -> None:
     if mode == "babbles":
         print("hello", flush=True)
 
-    def load(path: str, threads: int) -> Loaded:
+    def load(path: str, threads: int) -> FakeEngine:
         if mode == "unloadable":
             raise OSError("the files are of another time")
-        return Loaded(FakeEngine(mode), 0.25, 0.5)
+        return FakeEngine(mode)
 
-    serve(Worker(load), sys.stdin, sys.stdout)
+    serve(load, sys.stdin, sys.stdout)
 
 
 if __name__ == "__main__":

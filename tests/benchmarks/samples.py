@@ -10,6 +10,7 @@ from benchmarks.environment import Machine
 from benchmarks.machine import Limits, StepWeights
 from benchmarks.schema import (
     Agreement,
+    Archive,
     Exchange,
     ExportCost,
     ExportCosts,
@@ -25,8 +26,6 @@ from benchmarks.schema import (
     Race,
     Run,
     ServerRuns,
-    ShapeCost,
-    Shapes,
     Sizes,
     Start,
     Starts,
@@ -43,8 +42,7 @@ NAMES = {
     "start": "start-400m",
     "export": "export-400m",
     "quality": "quality-demo",
-    "growing": "scaling-400m",
-    "shapes": "shapes",
+    "archive": "tuning",
 }
 
 
@@ -62,8 +60,6 @@ def write(folder: Path, model: str = "2") -> Path:
 
 def parts(fields: dict[str, Any]) -> dict[str, Measurement]:
     settings: dict[str, Any] = {"settings": {"new_tokens": 60, "source_tokens": 28}}
-    shape: dict[str, Any] = dict.fromkeys(("export_s", "load_s", "greedy_s", "beam10_s"), 2.0)
-    shape |= dict.fromkeys(("export_peak_bytes", "size_bytes", "resident_bytes"), 10**9)
     return {
         "latency": latency(fields),
         "wide": load(fields, 10, 1, 4),
@@ -76,15 +72,19 @@ def parts(fields: dict[str, Any]) -> dict[str, Measurement]:
             settings={"checkpoint": "demo", "random_weights": False, "samples": 60},
             results=[fidelity("int8", 0.9915), fidelity("int4", 0.94)],
         ),
-        "growing": growing(fields),
-        "shapes": Shapes(**fields, **settings, results=[ShapeCost(checkpoint="3b", precision="int8", **shape)]),
+        "archive": Archive(
+            **fields,
+            settings={"new_tokens": 60},
+            about="How it was tuned",
+            tables={"options": [{"name": "spinning", "best_s": 0.25, "seconds": [0.5, 0.25]}]},
+        ),
     }
 
 
 def latency(fields: dict[str, Any]) -> Latency:
     labels = {"torch-fp32": 8.0, "ours-int8": 1.0, "ours-int8 (again)": 1.0, "stock-dynamic-int8": 1.5}
     timings = [timing(label, [seconds, 2 * seconds]) for label, seconds in (labels | {"ctranslate2-int8": 2.0}).items()]
-    same = Agreement(equal=2, replies=2, shared_tokens=60)
+    same = Agreement(equal=2, replies=2)
     pair = Pair(labels=("ours-int8", "ours-int8 (again)"), noise=[0.12, 0.2, 0.3], same=same)
     lacking = {"settings_lacking": ["encoder_no_repeat_ngram_size"], "other_model": "a BART"}
     return Latency(
@@ -99,17 +99,17 @@ def latency(fields: dict[str, Any]) -> Latency:
 
 
 def timing(label: str, seconds: list[float]) -> Timing:
-    same = None if label.startswith("ctranslate2") else Agreement(equal=1, replies=2, shared_tokens=5)
+    same = None if label.startswith("ctranslate2") else Agreement(equal=1, replies=2)
     return Timing(label=label, seconds=seconds, peak_bytes=10**9, same_as_torch=same)
 
 
 def participant(label: str, **fields: Any) -> Participant:
-    return Participant(label=label, name=label, title=label, versions={}, **fields)
+    return Participant(label=label, name=label, title=label, **fields)
 
 
 def load(fields: dict[str, Any], beams: int, *clients: int) -> Load:
     rates = {"ours": 1.0, "ours (again)": 1.0, "stock-dynamic-int8": 0.4, "tutorial": 0.1}
-    settings = {**SIZES.model_dump(), "beams": beams, "rounds": 2, "seconds": 20.0, "requests": None}
+    settings = {**SIZES.model_dump(), "beams": beams, "rounds": 2, "seconds": 20}
     results = [
         LoadResult(
             clients=number,
@@ -154,15 +154,4 @@ def fidelity(precision: str, top1: float) -> Fidelity:
         top1_agreement=top1,
         replies=50,
         exact_match=0.9,
-        chrf=97.5,
     )
-
-
-def growing(fields: dict[str, Any]) -> Latency:
-    values = {"beams": (1, 10), "source_tokens": (8, 128), "new_tokens": (8, 60), "threads": (1, 2)}
-    races = [
-        Race(axis=axis, sizes=SIZES.model_copy(update={axis: value}), timings=[timing("ours-int8", [1.0, 1.5])])
-        for axis, row in values.items()
-        for value in row
-    ]
-    return Latency(**fields, settings=SIZES.model_dump(), results=races)

@@ -64,18 +64,17 @@ def test_fingerprint_changes_with_names_and_contents(tmp_path: Path) -> None:
     assert len({first, second, fingerprint([tmp_path])}) == 3
 
 
-def test_synthetic_checkpoint_and_its_export_are_made_once(tmp_path: Path) -> None:
+def test_synthetic_checkpoint_and_its_export_are_made_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cache = Cache(tmp_path)
     shape = Shape(vocab_size=280, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32, positions=64)
-    lines: list[str] = []
-    checkpoint = synthetic_checkpoint(cache, lines.append, shape)
+    checkpoint = synthetic_checkpoint(cache, shape)
     assert (checkpoint.name, checkpoint.random_weights, checkpoint.positions) == ("synthetic-400m", True, 64)
-    exported = cached_export(checkpoint, "int8", cache, lines.append)
+    exported = cached_export(checkpoint, "int8", cache)
     assert exported.name == "synthetic-400m-int8"
     assert (exported / "decoder_step.onnx").is_file()
     made = (exported / "manifest.json").stat().st_mtime_ns
-    lines.clear()
-    assert synthetic_checkpoint(cache, lines.append, shape) == checkpoint
-    assert cached_export(checkpoint, "int8", cache, lines.append) == exported
-    assert lines == []
+    assert "making a synthetic checkpoint" in capfd.readouterr().err
+    assert synthetic_checkpoint(cache, shape) == checkpoint
+    assert cached_export(checkpoint, "int8", cache) == exported
+    assert capfd.readouterr().err == ""
     assert (exported / "manifest.json").stat().st_mtime_ns == made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +12,6 @@ import pytest
 
 from benchmarks import schema
 from benchmarks.process import PROJECT
-from models.demo.config import CHECKPOINT
-from models.synthetic import Shape, write_checkpoint
-from tests.export_child import exported
 
 COMMAND = [sys.executable, "-m", "benchmarks"]
 
@@ -50,17 +46,15 @@ def test_latency_measures_torch_against_the_exported_model(
     assert isinstance(content, schema.Latency)
     assert content.settings["random_weights"] is True
     assert content.settings["decoding"]["no_repeat_ngram_size"] == 3
-    assert content.limits is not None
     (race,) = content.results
     assert race.sizes.beams == 2
     assert [timing.label for timing in race.timings] == ["torch-fp32", "stock-int8", "ours-int8", "ours-int8 (again)"]
     for timing in race.timings:
         assert len(timing.seconds) == 2
         assert (timing.peak_bytes or 0) > 50_000_000
-        assert (timing.load_s or 0) > 0
         assert timing.same_as_torch is not None
     assert race.a_a is not None
-    assert race.a_a.same == schema.Agreement(equal=2, replies=2, shared_tokens=5)
+    assert race.a_a.same == schema.Agreement(equal=2, replies=2)
     assert content.missing == []
     assert str(tmp_path) not in output.read_text()
 
@@ -68,12 +62,12 @@ def test_latency_measures_torch_against_the_exported_model(
 def test_load_measures_servers_and_writes_the_raw_values(tiny_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "load.json"
     sizes = ("--beams", "2", "--new-tokens", "5", "--source-tokens", "7", "--rounds", "1", "--threads", "1")
-    lengths = ("--clients", "1", "2", "--requests", "2")
+    lengths = ("--clients", "1", "2", "--seconds", "1")
     chosen = ("--checkpoint", tiny_checkpoint, "--servers", "tutorial")
     finished = run("load", *chosen, *sizes, *lengths, "--output", output)
     assert finished.returncode == 0, finished.stderr
-    assert "round 1 of 1: 2 clients: tutorial: 2 replies in " in finished.stderr
-    text = "7 source tokens, 5 generated (checked), 1 threads, 1 rounds of 2 requests a run"
+    assert "round 1 of 1: 2 clients: tutorial: " in finished.stderr
+    text = "7 source tokens, 5 generated (checked), 1 threads, 1 rounds of 1 s a run"
     assert text in flat(finished.stdout)
     content = schema.read(output)
     assert isinstance(content, schema.Load)
@@ -81,7 +75,7 @@ def test_load_measures_servers_and_writes_the_raw_values(tiny_checkpoint: Path, 
     for result in content.results:
         (server,) = result.servers
         assert server.errors == {}
-        assert [request.tokens for request in server.runs[0].requests] == [4, 4]
+        assert {request.tokens for request in server.runs[0].requests} == {4}
 
 
 def test_interrupt_ends_the_servers_and_says_so_in_one_line(tiny_checkpoint: Path) -> None:
@@ -130,15 +124,14 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         ((), 2, "the following arguments are required: COMMAND"),
         (("latency", "--rounds", "0"), 2, "'0' is not a whole number of at least 1"),
         (("latency", "--beams", "ten"), 2, "'ten' is not a whole number of at least 1"),
-        (("latency", "--source-tokens", "1"), 2, "--source-tokens is at least 2"),
+        (("latency", "--source-tokens", "1"), 2, "'1' is not a whole number of at least 2"),
         (("latency", "--exported", "{export}"), 2, "--exported needs --checkpoint"),
         (("latency", "--contestants", "torch-fp32,gpt"), 2, "there is no contestant 'gpt'; choose from torch-fp32, "),
         (("latency", "--contestants", "ctranslate2-int8"), 2, "At least one contestant must run the checkpoint itself"),
-        (("latency", "--contestants", "torch-fp32", "--rivals"), 2, "not allowed with argument"),
         (
             ("latency", "--checkpoint", "{checkpoint}", "--exported", "{export}", "{export}"),
             2,
-            "--exported names two folders with int8 weights",
+            "--exported names two folders of one precision",
         ),
         (("latency", "--output", "{missing}/figures.json"), 1, "There is no folder {missing}"),
         (("latency", "--checkpoint", "{missing}", "--exported", "{export}"), 1, "There is no folder {missing}"),
@@ -154,14 +147,11 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
             "--new-tokens is 129, but the model has 128 positions",
         ),
         (("load", "--clients", "0"), 2, "'0' is not a whole number of at least 1"),
-        (("load", "--seconds", "0"), 2, "'0' is not a number above 0"),
-        (("load", "--seconds", "inf"), 2, "'inf' is not a number above 0"),
-        (("load", "--seconds", "1", "--requests", "1"), 2, "not allowed with argument"),
+        (("load", "--seconds", "0"), 2, "'0' is not a whole number of at least 1"),
         (("load", "--servers", "ours,gpt"), 2, "there is no server 'gpt'; choose from ours, "),
         (("load", "--servers", "ours,ours,ours"), 2, "a server runs twice at most"),
         (("load", "--exported", "{export}"), 2, "--exported needs --checkpoint"),
-        (("load", "--source-tokens", "1"), 2, "--source-tokens is at least 2"),
-        (("load", "--new-tokens", "1"), 2, "--new-tokens is at least 2"),
+        (("load", "--new-tokens", "1"), 2, "'1' is not a whole number of at least 2"),
         (("load", "--checkpoint", "{checkpoint}", "--source-tokens", "129"), 2, "the model has 128 positions"),
         (
             ("load", "--checkpoint", "{checkpoint}", "--new-tokens", "128"),
@@ -170,17 +160,10 @@ def test_interrupt_ends_the_workers_and_says_so_in_one_line(
         ),
         (("load", "--output", "{missing}/figures.json"), 1, "There is no folder {missing}"),
         (("load", "--checkpoint", "{checkpoint}", "--exported", "{missing}"), 1, "There is no folder {missing}"),
-        (("latency", "--resume"), 2, "--resume needs --output"),
         (("export-cost", "--ways", "ours-int9"), 2, "there is no way 'ours-int9'; choose from ours-int8, "),
         (("report", "--results", "{missing}"), 1, "{missing} holds no results"),
-        (("profile",), 2, "--exported"),
-        (("profile", "--exported", "{missing}"), 1, "There is no folder {missing}"),
-        (("profile", "--exported", "{export}", "--output", "{export}"), 1, "{export} is a folder"),
-        (("quality", "--exported", "{checkpoint}"), 1, "{checkpoint} is not an exported model"),
+        (("start", "--output", "{export}"), 1, "{export} is a folder"),
         (("quality", "--checkpoint", "{missing}"), 1, "There is no folder {missing}"),
-        (("synthetic",), 2, "--output-dir"),
-        (("synthetic", "--output-dir", "{checkpoint}"), 1, "{checkpoint} exists already; pass --force to replace it"),
-        (("synthetic", "--output-dir", "{missing}", "--seed", "-1"), 2, "'-1' is not a whole number of at least 0"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
@@ -197,46 +180,3 @@ def test_mistakes_are_told_in_one_sentence(
     assert message.format(**names) in finished.stderr
     assert "Traceback" not in finished.stderr
     assert code == 2 or len(finished.stderr.splitlines()) == 1
-
-
-def test_profile_times_steps_and_operators(tiny_export: Path, tmp_path: Path) -> None:
-    output = tmp_path / "profile.json"
-    finished = run("profile", "--exported", tiny_export, "--rows", "4", "10", "--threads", "1", "--output", output)
-    assert finished.returncode == 0, finished.stderr
-    assert "10 rows: 1 x beam 10" in finished.stderr
-    assert "Linear" in finished.stdout or "MatMulNBits" in finished.stdout
-    content = schema.read(output)
-    assert isinstance(content, schema.Profile)
-    assert content.settings["precision"] == "int8"
-    kinds = [(step.beams * step.requests, step.beams, step.requests) for step in content.steps]
-    assert kinds == [(4, 1, 4), (10, 1, 10), (10, 10, 1)]
-    for step in content.steps:
-        assert len(step.step_ms) == len(step.graph_ms) == content.settings["steps"]
-        assert all(whole > graph > 0 for whole, graph in zip(step.step_ms, step.graph_ms, strict=True))
-    operators = {operator.name: operator for operator in content.operators}
-    attention = ("MultiHeadAttention", "SelfAttention", "CrossAttention")
-    assert sum(operators[name].nodes for name in attention if name in operators) == 6
-    assert all(operator.ms > 0 for operator in operators.values())
-
-
-def test_quality_compares_an_export_on_held_out_dialogues(tmp_path: Path) -> None:
-    checkpoint, output = tmp_path / "talker", tmp_path / "quality.json"
-    shape = Shape(vocab_size=4096, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32)
-    write_checkpoint(checkpoint, shape=shape)
-    for path in CHECKPOINT.glob("*token*"):
-        shutil.copyfile(path, checkpoint / path.name)
-    folder = exported(checkpoint, tmp_path / "talker-fp32", "none")
-    sizes = ("--samples", "6", "--replies", "2")
-    finished = run("quality", "--checkpoint", checkpoint, "--exported", folder, *sizes, "--output", output)
-    assert finished.returncode == 0, finished.stderr
-    assert "of 6 held-out replies" in flat(finished.stdout)
-    assert "random weights: numeric fidelity only" in flat(finished.stdout)
-    content = schema.read(output)
-    assert isinstance(content, schema.Quality)
-    (row,) = content.results
-    assert row.exported == "talker-fp32"
-    assert row.perplexity_ratio == pytest.approx(1, abs=1e-4)
-    assert row.top1_agreement == 1
-    assert 0 <= row.mean_divergence < 1e-6
-    assert (row.replies, row.exact_match) == (2, 1)
-    assert row.chrf == pytest.approx(100)

@@ -10,15 +10,10 @@ import pytest
 from benchmarks.contestants import Contestant, worker_command
 from benchmarks.errors import ContestantError
 from benchmarks.fairness import broken_ban, check_cpu, source
-from benchmarks.latency import Grid
 from benchmarks.process import WorkerProcess
 from tests.benchmarks.races import contestant, raced
 
 VOCABULARY = {"vocab_size": 20, "special_ids": [0, 1, 2, 3, 20], "eos_id": 2}
-
-
-def labels(grid: Grid) -> list[str]:
-    return [timing.label for timing in grid.races[0].timings]
 
 
 FAULTS = {
@@ -32,11 +27,11 @@ FAULTS = {
 
 
 def test_rival_with_a_wrong_setting_is_left_out_and_the_others_go_on() -> None:
-    grid = raced(contestant("honest"), *(contestant(mode, rival=True) for mode in FAULTS))
-    assert labels(grid) == ["honest"]
-    assert grid.missing.keys() == FAULTS.keys()
+    result = raced(contestant("honest"), *(contestant(mode, rival=True) for mode in FAULTS))
+    assert result.labels == ["honest"]
+    assert result.missing.keys() == FAULTS.keys()
     for mode, fault in FAULTS.items():
-        assert fault in grid.missing[mode]
+        assert fault in result.missing[mode]
 
 
 @pytest.mark.parametrize("mode", ["wide", "stranger"])
@@ -47,10 +42,10 @@ def test_our_own_wrong_setting_stops_the_run(mode: str) -> None:
 
 def test_another_reply_is_no_reply_of_one_that_computes_in_fp32() -> None:
     others = [contestant(mode, rival=True, exact=True) for mode in ("other", "tied")]
-    grid = raced(contestant("honest", exact=True), *others)
-    assert labels(grid) == ["honest", "tied"]
-    assert grid.missing.keys() == {"other-fp32"}
-    assert "2 of 2 replies are not the reference's" in grid.missing["other-fp32"]
+    result = raced(contestant("honest", exact=True), *others)
+    assert result.labels == ["honest", "tied"]
+    assert result.missing.keys() == {"other-fp32"}
+    assert "2 of 2 replies are not the reference's" in result.missing["other-fp32"]
     assert not raced(contestant("honest", exact=True), contestant("other", rival=True)).missing
 
 
@@ -61,9 +56,9 @@ def test_more_processor_time_than_the_threads_can_use_is_noticed() -> None:
 
 
 def test_rival_that_dies_in_a_round_is_left_out_with_its_last_words() -> None:
-    grid = raced(contestant("honest"), contestant("dies", rival=True))
-    assert labels(grid) == ["honest"]
-    assert "its last line: out of luck" in grid.missing["dies"]
+    result = raced(contestant("honest"), contestant("dies", rival=True))
+    assert result.labels == ["honest"]
+    assert "its last line: out of luck" in result.missing["dies"]
 
 
 @pytest.mark.parametrize("loader", ["torch", "stock", "ours"])
@@ -105,10 +100,10 @@ def planted(name: str, checkpoint: Path) -> Contestant:
 
 
 def test_wrong_settings_planted_in_real_engines_are_caught(tiny_checkpoint: Path) -> None:
-    grid = raced(*(planted(name, tiny_checkpoint) for name in ("honest", *PLANTS)))
-    assert labels(grid) == ["honest"]
-    assert "seen to run with 2 beams where 3 were asked for" in grid.missing["fewer beams"]
-    assert "seen to run with 2 threads where 1 were asked for" in grid.missing["another thread"]
+    result = raced(*(planted(name, tiny_checkpoint) for name in ("honest", *PLANTS)))
+    assert result.labels == ["honest"]
+    assert "seen to run with 2 beams where 3 were asked for" in result.missing["fewer beams"]
+    assert "seen to run with 2 threads where 1 were asked for" in result.missing["another thread"]
 
 
 def test_sources_have_the_length_asked_end_once_and_differ_between_rounds() -> None:

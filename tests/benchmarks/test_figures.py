@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.figures import (
     Ratio,
+    labels,
     largest,
-    noise,
     noise_text,
+    pair_noise,
     pair_of,
     quantile,
     smallest,
@@ -43,9 +44,14 @@ def test_best_is_the_smallest_time_and_the_largest_rate() -> None:
 
 
 def test_noise_is_that_of_the_middle_half_of_the_rounds() -> None:
-    assert noise([1.0, 1.0, 1.0]) == 0
-    assert noise([0.5, 1.0, 1.0, 1.0, 1.5]) == 0
-    assert noise([0.8, 0.9, 1.0, 1.02, 1.5]) == pytest.approx(0.1)
+    assert pair_noise([2.0, 3.0, 4.0], [2.0, 3.0, 4.0]) == 0
+    assert pair_noise([0.5, 1.0, 1.0, 1.0, 1.5], [1.0] * 5) == 0
+    assert pair_noise([0.8, 0.9, 1.0, 1.02, 1.5], [1.0] * 5) == pytest.approx(0.1)
+
+
+def test_noise_is_of_rounds_that_both_have_figures_of() -> None:
+    assert pair_noise([1.0, 0.0, 3.0], [1.0, 2.0, 0.0]) == 0
+    assert pair_noise([0.0], [1.0]) is None
 
 
 def test_noise_is_told_with_its_attempts_and_a_verdict() -> None:
@@ -57,3 +63,4 @@ def test_noise_is_told_with_its_attempts_and_a_verdict() -> None:
 def test_pair_is_one_label_and_the_same_again() -> None:
     assert pair_of(["a", "b", "a (again)"]) == ("a", "a (again)")
     assert pair_of(["a", "b"]) is None
+    assert [*labels("a", ["a", "b", "a"]), *labels("b", ["a", "b"])] == ["a", "a (again)", "b"]

@@ -47,7 +47,7 @@ def test_committed_files_are_as_the_schema_writes_them(path: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 4}, "format: Input should be 5"),
+        ({"format": 5}, "format: Input should be 6"),
         ({"invented": 1}, "invented: Extra inputs are not permitted"),
         ({"benchmark": "dance"}, "it: Input tag 'dance'"),
         ({"results": [{"beams": 10}]}, "results.0.sizes: Field required"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks.serving import Chatbot, create_app
+from benchmarks.serving import create_app
 
 
 class Encoding(NamedTuple):
@@ -30,7 +30,7 @@ def test_reply_comes_with_the_counts_of_our_service() -> None:
         asked.append(ids)
         return [*map(ord, " well!"), 2]
 
-    client = create_app(Chatbot(FakeTokenizer(), generate)).test_client()
+    client = create_app(FakeTokenizer(), generate).test_client()
     response = client.post("/chatbot", data=b'{"prompt": "hi"}')
     assert response.get_json() == {"reply": "well!", "usage": {"prompt_tokens": 3, "completion_tokens": 6}}
     assert asked == [[104, 105, 2]]

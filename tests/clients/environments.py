@@ -56,4 +56,4 @@ def packages(client: str) -> Path:
 
 
 def _python(pins: Path) -> Path:
-    return python_with(pins, CACHE, lambda text: print(text, flush=True))
+    return python_with(pins, CACHE)

@@ -152,3 +152,18 @@ def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "model", shape=SMALL, progress=lines.append)
     assert lines[0] == "configuration and tokenizer"
     assert lines[-2].endswith("(100 %)")
+
+
+def test_the_command_writes_a_checkpoint_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = Shape(280, d_model=32, encoder_layers=1, decoder_layers=1, heads=2, ffn=32)
+    monkeypatch.setitem(synthetic.SHAPES, "3b", shape)
+    folder = tmp_path / "three"
+    assert synthetic.main(["--output-dir", str(folder), "--shape", "3b"]) == 0
+    assert is_synthetic(folder)
+    assert synthetic.main(["--output-dir", str(folder)]) == 1
+    assert capsys.readouterr().err == f"error: {folder} exists already; pass --force to replace it.\n"
+    with pytest.raises(SystemExit) as caught:
+        synthetic.main([])
+    assert caught.value.code == 2

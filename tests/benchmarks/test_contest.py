@@ -1,51 +1,54 @@
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import load, process
+from benchmarks import contest, process
 from benchmarks.client import Client
+from benchmarks.contest import Contest, closed_loop
 from benchmarks.errors import ServerError
-from benchmarks.journal import Journal
-from benchmarks.load import Contest, Plan, closed_loop
-from benchmarks.schema import Exchange, LoadResult
+from benchmarks.schema import Exchange, LoadResult, Sizes
 from benchmarks.servers import LineUp, Server
+from benchmarks.session import Session
 from tests.benchmarks.fake_server import TOKENS, FakeServer, running
 
 PROMPTS = ["how are you", "what is new", "where is Ann"]
-PLAN = Plan(clients=(1, 3), rounds=2, source_tokens=3, requests=4, timeout_s=5.0)
+SIZES = Sizes(beams=1, source_tokens=3, new_tokens=TOKENS, threads=1)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "IDLE_S", 0.1)
-    monkeypatch.setattr(load, "PAUSE_AFTER_ERROR_S", 0.05)
-    monkeypatch.setattr(load, "IDLE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(contest, "PAUSE_AFTER_ERROR_S", 0.05)
+    monkeypatch.setattr(contest, "IDLE_TIMEOUT_S", 1.0)
 
 
 def server(mode: str, *, rival: bool = False) -> Server:
-    command = (sys.executable, "-m", "tests.benchmarks.fake_server", mode)
-    return Server(mode, mode, f"{mode} as it is", command, rival=rival)
+    return Server(mode, mode, (sys.executable, "-m", "tests.benchmarks.fake_server", mode), rival=rival)
 
 
-def contest(
-    *servers: Server, plan: Plan = PLAN, lines: list[str] | None = None, journal: Journal | None = None
-) -> tuple[Contest, list[LoadResult]]:
-    told = [] if lines is None else lines
-    measured = Contest(LineUp(servers, prompts=PROMPTS, reply_tokens=TOKENS), plan, told.append, journal)
+def contested(*servers: Server, session: Session | None = None, **plan: Any) -> tuple[Contest, list[LoadResult]]:
+    """A contest under one and three clients, in two rounds of four requests, unless `plan` says otherwise."""
+    usual: dict[str, Any] = {"clients": (1, 3), "rounds": 2, "requests": 4}
+    measured = Contest(LineUp(servers, SIZES, PROMPTS, TOKENS), session or Session(), **usual | plan)
     return measured, measured.run()
 
 
-def test_servers_take_turns_and_every_request_is_kept() -> None:
-    lines: list[str] = []
-    measured, results = contest(server("honest"), replace(server("honest"), label="other"), lines=lines)
-    assert [line.rsplit(": ", 1)[0] for line in lines[2:]] == [
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_servers_take_turns_and_every_request_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    measured, results = contested(server("honest"), replace(server("honest"), label="other"))
+    shown = lines(capsys)
+    assert [line.rsplit(": ", 1)[0] for line in shown[2:]] == [
         "round 1 of 2: 1 client: honest",
         "round 1 of 2: 1 client: other",
         "round 1 of 2: 3 clients: honest",
@@ -55,95 +58,75 @@ def test_servers_take_turns_and_every_request_is_kept() -> None:
         "round 2 of 2: 3 clients: other",
         "round 2 of 2: 3 clients: honest",
     ]
-    assert lines[2].startswith("round 1 of 2: 1 client: honest: 4 replies in 0.")
+    assert shown[2].startswith("round 1 of 2: 1 client: honest: 4 replies in 0.")
     assert [result.clients for result in results] == [1, 3]
     for runs in (runs for result in results for runs in result.servers):
         assert [run.round for run in runs.runs] == [0, 1]
         for run in runs.runs:
             assert len(run.replies) == len(run.requests) == 4
             assert run.replies_per_s == 4 / run.seconds
-            assert run.errors == run.warm_up_errors == {}
+            assert run.errors == {}
             assert run.ended == ""
     assert [participant.label for participant in measured.participants()] == ["honest", "other"]
     assert all((participant.peak_bytes or 0) > 1_000_000 for participant in measured.participants())
 
 
 def test_errors_are_counted_and_not_dropped() -> None:
-    _, (waiting,) = contest(server("short"), plan=replace(PLAN, rounds=1, clients=(2,)))
+    _, (waiting,) = contested(server("short"), rounds=1, clients=(2,))
     (run,) = waiting.servers[0].runs
     assert run.replies == []
     assert run.errors == {"wrong length": 4}
-    assert run.warm_up_errors == {"wrong length": 2}
     assert run.replies_per_s == 0
 
 
-def test_rival_that_does_not_start_is_left_out() -> None:
-    plan = replace(PLAN, rounds=1, clients=(1,))
-    lines: list[str] = []
-    measured, _ = contest(server("stillborn", rival=True), server("honest"), plan=plan, lines=lines)
+def test_rival_that_does_not_start_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    plan: dict[str, Any] = {"rounds": 1, "clients": (1,)}
+    session = Session()
+    measured, _ = contested(server("stillborn", rival=True), server("honest"), session=session, **plan)
     reason = "The stillborn server did not become ready: it ended with exit code 7; its last line: no wool left"
-    assert [(missing.name, missing.reason) for missing in measured.missing] == [("stillborn", reason)]
+    assert session.missing == {"stillborn": reason}
     assert [participant.label for participant in measured.participants()] == ["honest"]
-    assert lines[1] == f"stillborn is missing: {reason}."
+    assert lines(capsys)[1] == f"stillborn is missing: {reason}."
     with pytest.raises(ServerError, match="no wool left"):
-        contest(server("stillborn"), server("honest"), plan=plan)
+        contested(server("stillborn"), server("honest"), **plan)
     with pytest.raises(ServerError, match="None of the servers started"):
-        contest(server("stillborn", rival=True), plan=plan)
+        contested(server("stillborn", rival=True), **plan)
 
 
-def test_server_that_ends_is_started_again() -> None:
-    lines: list[str] = []
-    _, (result,) = contest(server("mortal"), plan=replace(PLAN, clients=(1,), requests=2), lines=lines)
+def test_server_that_ends_is_started_again(capsys: pytest.CaptureFixture[str]) -> None:
+    _, (result,) = contested(server("mortal"), clients=(1,), requests=2)
     first, second = result.servers[0].runs
     assert first.errors == second.errors == {"connection": 2}
     assert first.ended == second.ended == "ended with exit code 7; its last line: out of luck"
-    assert lines[2] == "mortal ended with exit code 7; its last line: out of luck; starting it again"
+    assert lines(capsys)[2] == "mortal ended with exit code 7; its last line: out of luck; starting it again"
 
 
-def test_server_that_goes_on_working_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "IDLE_TIMEOUT_S", 0.2)
-    lines: list[str] = []
-    _, (result,) = contest(server("restless"), plan=replace(PLAN, clients=(1,), rounds=1), lines=lines)
+def test_server_that_goes_on_working_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contest, "IDLE_TIMEOUT_S", 0.2)
+    _, (result,) = contested(server("restless"), clients=(1,), rounds=1)
     assert result.servers[0].runs[0].errors == {}
-    assert lines[2] == "restless goes on working on what was given up; starting it again"
+    assert lines(capsys)[2] == "restless goes on working on what was given up; starting it again"
 
 
-def test_loads_with_a_noisy_pair_are_run_again_and_the_quietest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loads_with_a_noisy_pair_are_run_again_and_the_quietest_are_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     noises = iter([0.3, 0.02, 0.2])
-    monkeypatch.setattr(load, "noise", lambda _: next(noises))
-    lines: list[str] = []
-    _, results = contest(server("honest"), replace(server("honest"), label="honest (again)"), lines=lines)
+    monkeypatch.setattr(contest, "pair_noise", lambda *_: next(noises))
+    _, results = contested(server("honest"), replace(server("honest"), label="honest (again)"))
     assert [result.noise for result in results] == [[0.2, 0.3], [0.02]]
-    assert "1 client: too noisy: the A/A pair differs by 30%; running the rounds again" in lines
-    assert "1 client: too noisy: the A/A pair differs by 20%; the quietest rounds are kept" in lines
-    assert sum(": 1 client: honest: " in line for line in lines) == 4
-    assert sum(": 3 clients: honest: " in line for line in lines) == 2
+    shown = lines(capsys)
+    assert "1 client: too noisy: the A/A pair differs by 30%; running the rounds again" in shown
+    assert "1 client: too noisy: the A/A pair differs by 20%; the quietest rounds are kept" in shown
+    assert sum(": 1 client: honest: " in line for line in shown) == 4
+    assert sum(": 3 clients: honest: " in line for line in shown) == 2
 
 
-def test_interrupted_load_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-
-    def stop_at(line: str) -> None:
-        if line.startswith("round 2 of 2: 1 client"):
-            raise KeyboardInterrupt
-
-    line_up = LineUp([server("honest")], prompts=PROMPTS, reply_tokens=TOKENS)
-    with pytest.raises(KeyboardInterrupt):
-        Contest(line_up, PLAN, stop_at, Journal(path)).run()
-    journal = Journal(path)
-    assert len(journal) == 3
-    first = journal.get("attempt 0, round 0, 1 client, honest")["run"]["requests"][0]
-    measured, (alone, _) = contest(server("honest"), journal=journal)
-    assert [len(run.replies) for run in alone.servers[0].runs] == [4, 4]
-    assert alone.servers[0].runs[0].requests[0].seconds == first["seconds"]
-    assert (measured.participants()[0].peak_bytes or 0) > 1_000_000
-
-
-def loop(
-    fake: FakeServer, clients: int, *, seconds: float | None = None, requests: int | None = None
-) -> list[Exchange]:
+def loop(fake: FakeServer, clients: int, *, seconds: float = math.inf, requests: float = math.inf) -> list[Exchange]:
     client = Client("127.0.0.1", fake.server_port, 3, TOKENS, 5.0)
-    return closed_loop(lambda number, *when: client.ask(PROMPTS[number % 3], *when), clients, seconds, requests)
+    return closed_loop(lambda number, began: client.ask(PROMPTS[number % 3], began), clients, seconds, requests)
 
 
 def test_closed_loop_keeps_every_client_busy_with_one_request() -> None:
@@ -174,7 +157,7 @@ def test_no_request_is_sent_after_the_last_second_and_all_are_waited_for() -> No
 
 
 def test_client_pauses_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "PAUSE_AFTER_ERROR_S", 0.1)
+    monkeypatch.setattr(contest, "PAUSE_AFTER_ERROR_S", 0.1)
     with running("busy", pause_s=0.0) as fake:
         exchanges = loop(fake, 1, requests=3)
     assert [exchange.error for exchange in exchanges] == ["HTTP 503"] * 3
@@ -183,19 +166,19 @@ def test_client_pauses_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failure_of_a_client_is_raised() -> None:
-    def ask(number: int, began: float, due: float) -> Exchange:
+    def ask(number: int, began: float) -> Exchange:
         raise ValueError(f"request {number}")
 
     with pytest.raises(ValueError, match="request 0"):
-        closed_loop(ask, 1, None, 1)
+        closed_loop(ask, 1, math.inf, 1)
 
 
 def test_interrupt_does_not_wait_for_replies(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
 
-    def ask(number: int, began: float, due: float) -> Exchange:
+    def ask(number: int, began: float) -> Exchange:
         gate.wait(30)
-        return Exchange(start_s=due - began, seconds=0.0)
+        return Exchange(start_s=0.0, seconds=0.0)
 
     def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
         raise KeyboardInterrupt
@@ -204,6 +187,6 @@ def test_interrupt_does_not_wait_for_replies(monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "join", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            closed_loop(ask, 2, None, 2)
+            closed_loop(ask, 2, math.inf, 2)
     assert time.monotonic() - began < 5
     gate.set()
