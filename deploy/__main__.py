@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if config.service.check:
         own = tuple(option.variable for option in OWN_OPTIONS.values())
-        service_findings = [finding for finding in findings(config.each) if not finding.sentence.startswith(own)]
+        service_findings = [finding for finding in findings(config.replica) if not finding.sentence.startswith(own)]
         return report([*service_findings, *concerns(config)])
     logs.configure(config.service.log_format)
     try:
@@ -63,10 +63,10 @@ def concerns(config: ReplicaConfig) -> Iterator[Finding]:
         yield Finding(Kind.WARNING, sentence)
     needed, cores = config.most * config.threads, machine.cores()
     if needed > cores.count:
-        why = f" ({cores.reason})" if cores.reason else ""
+        note = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"The threads that all replicas have together ({needed}) are more than the {cores} here{why}, which slows "
+            f"The threads that all replicas have together ({needed}) are more than the {cores} here{note}, which slows "
             "replies down.",
         )
 

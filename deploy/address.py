@@ -51,5 +51,5 @@ def unreachable(head: str) -> str:
         with socket.create_connection((head, PORT), timeout=CONNECT_S):
             return ""
     except OSError as error:
-        why = error.strerror or str(error)
-        return f"No head of a cluster answers at {head}:{PORT} ({why}); make ray-head starts one there."
+        cause = error.strerror or str(error)
+        return f"No head of a cluster answers at {head}:{PORT} ({cause}); make ray-head starts one there."

@@ -49,11 +49,11 @@ def configuration(addresses: Sequence[str]) -> str:
 
 
 def _machine(address: str) -> str:
-    found = ADDRESS.fullmatch(address)
-    port = int(found.group(2) or PORT) if found else 0
-    if found is None or not 0 < port < 2**16:
+    match = ADDRESS.fullmatch(address)
+    port = int(match.group(2) or PORT) if match else 0
+    if match is None or not 0 < port < 2**16:
         raise ConfigurationError(f"{address} is no address; name a machine like 10.0.0.1 or 10.0.0.1:{PORT}.")
-    return f"{found.group(1)}:{port}"
+    return f"{match.group(1)}:{port}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -38,7 +38,7 @@ class Bridge:
             max_body_bytes: bytes of a body after which the rest is not kept.
             without: headers of replies, in lower case, that are left to the server.
         """
-        self._app = WSGIMiddleware(_told(app), workers=threads)
+        self._app = WSGIMiddleware(_with_departure(app), workers=threads)
         self._max_body_bytes = max_body_bytes
         self._without = without
         self._answering: set[asyncio.Task[None]] = set()
@@ -98,7 +98,7 @@ def _readable(scope: HTTPScope, gone: threading.Event) -> HTTPScope:
     return cast(HTTPScope, {**scope, "query_string": query.encode(), GONE: gone})
 
 
-def _told(app: WSGIApplication) -> Any:
+def _with_departure(app: WSGIApplication) -> Any:
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ[DISCONNECTED] = environ["asgi.scope"][GONE].is_set
         # Bodies without a Content-Length have their end too.

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service import settings
+from service.command_line import Program, read_mapping, read_settings
 from service.conversations.opening import IN_MEMORY
 from service.engine.machine import available_cores
 from service.errors import ConfigurationError
-from service.options import Option, Program, integer, options_of, read_mapping, read_settings, setting
+from service.options import Option, options_of, setting
 from service.settings import ServiceConfig
+from service.values import integer
 
 REPLICAS = "replicas"
 
@@ -74,7 +76,7 @@ class ReplicaConfig:
         return self.service.threads or max(1, available_cores() // self.most)
 
     @property
-    def each(self) -> ServiceConfig:
+    def replica(self) -> ServiceConfig:
         """What a replica is started with."""
         return replace(self.service, threads=self.threads)
 

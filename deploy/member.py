@@ -23,7 +23,8 @@ from deploy.address import PORT, name_or_address, own_address, unreachable
 from service import echo, logs
 from service.engine import machine
 from service.errors import ConfigurationError
-from service.options import setting, store
+from service.options import setting
+from service.values import store
 
 logger = logging.getLogger("service")
 
@@ -134,20 +135,20 @@ class Member:
                 self._stopping.wait(AGAIN_S)
                 continue
             waiting = ""
-            said = self._run_once()
+            output = self._run_once()
             if self._stopping.is_set():
                 break
-            if complaint := hopeless(said, self.head):
+            if complaint := hopeless(output, self.head):
                 logs.complain(complaint)
                 return 1
-            logger.error("Ray has ended here (%s); it is started again.", reason(said))
+            logger.error("Ray has ended here (%s); it is started again.", reason(output))
             self._stopping.wait(AGAIN_S)
         logger.info("This machine has left the cluster.")
         return 0
 
     def _run_once(self) -> Sequence[str]:
         """Start Ray and wait for its end; returns what it said."""
-        said: list[str] = []
+        output: list[str] = []
         # A session of its own: Ctrl-C is for us, who let running replies finish first.
         with subprocess.Popen(
             self._command(),
@@ -162,32 +163,32 @@ class Member:
             if self._stopping.is_set():
                 self._process.terminate()
             for line in self._process.stdout:
-                said.append(line.rstrip())
+                output.append(line.rstrip())
                 if STARTED in line:
                     self._tell()
-        return said
+        return output
 
     def _command(self) -> Sequence[str]:
         role = ["--address", f"{self.head}:{PORT}"]
         if not self._config.head:
             role = ["--head", "--port", str(PORT), *state.arguments(self._config.store)]
-        here = ["--node-ip-address", self.address, "--num-cpus", str(machine.available_cores())]
+        node = ["--node-ip-address", self.address, "--num-cpus", str(machine.available_cores())]
         store = ["--object-store-memory", str(OBJECT_STORE_BYTES)]
-        return [*RAY, "start", *role, *here, *store, "--block", "--log-color", "false"]
+        return [*RAY, "start", *role, *node, *store, "--block", "--log-color", "false"]
 
     def _tell(self) -> None:
         if self._config.head:
             logger.info("This machine, %s, is part of the cluster of %s.", self.address, self.head)
             return
-        shown = echo.public(self._config.store)
-        logger.info("This machine, %s, is the head; the state of the cluster is kept in %s.", self.address, shown)
+        store = echo.public(self._config.store)
+        logger.info("This machine, %s, is the head; the state of the cluster is kept in %s.", self.address, store)
         logger.info(
             "Next, on each other machine, in its checkout: mkdir -p ~/.ray && scp %s:.ray/auth_token ~/.ray/ && "
             "make ray-node HEAD=%s",
             self.address,
             self.address,
         )
-        logger.info("Then, on this one: make ray-deploy STORE=%s", shown)
+        logger.info("Then, on this one: make ray-deploy STORE=%s", store)
 
     def _leave(self, process: subprocess.Popen[str]) -> None:
         """Have the replicas of this machine finish their replies, and then end Ray."""
@@ -204,9 +205,9 @@ class Member:
 
     def _drain(self) -> bool:
         """Have Ray take the replicas of this machine away; returns whether it will."""
-        why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "It is stopped."]
+        cause = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "It is stopped."]
         deadline = ["--deadline-remaining-seconds", str(LEAVING_S)]
-        command = [*RAY, "drain-node", "--address", f"{self.head}:{PORT}", *why, *deadline]
+        command = [*RAY, "drain-node", "--address", f"{self.head}:{PORT}", *cause, *deadline]
         try:
             ended = subprocess.run(
                 command, cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=KILL_S, check=False
@@ -256,9 +257,9 @@ def alone() -> socket.socket:
     return held
 
 
-def hopeless(said: Sequence[str], head: str) -> str:
+def hopeless(output: Sequence[str], head: str) -> str:
     """Why it makes no sense to start Ray again after what it said, in a sentence; empty when it does."""
-    text = "\n".join(said)
+    text = "\n".join(output)
     if any(word in text for word in REFUSED):
         return f"The head at {head} does not take this machine's token; copy ~/.ray/auth_token from there."
     if MISMATCH in text:
@@ -268,10 +269,10 @@ def hopeless(said: Sequence[str], head: str) -> str:
     return ""
 
 
-def reason(said: Sequence[str]) -> str:
+def reason(output: Sequence[str]) -> str:
     """What tells most of why Ray has ended."""
-    text = "\n".join(said)
+    text = "\n".join(output)
     for pattern in (EXITED, FAILED):
-        if found := pattern.findall(text):
-            return str(found[-1]).strip()
-    return next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+        if matches := pattern.findall(text):
+            return str(matches[-1]).strip()
+    return next((line.strip() for line in reversed(output) if line.strip()), "it said nothing")

@@ -8,8 +8,9 @@ import sys
 
 from deploy.member import Member, MemberConfig
 from service import logs
+from service.command_line import Program, read_settings
 from service.errors import ConfigurationError
-from service.options import Program, options_of, read_settings
+from service.options import options_of
 
 PROGRAM = Program(
     "python -m deploy.node",
@@ -21,8 +22,8 @@ OPTIONS = options_of(MemberConfig)
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        config = MemberConfig(**read_settings(PROGRAM, given, os.environ, OPTIONS))  # type: ignore[arg-type]
+        words = sys.argv[1:] if arguments is None else arguments
+        config = MemberConfig(**read_settings(PROGRAM, words, os.environ, OPTIONS))  # type: ignore[arg-type]
     except ConfigurationError as error:
         logs.complain(str(error))
         return 2

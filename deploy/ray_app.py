@@ -150,7 +150,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
         logging_config=QUIET,
         **options,
     )
-    return deployment(serve.ingress()(Replica)).bind(config.each, config.metrics_port, provision)
+    return deployment(serve.ingress()(Replica)).bind(config.replica, config.metrics_port, provision)
 
 
 def app(settings: Mapping[str, object]) -> Application:

@@ -21,8 +21,10 @@ import yaml
 from deploy import state
 from deploy.config import ReplicaConfig, from_mapping
 from service import logs
+from service.command_line import Program, read_settings
 from service.errors import ConfigurationError, ServiceError
-from service.options import Program, integer, model, options_of, path, read_settings, setting, store
+from service.options import options_of, setting
+from service.values import integer, model, path, store
 
 logger = logging.getLogger("service")
 
@@ -33,7 +35,7 @@ FILE = Path(__file__).with_name("ray_serve.yaml")
 DASHBOARD = "http://127.0.0.1:8265"
 GLANCE_S = 0.5
 PROXY_S = 30.0
-TALE_S = 30.0
+REPORT_S = 30.0
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|NotReady): (.+)$", re.MULTILINE)
 
 
@@ -106,8 +108,8 @@ class Cluster(Protocol):
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        config = RolloutConfig(**read_settings(PROGRAM, given, os.environ, OPTIONS))  # type: ignore[arg-type]
+        words = sys.argv[1:] if arguments is None else arguments
+        config = RolloutConfig(**read_settings(PROGRAM, words, os.environ, OPTIONS))  # type: ignore[arg-type]
         content = read(config)
     except ConfigurationError as error:
         logs.complain(str(error))
@@ -168,17 +170,17 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
         logger.warning(concern)
     cores = cluster.cores()
     most = room(cores, config)
-    asked = replicas or (config.replicas if "replicas" in application["args"] else most)
-    if most == 0 or asked > most:
+    count = replicas or (config.replicas if "replicas" in application["args"] else most)
+    if most == 0 or count > most:
         counts = ", ".join(f"{count:g}" for count in cores.values())
         raise ConfigurationError(
             f"{len(cores)} machines with {counts} cores have room for {most} replicas of {config.threads} threads, "
-            f"not for {max(asked, 1)}; add machines with make ray-node, or set fewer replicas or threads."
+            f"not for {max(count, 1)}; add machines with make ray-node, or set fewer replicas or threads."
         )
     if not config.scales:
         # Not among `args`, a change of which replaces all replicas.
         application["args"].pop("replicas", None)
-        application["deployments"] = [{"name": "chatbot", "num_replicas": asked}]
+        application["deployments"] = [{"name": "chatbot", "num_replicas": count}]
     before = _deployed_at(cluster.details(), application["name"])
     cluster.deploy(content)
     wait(cluster, application["name"], config, since=before)
@@ -195,7 +197,7 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
     Raises:
         ServiceError: they will not.
     """
-    told, told_at = "", time.monotonic()
+    reported, reported_at = "", time.monotonic()
     while True:
         details = cluster.details()
         application = details.get("applications", {}).get(name, {})
@@ -203,22 +205,22 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
             status = application.get("status", "")
             deployment: Mapping[str, Any] = next(iter(application.get("deployments", {}).values()), {})
             states = Counter(replica["state"] for replica in deployment.get("replicas", ()))
-            wanted = deployment.get("target_num_replicas", 0)
+            target = deployment.get("target_num_replicas", 0)
             message = deployment.get("message") or application.get("message") or ""
-            if status == "RUNNING" and states["RUNNING"] >= max(wanted, 1) and states.total() == states["RUNNING"]:
-                logger.info("%d of %d replicas run.", states["RUNNING"], wanted)
+            if status == "RUNNING" and states["RUNNING"] >= max(target, 1) and states.total() == states["RUNNING"]:
+                logger.info("%d of %d replicas run.", states["RUNNING"], target)
                 return
             if status in {"DEPLOY_FAILED", "UNHEALTHY"}:
-                raise ServiceError(f"It does not run: {why(message)}")
-            if "to be scheduled" in message and room(cluster.cores(), config) < wanted:
+                raise ServiceError(f"It does not run: {failure_reason(message)}")
+            if "to be scheduled" in message and room(cluster.cores(), config) < target:
                 raise ServiceError(
-                    f"{states['RUNNING']} of {wanted} replicas run; for the others no machine has {config.threads} "
+                    f"{states['RUNNING']} of {target} replicas run; for the others no machine has {config.threads} "
                     "cores free, since one has left the cluster meanwhile."
                 )
-            progress = f"{states['RUNNING']} of {wanted} replicas run" if wanted else "The settings are read"
-            if progress != told or time.monotonic() - told_at > TALE_S:
+            progress = f"{states['RUNNING']} of {target} replicas run" if target else "The settings are read"
+            if progress != reported or time.monotonic() - reported_at > REPORT_S:
                 logger.info("%s; waiting for the rest. A model is exported once on each machine, in minutes.", progress)
-                told, told_at = progress, time.monotonic()
+                reported, reported_at = progress, time.monotonic()
         time.sleep(GLANCE_S)
 
 
@@ -227,11 +229,10 @@ def room(cores: Mapping[str, float], config: ReplicaConfig) -> int:
     return sum(int(count // config.threads) for count in cores.values())
 
 
-def why(message: str) -> str:
+def failure_reason(message: str) -> str:
     """The sentence in what Ray says of a failure, which holds traces of programs."""
-    found = EXCEPTION.findall(message)
-    said = found[-1] if found else next((line for line in reversed(message.splitlines()) if line.strip()), "")
-    return said.strip() or "Ray does not say why; its logs are in /tmp/ray/session_latest/logs/serve."
+    sentences = EXCEPTION.findall(message) or [line for line in message.splitlines() if line.strip()] or [""]
+    return sentences[-1].strip() or "Ray does not say why; its logs are in /tmp/ray/session_latest/logs/serve."
 
 
 def _deployed_at(details: Mapping[str, Any], name: str) -> float:

@@ -252,7 +252,7 @@ def _write_weights(folder: Path, config: BlenderbotConfig, seed: int, progress: 
             shards.append({})
         shards[-1][name] = index
     places: dict[str, str] = {}
-    done = told = 0
+    done = reported = 0
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors: dict[str, NDArray[np.float16]] = {}
@@ -261,8 +261,8 @@ def _write_weights(folder: Path, config: BlenderbotConfig, seed: int, progress: 
             places[name] = file
             done += math.prod(shapes[name])
             percent = 100 * done // total
-            if percent >= told + 10 or done == total:
-                told = percent
+            if percent >= reported + 10 or done == total:
+                reported = percent
                 progress(f"weights: {done / 1e6:.0f} of {total / 1e6:.0f} million ({percent} %)")
         progress(f"writing {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB")
         save_file(tensors, folder / file, metadata={"format": "pt"})

@@ -73,8 +73,10 @@ def address(config: ServiceConfig) -> Iterator[Finding]:
         return
     with listener:
         host = listener.getsockname()[0]
-    shown = f"[{host}]" if ":" in host else host
-    yield Finding(Kind.FACT, f"Listens on http://{shown}{f':{config.port}' if config.port else ', on any free port'}.")
+    literal = f"[{host}]" if ":" in host else host
+    yield Finding(
+        Kind.FACT, f"Listens on http://{literal}{f':{config.port}' if config.port else ', on any free port'}."
+    )
     if unguarded := keys.unguarded(config, host):
         yield Finding(Kind.WARNING, unguarded)
 
@@ -160,10 +162,10 @@ def threads(config: ServiceConfig) -> Iterator[Finding]:
     """Whether there are as many cores as threads, and how many there are when a quota says so."""
     cores = machine.cores()
     if config.threads > cores.count:
-        why = f" ({cores.reason})" if cores.reason else ""
+        cause = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
             Kind.WARNING,
-            f"--threads {config.threads} is more than the {cores} here{why}, which slows replies "
+            f"--threads {config.threads} is more than the {cores} here{cause}, which slows replies "
             "down; 0 takes one a core.",
         )
     elif not config.threads and cores.reason:

@@ -19,14 +19,14 @@ def public(text: str) -> str:
 
 def value(text: str) -> str:
     """What a setting is, for a sentence that says what it takes instead."""
-    shown = public(text)
-    return "not right (it is not shown)" if SECRET.fullmatch(shown) and "://" not in shown else repr(shown)
+    visible = public(text)
+    return "not right (it is not shown)" if SECRET.fullmatch(visible) and "://" not in visible else repr(visible)
 
 
 def flag(word: str) -> str:
     """A word of the command line that is no flag, if it looks like one."""
-    begun = word.partition("=")[0]
-    return begun if FLAG.fullmatch(begun) else HIDDEN
+    before_value = word.partition("=")[0]
+    return before_value if FLAG.fullmatch(before_value) else HIDDEN
 
 
 def name(word: str) -> str:

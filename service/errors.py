@@ -110,14 +110,14 @@ class NotTheLastExchange(ServiceError):
     status = 409
     code = "not_the_last_exchange"
 
-    def __init__(self, asked: int, last: int) -> None:
+    def __init__(self, number: int, last: int) -> None:
         if last:
             super().__init__(
-                f"Exchange {asked} is not the last one of this conversation, which is {last}, and only that one can be "
-                "replaced; read the conversation again."
+                f"Exchange {number} is not the last one of this conversation, which is {last}, and only that one can "
+                "be replaced; read the conversation again."
             )
         else:
-            super().__init__(f"This conversation has no exchange {asked} to replace; leave out replace to begin it.")
+            super().__init__(f"This conversation has no exchange {number} to replace; leave out replace to begin it.")
 
 
 class ExchangeReplaced(ServiceError):

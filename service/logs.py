@@ -17,7 +17,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 FIELDS = "fields"
 FOREIGN = ("transformers", "optimum")
 # Fields that the message says already.
-SAID = frozenset({"method", "route", "status"})
+STATED = frozenset({"method", "route", "status"})
 
 logger = logging.getLogger(__name__)
 requests = logging.getLogger("service.requests")
@@ -41,9 +41,9 @@ _current: ContextVar[RequestLog | None] = ContextVar("current", default=None)
 
 def begin(request_id: str) -> RequestLog:
     """What this thread says belongs to this request, until it begins another one."""
-    begun = RequestLog(request_id)
-    _current.set(begun)
-    return begun
+    log = RequestLog(request_id)
+    _current.set(log)
+    return log
 
 
 def note(**fields: Any) -> None:
@@ -63,7 +63,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [self.formatTime(record), record.levelname, _on_one_line(record.getMessage())]
-        parts += [f"{name}={_on_one_line(str(value))}" for name, value in _fields(record).items() if name not in SAID]
+        parts += [f"{name}={_on_one_line(str(value))}" for name, value in _fields(record).items() if name not in STATED]
         # Indented, so that nothing in a trace looks like the beginning of a line.
         trace = "".join(f"\n    {_on_one_line(line)}" for line in _trace(record).split("\n") if line)
         return " ".join(parts) + trace

@@ -12,26 +12,23 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from models.folder import DEFAULT_MODEL
+from service.command_line import Program, read_settings
 from service.engine.kernels.library import AUTO, STOCK
 from service.engine.settings import MAX_ROWS
-from service.options import (
+from service.options import options_of, setting, tables
+from service.values import (
     ANY_ORIGIN,
     KEY_RULE,
-    Program,
     integer,
     keys,
     model,
     networks,
     one_of,
-    options_of,
     origins,
     path,
-    read_settings,
     seconds,
-    setting,
     store,
     switch,
-    tables,
     text,
 )
 

@@ -35,7 +35,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.http": frozenset(
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors", "service.echo"),
-            *("service.settings", "service.options", "service.serving", "service.metrics", "service.logs"),
+            *("service.settings", "service.values", "service.serving", "service.metrics", "service.logs"),
             "service.departure",
         }
     ),

@@ -58,9 +58,9 @@ class Message:
     @property
     def request(self) -> str:
         """What it says beside the text, as JSON; empty for nothing."""
-        said = {"temperature": self.temperature or None, "seed": self.seed, "replace": self.replace}
-        said = {name: value for name, value in said.items() if value is not None}
-        return json.dumps(said) if said else ""
+        options = {"temperature": self.temperature or None, "seed": self.seed, "replace": self.replace}
+        options = {name: value for name, value in options.items() if value is not None}
+        return json.dumps(options) if options else ""
 
 
 class Chatbot:
@@ -158,8 +158,8 @@ class Chatbot:
         """
         conversation = self._read(store, message)
         before, _ = _split(conversation, message)
-        said = [message.text] if message.text else []
-        return self._format.encode([*turns(before), *said], earlier=2 * conversation.earlier)
+        newest = [message.text] if message.text else []
+        return self._format.encode([*turns(before), *newest], earlier=2 * conversation.earlier)
 
     @property
     def window(self) -> int:
@@ -231,16 +231,16 @@ def _stored(store: Store, message: Message) -> Exchange | None:
         KeyReused: the request differs.
         ExchangeReplaced: it is no longer there.
     """
-    found = store.find(message.conversation_id, message.key) if message.key else None
-    if found is None:
+    stored = store.find(message.conversation_id, message.key) if message.key else None
+    if stored is None:
         return None
-    if found.key != message.key:
+    if stored.key != message.key:
         raise ExchangeReplaced
-    if found.message != message.text:
+    if stored.message != message.text:
         raise KeyReused("This Idempotency-Key came with another prompt before; send a new key with this one.")
-    if found.request != message.request:
+    if stored.request != message.request:
         raise KeyReused(
             "This Idempotency-Key came with another temperature, seed or replace before; "
             "send a new key with this request."
         )
-    return found
+    return stored

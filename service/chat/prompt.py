@@ -65,18 +65,18 @@ class PromptFormat:
             earlier: turns before them.
         """
         room = self._window - 1
-        kept: list[str] = []
+        fitting: list[str] = []
         for turn in reversed(turns):
             text = " " + clean(turn)
-            size = len(self._encode(text)) + (self._separator if kept else 0)
-            if kept and size > room:
+            size = len(self._encode(text)) + (self._separator if fitting else 0)
+            if fitting and size > room:
                 break
-            kept.insert(0, text)
+            fitting.insert(0, text)
             room -= size
-        ids = self._encode(TURN_SEPARATOR.join(kept))
+        ids = self._encode(TURN_SEPARATOR.join(fitting))
         excess = max(0, len(ids) - (self._window - 1))
-        truncated = earlier + len(turns) - len(kept)
-        return Prompt([*ids[excess:], self._end], truncated, excess if len(kept) == 1 else 0)
+        truncated = earlier + len(turns) - len(fitting)
+        return Prompt([*ids[excess:], self._end], truncated, excess if len(fitting) == 1 else 0)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply, special tokens left out."""

@@ -50,10 +50,10 @@ class MemoryStore:
             self._expire()
             if conversation_id not in self._entries:
                 raise UnknownConversation
-            kept = self._entries[conversation_id].conversation
-        end = page.end(len(kept.exchanges))
-        exchanges = page.take(kept.exchanges[index] for index in reversed(range(end)))
-        return Conversation(exchanges, kept.version, end - len(exchanges))
+            conversation = self._entries[conversation_id].conversation
+        end = page.end(len(conversation.exchanges))
+        exchanges = page.take(conversation.exchanges[index] for index in reversed(range(end)))
+        return Conversation(exchanges, conversation.version, end - len(exchanges))
 
     def find(self, conversation_id: str, key: str) -> Exchange | None:
         with self._lock:

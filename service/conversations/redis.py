@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from service.conversations import redis_url
+from service.conversations import redis_scripts, redis_url
 from service.conversations.conversation import Conversation, Exchange
 from service.conversations.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
@@ -61,74 +61,6 @@ NEEDS = {
     "no-appendfsync-on-rewrite": ("no", "exchanges are lost when the machine of Redis fails while it rewrites its log"),
     "maxmemory-policy": ("noeviction", "conversations disappear when the memory of Redis is full"),
 }
-
-# KEYS: conversation, touched. ARGV: id, version, exchange, now, oldest, capacity, kept, seconds to live, what the
-# keys of conversations begin with, and the place of the last exchange that stays.
-# An exchange that is there already came with an earlier try of the same call, whose answer was lost on the way.
-APPEND = """
-local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if not touched or tonumber(touched) < tonumber(ARGV[5]) then
-    redis.call('DEL', KEYS[1])
-end
-local last = redis.call('LINDEX', KEYS[1], -1)
-if last == ARGV[3] then return 'stored' end
-local version = last and cjson.decode(last).number or 0
-if version ~= tonumber(ARGV[2]) then
-    return version == 0 and 'gone' or 'changed'
-end
-redis.call('LTRIM', KEYS[1], 0, ARGV[10])
-redis.call('RPUSH', KEYS[1], ARGV[3])
-redis.call('LTRIM', KEYS[1], -tonumber(ARGV[7]), -1)
-redis.call('EXPIRE', KEYS[1], ARGV[8])
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
-local excess = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[6])
-local stale = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[5], 'LIMIT', 0, 100)
-if excess > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, math.min(excess, 100) - 1)) do table.insert(stale, id) end
-end
-for _, id in ipairs(stale) do
-    redis.call('DEL', ARGV[9] .. id)
-    redis.call('ZREM', KEYS[2], id)
-end
-return 'stored'
-"""
-
-# KEYS: conversation, touched. ARGV: id, before how many of those kept (negative for all), most exchanges, most bytes.
-READ = """
-local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
-local last = redis.call('LINDEX', KEYS[1], -1)
-if not touched or not last then return {} end
-local stop = redis.call('LLEN', KEYS[1])
-if tonumber(ARGV[2]) >= 0 then stop = math.min(stop, tonumber(ARGV[2])) end
-local page, size = {}, 0
-for index = stop - 1, math.max(0, stop - tonumber(ARGV[3])), -1 do
-    local record = redis.call('LINDEX', KEYS[1], index)
-    local said = cjson.decode(record).exchange
-    size = size + #said.message + #said.reply
-    if #page > 0 and size > tonumber(ARGV[4]) then break end
-    table.insert(page, record)
-end
-return {touched, cjson.decode(last).number, stop - #page, page}
-"""
-
-# KEYS: conversation, touched. ARGV: id, key, and the key as it stands in records.
-FIND = """
-local touched = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if not touched then return {} end
-for _, record in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    if string.find(record, ARGV[3], 1, true) then
-        local said = cjson.decode(record).exchange
-        local keys = ' ' .. (said.replaced or '') .. ' ' .. said.key .. ' '
-        if string.find(keys, ' ' .. ARGV[2] .. ' ', 1, true) then return {touched, record} end
-    end
-end
-return {}
-"""
-
-DELETE = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-return redis.call('DEL', KEYS[1])
-"""
 
 
 class RedisStore:
@@ -163,10 +95,10 @@ class RedisStore:
                 socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES),
             )
-            self._append = self._redis.register_script(APPEND)
-            self._read = self._redis.register_script(READ)
-            self._find = self._redis.register_script(FIND)
-            self._delete = self._redis.register_script(DELETE)
+            self._append = self._redis.register_script(redis_scripts.APPEND)
+            self._read = self._redis.register_script(redis_scripts.READ)
+            self._find = self._redis.register_script(redis_scripts.FIND)
+            self._delete = self._redis.register_script(redis_scripts.DELETE)
             self._prefix = self._find_prefix()
             self._redis.set(self._prefix + "secret", secrets.token_hex(32), nx=True)
             self.secret = str(self._redis.get(self._prefix + "secret")).encode()
@@ -197,16 +129,16 @@ class RedisStore:
         return self._ask(ask)
 
     def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
-        wanted = [-1 if page.before is None else page.before, page.max_exchanges, min(page.max_bytes, UNBOUNDED)]
-        found = self._run(self._read, conversation_id, *wanted)
-        if not found or not self._lives(found[0]):
+        limits = [-1 if page.before is None else page.before, page.max_exchanges, min(page.max_bytes, UNBOUNDED)]
+        reply = self._run(self._read, conversation_id, *limits)
+        if not reply or not self._lives(reply[0]):
             raise UnknownConversation
-        _, version, earlier, records = found
+        _, version, earlier, records = reply
         return Conversation(tuple(map(_exchange, reversed(records))), version, earlier)
 
     def find(self, conversation_id: str, key: str) -> Exchange | None:
-        found = self._run(self._find, conversation_id, key, json.dumps(key)[1:-1])
-        return _exchange(found[1]) if found and self._lives(found[0]) else None
+        reply = self._run(self._find, conversation_id, key, json.dumps(key)[1:-1])
+        return _exchange(reply[1]) if reply and self._lives(reply[0]) else None
 
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         # The mark tells this exchange from the same words stored by someone else.
@@ -323,7 +255,7 @@ class RedisStore:
             with self._redis.client() as connection:  # type: ignore[no-untyped-call]
                 for command in commands:
                     connection.execute_command(*command)
-                for script in (APPEND, READ, FIND, DELETE):
+                for script in (redis_scripts.APPEND, redis_scripts.READ, redis_scripts.FIND, redis_scripts.DELETE):
                     connection.script_load(script)
             for version in (0, 1):
                 self._store(trial, version, {"number": version + 1, "mark": trial}, now, UNBOUNDED, TRIAL_S)
@@ -336,17 +268,17 @@ class RedisStore:
     def _concerns(self) -> Iterator[str]:
         """Settings of the server under which conversations may be lost."""
         try:
-            found = self._redis.config_get(*NEEDS)
+            settings = self._redis.config_get(*NEEDS)
         except ResponseError:
-            found = {}
-        unknown = [name for name in NEEDS if name not in found]
+            settings = {}
+        unknown = [name for name in NEEDS if name not in settings]
         if unknown:
             needed = ", ".join(f"{name} {NEEDS[name][0]}" for name in unknown)
             yield f"Redis does not tell its settings; conversations are safe there only with {needed}."
-        without_log = found.get("appendonly") == "no"
+        without_log = settings.get("appendonly") == "no"
         for name, (needed, danger) in NEEDS.items():
-            if name in found and found[name] != needed and not (without_log and "appendfsync" in name):
-                yield f"Redis runs with {name} {found[name]}, so {danger}; set {name} {needed} there."
+            if name in settings and settings[name] != needed and not (without_log and "appendfsync" in name):
+                yield f"Redis runs with {name} {settings[name]}, so {danger}; set {name} {needed} there."
 
     @property
     def _oldest(self) -> float:
@@ -394,7 +326,7 @@ def _reason(error: Exception) -> str:
     words = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     if _replaced(error):
         return f"{words}); this server is a replica: name its primary with --store"
-    if isinstance(error, ResponseError) and any(told in words for told in DENIED):
+    if isinstance(error, ResponseError) and any(code in words for code in DENIED):
         return f"{words}); its user needs the keys ~{PREFIX}* and the commands +{' +'.join(RIGHTS)}"
     if "unknown command" in words.lower():
         return f"{words}); conversations need the commands {' '.join(RIGHTS)}"

@@ -22,7 +22,7 @@ TLS_OPTIONS = TCP_OPTIONS | {
     *("ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"),
     *("ssl_password", "ssl_min_version", "ssl_ciphers"),
 }
-TAKEN = {"unix": OPTIONS, "redis": TCP_OPTIONS, "rediss": TLS_OPTIONS}
+OPTIONS_OF_SCHEME = {"unix": OPTIONS, "redis": TCP_OPTIONS, "rediss": TLS_OPTIONS}
 VALUES = {"protocol": ("2", "3"), "ssl_cert_reqs": ("none", "optional", "required")}
 
 
@@ -61,12 +61,12 @@ def check(url: str) -> None:
 
 
 def _options(parts: SplitResult) -> Iterator[tuple[str, str]]:
-    taken = TAKEN[parts.scheme]
+    options = OPTIONS_OF_SCHEME[parts.scheme]
     for option in filter(None, parts.query.split("&")):
-        name, given, value = option.partition("=")
-        if not given or not NAME.fullmatch(name):
+        name, equals, value = option.partition("=")
+        if not equals or not NAME.fullmatch(name):
             raise ValueError(UNREADABLE)
-        if name not in taken:
-            secure = ", which rediss:// does" if name in TLS_OPTIONS else f"; it takes {', '.join(sorted(taken))}"
+        if name not in options:
+            secure = ", which rediss:// does" if name in TLS_OPTIONS else f"; it takes {', '.join(sorted(options))}"
             raise ValueError(f"its URL has the option {name}, which {parts.scheme}:// does not take{secure}")
         yield name, unquote(value)

@@ -4,68 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from service.conversations.conversation import Conversation, Exchange
+from service.conversations.sqlite_file import check_whole, identity, open_file, reason, unshared
 from service.conversations.store import KEPT_EXCHANGES, WHOLE, Page
 from service.errors import ConfigurationError, ConversationChanged, StoreUnavailable, UnknownConversation
 
 logger = logging.getLogger(__name__)
 
-APPLICATION_ID = 0x63686174
-SCHEMA_VERSION = 3
-SCHEMA = (
-    "CREATE TABLE store (secret BLOB NOT NULL, conversations INTEGER NOT NULL)",
-    """CREATE TABLE conversations (
-        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, touched REAL NOT NULL
-    )""",
-    "CREATE INDEX conversations_touched ON conversations (touched)",
-    """CREATE TABLE exchanges (
-        conversation INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE, number INTEGER NOT NULL,
-        message TEXT NOT NULL, reply TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL, truncated_turns INTEGER NOT NULL,
-        truncated_tokens INTEGER NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, replaced TEXT NOT NULL,
-        PRIMARY KEY (conversation, number)
-    ) WITHOUT ROWID""",
-    """CREATE TRIGGER begun AFTER INSERT ON conversations
-        BEGIN UPDATE store SET conversations = conversations + 1; END""",
-    """CREATE TRIGGER forgotten AFTER DELETE ON conversations
-        BEGIN UPDATE store SET conversations = conversations - 1; END""",
-    "INSERT INTO store VALUES (randomblob(32), 0)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-# What makes a file one of the present format, by the format that it has; 0 is a new one.
-FROM_2 = (
-    "ALTER TABLE exchanges ADD COLUMN request TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE exchanges ADD COLUMN replaced TEXT NOT NULL DEFAULT ''",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-STEPS = {
-    0: SCHEMA,
-    1: ("ALTER TABLE exchanges ADD COLUMN truncated_tokens INTEGER NOT NULL DEFAULT 0", *FROM_2),
-    2: FROM_2,
-}
 COLUMNS = ", ".join(field.name for field in fields(Exchange))
 # Forgotten within one append, so that none of them takes long.
 MAX_FORGOTTEN = 100
-BUSY_TIMEOUT_S = 1.0
-# What fails where processes cannot map one file together, or lock it, as with many network file systems.
-UNSHARED = frozenset(
-    {
-        *(sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMLOCK),
-        *(sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK),
-        *(sqlite3.SQLITE_IOERR_UNLOCK, sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK, sqlite3.SQLITE_PROTOCOL),
-    }
-)
 
 
 class SQLiteStore:
@@ -103,11 +60,11 @@ class SQLiteStore:
             self._disconnect()
             remedy = (
                 "choose a local file or Redis with --store"
-                if _unshared(error)
+                if unshared(error)
                 else "repair or move that file, or choose another with --store, or --store memory"
             )
             raise ConfigurationError(
-                f"The conversations cannot be kept in {self.path} ({_reason(error)}); {remedy}."
+                f"The conversations cannot be kept in {self.path} ({reason(error)}); {remedy}."
             ) from error
 
     @property
@@ -136,30 +93,30 @@ class SQLiteStore:
 
     def read(self, conversation_id: str, page: Page = WHOLE) -> Conversation:
         with self._transaction() as connection:
-            found = self._find(connection, conversation_id)
-            if found is None:
+            entry = self._find(connection, conversation_id)
+            if entry is None:
                 raise UnknownConversation
-            conversation, version = found
-            (kept,) = connection.execute(
+            conversation, version = entry
+            (count,) = connection.execute(
                 "SELECT count(*) FROM exchanges WHERE conversation = ?", [conversation]
             ).fetchone()
-            end = page.end(kept)
+            end = page.end(count)
             latest_first = (
                 f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ? ORDER BY number DESC LIMIT -1 OFFSET ?"
             )
-            with closing(connection.execute(latest_first, [conversation, kept - end])) as rows:
+            with closing(connection.execute(latest_first, [conversation, count - end])) as rows:
                 exchanges = page.take(Exchange(*row) for row in rows)
         return Conversation(exchanges, version, end - len(exchanges))
 
     def find(self, conversation_id: str, key: str) -> Exchange | None:
         with self._transaction() as connection:
-            found = self._find(connection, conversation_id)
+            entry = self._find(connection, conversation_id)
             row = (
-                found
+                entry
                 and connection.execute(
                     f"SELECT {COLUMNS} FROM exchanges WHERE conversation = ?1 "
                     "AND (key = ?2 OR instr(' ' || replaced || ' ', ' ' || ?2 || ' '))",
-                    [found[0], key],
+                    [entry[0], key],
                 ).fetchone()
             )
         return Exchange(*row) if row else None
@@ -167,10 +124,10 @@ class SQLiteStore:
     def append(self, conversation_id: str, exchange: Exchange, *, version: int, replace: bool = False) -> None:
         with self._transaction("IMMEDIATE") as connection:
             self._forget(connection, "touched < ?", [self._oldest])
-            found = self._find(connection, conversation_id)
-            if found is None and version:
+            entry = self._find(connection, conversation_id)
+            if entry is None and version:
                 raise UnknownConversation
-            number, current = found or (None, 0)
+            number, current = entry or (None, 0)
             if current != version:
                 raise ConversationChanged
             if number is None:
@@ -214,10 +171,10 @@ class SQLiteStore:
 
     def _find(self, connection: sqlite3.Connection, conversation_id: str) -> tuple[int, int] | None:
         """Number and version of a conversation."""
-        found: tuple[int, int] | None = connection.execute(
+        row: tuple[int, int] | None = connection.execute(
             "SELECT number, version FROM conversations WHERE id = ? AND touched >= ?", [conversation_id, self._oldest]
         ).fetchone()
-        return found
+        return row
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         (count,) = connection.execute("SELECT conversations FROM store").fetchone()
@@ -251,14 +208,14 @@ class SQLiteStore:
                 self._disconnect()
                 logger.error("the conversations in %s cannot be used: %s", self.path, error)
                 raise StoreUnavailable(
-                    f"Conversations cannot be read or stored right now ({_reason(error)}); try again in a moment."
+                    f"Conversations cannot be read or stored right now ({reason(error)}); try again in a moment."
                 ) from error
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is None or self._file != _identity(self.path):
+        if self._connection is None or self._file != identity(self.path):
             self._take_leave()
-            self._connection = _open(self.path)
-            self._file = _identity(self.path)
+            self._connection = open_file(self.path)
+            self._file = identity(self.path)
         return self._connection
 
     def _take_leave(self) -> None:
@@ -276,93 +233,3 @@ class SQLiteStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def check_whole(connection: sqlite3.Connection) -> None:
-    """Look at every page of a file.
-
-    Raises:
-        sqlite3.DatabaseError: one of them is damaged.
-    """
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(str(found).replace("\n", " "))
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
-    made = [new for new in (*files, *path.parents) if not new.exists()]
-    if path in made:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection)
-    except BaseException as error:
-        connection.close()
-        if _unshared(error):
-            _remove(made)
-        raise
-    return connection
-
-
-def _remove(made: Iterable[Path]) -> None:
-    """Take away files and empty folders, each before the folder that it is in."""
-    for path in made:
-        with suppress(OSError):
-            path.rmdir() if path.is_dir() else path.unlink()
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    def value(pragma: str) -> int:
-        return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
-
-    if value("schema_version") and value("application_id") != APPLICATION_ID:
-        raise sqlite3.DatabaseError("it is a database of another program")
-    version = value("user_version")
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"it was written by a later release, in format {version}")
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    if version < SCHEMA_VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        # Another process may have been faster.
-        for statement in STEPS.get(value("user_version"), ()):
-            connection.execute(statement)
-        connection.execute("COMMIT")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Change the journal of a new file, for which SQLite itself does not wait while others do the same."""
-    until = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is at a path; None for none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _unshared(error: BaseException) -> bool:
-    """Whether a failure is the file system's, which cannot share a file between processes."""
-    return getattr(error, "sqlite_errorcode", None) in UNSHARED
-
-
-def _reason(error: Exception) -> str:
-    if _unshared(error):
-        return "this file system cannot share it between processes; is it a network folder?"
-    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

@@ -28,21 +28,21 @@ class Page:
     max_bytes: float = math.inf
 
     def take(self, latest_first: Iterable[Exchange]) -> tuple[Exchange, ...]:
-        """Those of the page, oldest first; no more are taken than one beyond them."""
-        taken: list[Exchange] = []
+        """Those of the page, oldest first; at most one beyond them is drawn."""
+        exchanges: list[Exchange] = []
         size = 0
         for exchange in latest_first:
             size += len(exchange.message.encode()) + len(exchange.reply.encode())
-            if taken and size > self.max_bytes:
+            if exchanges and size > self.max_bytes:
                 break
-            taken.append(exchange)
-            if len(taken) == self.max_exchanges:
+            exchanges.append(exchange)
+            if len(exchanges) == self.max_exchanges:
                 break
-        return tuple(reversed(taken))
+        return tuple(reversed(exchanges))
 
-    def end(self, kept: int) -> int:
-        """How many of so many kept exchanges are before its end."""
-        return kept if self.before is None else min(self.before, kept)
+    def end(self, count: int) -> int:
+        """How many of so many stored exchanges are before its end."""
+        return count if self.before is None else min(self.before, count)
 
 
 WHOLE = Page()

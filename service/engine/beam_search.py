@@ -160,8 +160,8 @@ class BeamSearch:
     def _give_up(self, best: NDArray[np.int64]) -> None:
         """End the reply with what there is, where no token may come next."""
         ids = best.tolist()
-        shown = ids if self._forbidden is None else presentable(self._forbidden, ids)
-        self._done[0] = [*shown, self._settings.eos_token_id]
+        reply = ids if self._forbidden is None else presentable(self._forbidden, ids)
+        self._done[0] = [*reply, self._settings.eos_token_id]
 
     def _end_if_forced(self) -> None:
         """Append a token that needs no model: what it would say has no bearing on it."""

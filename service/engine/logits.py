@@ -30,8 +30,8 @@ def restrict(
         scores[:, forced] = 0.0
         return
     if settings.repetition_penalty != 1.0:
-        seen = np.take_along_axis(scores, tokens, axis=1)
-        penalised = np.where(seen < 0, seen * settings.repetition_penalty, seen / settings.repetition_penalty)
+        used = np.take_along_axis(scores, tokens, axis=1)
+        penalised = np.where(used < 0, used * settings.repetition_penalty, used / settings.repetition_penalty)
         np.put_along_axis(scores, tokens, penalised.astype(np.float32), axis=1)
     if settings.no_repeat_ngram_size:
         _ban_continuations(scores, tokens, tokens, settings.no_repeat_ngram_size)

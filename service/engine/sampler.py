@@ -88,8 +88,8 @@ class Sampler:
     def _give_up(self) -> None:
         """End the reply with what there is, where no token may come next."""
         ids = self._tokens[-1].tolist()
-        shown = ids if self._forbidden is None else presentable(self._forbidden, ids)
-        self._tokens = np.array([[*shown, self._settings.eos_token_id]], np.int64)
+        reply = ids if self._forbidden is None else presentable(self._forbidden, ids)
+        self._tokens = np.array([[*reply, self._settings.eos_token_id]], np.int64)
         self.finished = True
 
     def _pick_allowed(self, scores: NDArray[np.float32], forbidden: Forbidden) -> list[tuple[int, int]]:

@@ -172,12 +172,12 @@ class Scheduler:
 
     def _greedy(self) -> frozenset[str]:
         """Clients that ask for many rows while others are there."""
-        asked = [*self._running, *self._waiting]
-        clients = Counter(generation.client for generation in asked)
+        pending = [*self._running, *self._waiting]
+        clients = Counter(generation.client for generation in pending)
         if len(clients) < 2:
             return frozenset()
         rows = Counter[str]()
-        for generation in asked:
+        for generation in pending:
             rows[generation.client] += generation.rows
         return frozenset(name for name in clients if clients[name] > 1 and rows[name] > GREEDY_SHARE * self._max_rows)
 

@@ -165,14 +165,14 @@ class DecodingSettings:
         Raises:
             UnsupportedSetting: a setting is unknown, not done here, or out of range; the message names it.
         """
-        known = {field.name for field in fields(self)}
+        supported = {field.name for field in fields(self)}
         values: dict[str, Any] = {}
         for name, value in changes.items():
-            if name in known and value is not None:
+            if name in supported and value is not None:
                 values[name] = value
             elif name in NONE_MEANS:
                 values[name] = NONE_MEANS[name]
-            elif name in known or name in NEW_TOKENS or name in IGNORED:
+            elif name in supported or name in NEW_TOKENS or name in IGNORED:
                 continue
             elif name not in NEUTRAL or value not in (None, NEUTRAL[name]):
                 raise UnsupportedSetting(f"The generation setting {name}={value!r} is not supported by this engine.")

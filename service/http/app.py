@@ -46,7 +46,7 @@ def create_app(runtime: Runtime) -> Flask:
         ConfigurationError: the file of API keys cannot be read.
     """
     config = runtime.config
-    known = keys.load(config)
+    api_keys = keys.load(config)
     # Templates and static files are those of the package `service`.
     app = Flask("service")
     app.wsgi_app = paths.merge_slashes(app.wsgi_app)  # type: ignore[assignment,method-assign]
@@ -60,14 +60,14 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(health.blueprint(runtime))
     app.register_blueprint(metrics.blueprint(runtime.metrics))
     app.register_blueprint(page.blueprint(runtime))
-    app.register_blueprint(docs.blueprint(config, secured=bool(known)))
+    app.register_blueprint(docs.blueprint(config, secured=bool(api_keys)))
 
     line_limit = access_log.LineLimit()
 
     @app.before_request
     def identify() -> None:
-        given = request.headers.get(REQUEST_ID_HEADER, "")
-        g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = request.headers.get(REQUEST_ID_HEADER, "")
+        g.request_id = request_id if REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)
         access_log.begin(runtime.metrics, g.request_id)
         g.client = client_network(client_address(request, config.trusted_proxies))
 
@@ -83,19 +83,19 @@ def create_app(runtime: Runtime) -> Flask:
         access_log.end(runtime.metrics, response, config.trusted_proxies, line_limit)
         return response
 
-    def wanted(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    def reads_body(method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Whether the body of a request will be read."""
-        known_client = not known or not known.refusal(headers.get("AUTHORIZATION", ""))
-        return method == "POST" and path in body.BODIES and known_client
+        admitted = not api_keys or not api_keys.refusal(headers.get("AUTHORIZATION", ""))
+        return method == "POST" and path in body.BODIES and admitted
 
     def kind(path: str) -> str:
         """Which threads answer the requests for a path."""
         return server.MESSAGES if path in body.MESSAGES else server.HEALTH if path in health.HEALTH else server.OTHERS
 
-    app.extensions[server.WANTED] = wanted
+    app.extensions[server.READS_BODY] = reads_body
     app.extensions[server.KIND] = kind
     hosts.register(app, host=config.host, origins=config.cors_origins, trusted_proxies=config.trusted_proxies)
     cors.register(app, config.cors_origins)
-    keys.register(app, known)
+    keys.register(app, api_keys)
     limits.register(app, per_minute=config.client_limit)
     return app

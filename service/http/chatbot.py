@@ -24,7 +24,7 @@ from service.http.errors import Problem, problem, wants
 from service.http.fields import WHOLE, ExchangeNumber, SessionId, Text
 from service.http.operation import EVENTS, JSON, TEXT, Events, Operation, Parameter, describe
 from service.http.timing import server_timing
-from service.http.which_session import KEY_HEADER, Found, find
+from service.http.which_session import KEY_HEADER, ConversationRef, find_conversation
 from service.metrics import Metrics
 from service.serving.runtime import Runtime
 
@@ -161,29 +161,29 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @describe(OPERATION)
     def chat() -> Response:
         config = runtime.config
-        asked = parse_chat_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
+        body = parse_chat_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
         key = _key()
-        found = find(runtime, asked.session_id, key)
+        conversation = find_conversation(runtime, body.session_id, key)
         with ExitStack() as held:
             held.enter_context(runtime.admission.admit(g.client))
             answer = held.enter_context(
                 runtime.host.model.chatbot.answer(
                     runtime.store,
-                    _message(found, asked, key),
+                    _message(conversation, body, key),
                     timeout_s=config.deadline_s,
                     gone=departure.watch(request.environ),
                     client=g.client,
                 )
             )
-            if asked.stream or wants("text/event-stream"):
-                response = _streamed(answer, found.id, runtime.metrics)
-                remember(response, runtime, found.id)
+            if body.stream or wants("text/event-stream"):
+                response = _streamed(answer, conversation.id, runtime.metrics)
+                remember(response, runtime, conversation.id)
                 response.call_on_close(held.pop_all().close)
             else:
                 reply = answer.reply()
                 runtime.metrics.replied(reply)
-                response = _whole(reply, found.id)
-                remember(response, runtime, found.id)
+                response = _whole(reply, conversation.id)
+                remember(response, runtime, conversation.id)
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
@@ -229,15 +229,15 @@ def _key() -> str:
     return key
 
 
-def _message(found: Found, asked: ChatRequest, key: str) -> Message:
+def _message(conversation: ConversationRef, body: ChatRequest, key: str) -> Message:
     return Message(
-        found.name,
-        asked.prompt,
-        fresh=found.fresh,
+        conversation.name,
+        body.prompt,
+        fresh=conversation.fresh,
         key=key,
-        temperature=asked.temperature or 0.0,
-        seed=asked.seed,
-        replace=asked.replace,
+        temperature=body.temperature or 0.0,
+        seed=body.seed,
+        replace=body.replace,
     )
 
 

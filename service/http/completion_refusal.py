@@ -96,6 +96,6 @@ def refusal(error: ValidationError) -> InvalidField:
 def _sentence(problem: ErrorDetails, param: str, expected: str) -> str:
     if problem["type"] == "missing":
         return f"The field {param} is missing; it must be {expected}."
-    given = problem["input"]
-    shown = f", and not {json.dumps(given)[:MAX_SHOWN_CHARS]}" if isinstance(given, str | int | float) else ""
-    return f"The field {param} must be {expected}{shown}."
+    value = problem["input"]
+    but_not = f", and not {json.dumps(value)[:MAX_SHOWN_CHARS]}" if isinstance(value, str | int | float) else ""
+    return f"The field {param} must be {expected}{but_not}."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from flask import Flask, Response, request
 from flask_cors import CORS
 
-from service.options import ANY_ORIGIN
+from service.values import ANY_ORIGIN
 
 METHODS = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
 # A page that may call may send what it likes: clients add headers of their own, which differ between browsers.

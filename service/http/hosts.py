@@ -55,5 +55,5 @@ def loopback(host: str) -> bool:
 def _name(host: str) -> str:
     """The name or address in a Host header, without its port or a dot at its end, which means the same; empty if there
     is none, or something else."""
-    found = HOST.fullmatch(host.strip())
-    return (found["address"] or found["name"]).lower().removesuffix(".") if found else ""
+    match = HOST.fullmatch(host.strip())
+    return (match["address"] or match["name"]).lower().removesuffix(".") if match else ""

@@ -14,8 +14,8 @@ from flask import Flask, g, request
 from service import echo
 from service.errors import ConfigurationError, InvalidKey
 from service.http.hosts import loopback
-from service.options import KEY, KEY_RULE, Unusable, plain
 from service.settings import ServiceConfig
+from service.values import KEY, KEY_RULE, Unusable, plain
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ class Keys:
 
     def __contains__(self, key: str) -> bool:
         """Whether it is one of them; takes as long for a wrong key as for a right one, whichever it is."""
-        given = _digest(key)
-        known = False
+        digest_of_key = _digest(key)
+        equal = False
         for digest in self._digests:
-            known |= hmac.compare_digest(digest, given)
-        return known
+            equal |= hmac.compare_digest(digest, digest_of_key)
+        return equal
 
 
 def load(config: ServiceConfig) -> Keys:
@@ -108,9 +108,9 @@ def _read(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         # What is no path at all may be a key that was meant for --api-keys.
-        shown = path if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()) else echo.HIDDEN
+        name = path if path.exists() or (len(path.parts) > 1 and path.parent.is_dir()) else echo.HIDDEN
         raise ConfigurationError(
-            f"The API keys in {shown} cannot be read ({error.strerror}); name another file with --api-keys-file."
+            f"The API keys in {name} cannot be read ({error.strerror}); name another file with --api-keys-file."
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8 text; it takes {KEY_RULE}, one a line.") from error

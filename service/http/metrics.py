@@ -11,13 +11,13 @@ from service.metrics import Metrics
 OPERATION = Operation("Figures for Prometheus", Reply("In Prometheus' text format.", {TEXT: Text()}))
 
 
-def blueprint(shown: Metrics) -> Blueprint:
+def blueprint(figures: Metrics) -> Blueprint:
     """The route, bound to what it shows."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     @describe(OPERATION)
     def metrics() -> Response:
-        return Response(shown.as_text(), content_type=CONTENT_TYPE_LATEST)
+        return Response(figures.as_text(), content_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flask import Request
 
 from service.http.proxies import Network, over_tls
-from service.options import ANY_ORIGIN, origin
+from service.values import ANY_ORIGIN, origin
 
 
 def familiar(http_request: Request, origins: Sequence[str], trusted_proxies: Sequence[Network]) -> bool:

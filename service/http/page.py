@@ -23,11 +23,11 @@ def blueprint(runtime: Runtime) -> Blueprint:
     @routes.get("/")
     @describe(OPERATION)
     def page() -> str:
-        shown = {"limit": runtime.config.max_prompt_chars, "scripts": SCRIPTS}
+        values = {"limit": runtime.config.max_prompt_chars, "scripts": SCRIPTS}
         try:
             model = runtime.host.model
         except NotReady:
-            return render_template("index.html", name="", notice="", state=runtime.host.state, **shown)
-        return render_template("index.html", name=model.manifest.name, notice=model.notice, state="", **shown)
+            return render_template("index.html", name="", notice="", state=runtime.host.state, **values)
+        return render_template("index.html", name=model.manifest.name, notice=model.notice, state="", **values)
 
     return routes

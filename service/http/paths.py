@@ -17,7 +17,7 @@ RESOURCE = (
     r"(?P<base>.*?)/(chat/completions|completions|responses|conversations|embeddings|models|moderations|files|batches"
     r"|(images|audio)/\w+)"
 )
-ASKED = [re.compile(rf"{RESOURCE}/?", re.DOTALL), re.compile(rf"{RESOURCE}/[^/]+/?", re.DOTALL)]
+REQUESTS = [re.compile(rf"{RESOURCE}/?", re.DOTALL), re.compile(rf"{RESOURCE}/[^/]+/?", re.DOTALL)]
 
 
 def merge_slashes(app: WSGIApplication) -> WSGIApplication:
@@ -32,7 +32,7 @@ def merge_slashes(app: WSGIApplication) -> WSGIApplication:
 
 def base_url(path: str) -> str | None:
     """The path of the base URL of a client of OpenAI's API, from what it asks for; None if that is nothing of it."""
-    match = next(filter(None, (asked.fullmatch(path) for asked in ASKED)), None)
+    match = next(filter(None, (pattern.fullmatch(path) for pattern in REQUESTS)), None)
     return match["base"] if match else None
 
 

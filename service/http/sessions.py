@@ -66,7 +66,7 @@ def blueprint(store: Store) -> Blueprint:
         latest = page if before is None else store.read(name, Page(max_exchanges=1))
         body = ConversationBody(
             session_id=session_id,
-            turns=[turn for said in page.exchanges for turn in _turns(said)],
+            turns=[turn for exchange in page.exchanges for turn in _turns(exchange)],
             truncated_turns=latest.exchanges[-1].truncated_turns,
             earlier_turns=2 * page.earlier,
         )
@@ -82,16 +82,16 @@ def blueprint(store: Store) -> Blueprint:
 
 
 def _before() -> int | None:
-    """Before how many exchanges is asked for; None if nothing is said."""
-    asked = request.args.get("before")
-    if asked is None:
+    """Before how many exchanges the page ends; None where the query does not say."""
+    text = request.args.get("before")
+    if text is None:
         return None
-    if not NUMBER.fullmatch(asked):
+    if not NUMBER.fullmatch(text):
         raise InvalidPrompt("before must be a whole number, such as the earlier_turns of the page after it.")
-    return int(asked) // 2
+    return int(text) // 2
 
 
 def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
     number = exchange.number
-    said = Turn(speaker="user", text=exchange.message, exchange=number, truncated_tokens=exchange.truncated_tokens)
-    return said, Turn(speaker="bot", text=exchange.reply, exchange=number, truncated_tokens=0)
+    message = Turn(speaker="user", text=exchange.message, exchange=number, truncated_tokens=exchange.truncated_tokens)
+    return message, Turn(speaker="bot", text=exchange.reply, exchange=number, truncated_tokens=0)

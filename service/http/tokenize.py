@@ -10,7 +10,7 @@ from service.http.body import check_length, read_body, read_object
 from service.http.chatbot import EXAMPLE, EXPECTED, SETTINGS, TRUNCATED_TOKENS
 from service.http.fields import ExchangeNumber, SessionId, Text
 from service.http.operation import JSON, Operation, Parameter, Reply, describe
-from service.http.which_session import find
+from service.http.which_session import find_conversation
 from service.serving.runtime import Runtime
 
 
@@ -58,8 +58,8 @@ def blueprint(runtime: Runtime) -> Blueprint:
         config = runtime.config
         body = parse_token_count_request(read_body(config.max_body_bytes), max_prompt_chars=config.max_prompt_chars)
         chatbot = runtime.host.model.chatbot
-        found = find(runtime, body.session_id)
-        message = Message(found.name, body.prompt or "", fresh=found.fresh, replace=body.replace)
+        conversation = find_conversation(runtime, body.session_id)
+        message = Message(conversation.name, body.prompt or "", fresh=conversation.fresh, replace=body.replace)
         prompt = chatbot.read(runtime.store, message)
         counted = TokenCount(
             prompt_tokens=len(prompt.ids),

@@ -18,7 +18,7 @@ SHORTEST_OPENING_KEY = 16
 
 
 @dataclass(frozen=True)
-class Found:
+class ConversationRef:
     """The conversation that a request means.
 
     Attributes:
@@ -32,7 +32,7 @@ class Found:
     fresh: bool
 
 
-def find(runtime: Runtime, session_id: str | None, key: str = "") -> Found:
+def find_conversation(runtime: Runtime, session_id: str | None, key: str = "") -> ConversationRef:
     """Body before header before cookie; a named conversation must exist, an unknown cookie starts a fresh one.
 
     Args:
@@ -45,22 +45,22 @@ def find(runtime: Runtime, session_id: str | None, key: str = "") -> Found:
     """
     store, shared = runtime.store, runtime.config.shared_history
 
-    def found(conversation_id: str, *, fresh: bool) -> Found:
+    def reference(conversation_id: str, *, fresh: bool) -> ConversationRef:
         common = shared and conversation_id == runtime.shared_conversation
         name = conversation_id if common else name_of(store, conversation_id, g.owner)
-        return Found(conversation_id, name, fresh or common)
+        return ConversationRef(conversation_id, name, fresh or common)
 
     explicit = session_id or request.headers.get(SESSION_HEADER)
     if explicit:
-        return found(explicit, fresh=False)
+        return reference(explicit, fresh=False)
     in_cookie = remembered(runtime)
     if in_cookie and name_of(store, in_cookie, g.owner) in store:
-        return found(in_cookie, fresh=False)
+        return reference(in_cookie, fresh=False)
     if key and len(key) < SHORTEST_OPENING_KEY:
         raise InvalidPrompt(
             f"Without a session_id, the header {KEY_HEADER} must be at least {SHORTEST_OPENING_KEY} characters, "
             "such as a UUID, since it alone tells the request from those of others."
         )
     if shared:
-        return found(runtime.shared_conversation, fresh=True)
-    return found(id_for_key(key, store.secret, g.owner) if key else new_id(), fresh=True)
+        return reference(runtime.shared_conversation, fresh=True)
+    return reference(id_for_key(key, store.secret, g.owner) if key else new_id(), fresh=True)

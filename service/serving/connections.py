@@ -83,11 +83,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     close_when_flushed: bool
 
     def __init__(self, server: Any, *arguments: Any, **named: Any) -> None:
-        self.parser_class = partial(Parser, max_body_bytes=server.max_body_bytes, wanted=server.wanted)
+        self.parser_class = partial(Parser, max_body_bytes=server.max_body_bytes, reads_body=server.reads_body)
         self._phase = Phase.SENDING
         self._since = time.monotonic()
         self._sent = 0
-        self._taken = 0
+        self._received = 0
         self._ahead = b""
         self._answered = False
         self._cut_off = False
@@ -269,9 +269,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             phase = Phase.SENDING
         else:
             phase = Phase.IDLE
-        taken = self._sent - in_kernel
-        if phase is not self._phase or (phase is Phase.READING and taken - self._taken >= MIN_READ_BYTES):
-            self._phase, self._since, self._taken = phase, time.monotonic(), taken
+        received = self._sent - in_kernel
+        if phase is not self._phase or (phase is Phase.READING and received - self._received >= MIN_READ_BYTES):
+            self._phase, self._since, self._received = phase, time.monotonic(), received
 
     def _overdue(self) -> bool:
         limits = {

@@ -17,7 +17,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from service.serving.connections import Connection
-from service.serving.parser import Wanted
+from service.serving.parser import ReadsBody
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     """Takes connections as long as there are descriptors for them, and makes room for newcomers before that ends.
 
     Attributes:
-        wanted: whether the body of a request will be read.
+        reads_body: whether the body of a request will be read.
         max_body_bytes: bytes of the largest body.
         connections: that may be open at once.
     """
@@ -75,7 +75,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         adjustments: Adjustments,
         *,
         connections: int,
-        wanted: Wanted,
+        reads_body: ReadsBody,
         max_body_bytes: int,
     ) -> None:
         """
@@ -85,10 +85,10 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             threads: answer the requests.
             adjustments: settings of waitress.
             connections: that may be open at once.
-            wanted: whether the body of a request will be read.
+            reads_body: whether the body of a request will be read.
             max_body_bytes: bytes of the largest body.
         """
-        self.wanted = wanted
+        self.reads_body = reads_body
         self.max_body_bytes = max_body_bytes
         self.connections = connections
         self._resumes = 0.0
@@ -163,11 +163,11 @@ def max_connections(threads: int) -> int:
 
     others = threads + OTHER_DESCRIPTORS
     soft, hard = map(_number, resource.getrlimit(resource.RLIMIT_NOFILE))
-    wanted = min(CONNECTIONS + others, hard)
-    if soft < wanted:
+    goal = min(CONNECTIONS + others, hard)
+    if soft < goal:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (int(wanted), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-            soft = wanted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(goal), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            soft = goal
     limit = int(max(MIN_CONNECTIONS, min(CONNECTIONS, soft - others)))
     if limit < CONNECTIONS:
         logger.warning(

@@ -171,7 +171,7 @@ class ModelHost:
             max_rows=self._config.rows,
             reply_cache=self._config.reply_cache,
             forbidden=forbidden,
-            on_death=lambda why: self.on_failure(why),
+            on_death=lambda reason: self.on_failure(reason),
         )
         chatbot = Chatbot(engine, prompt_format, max_waiting=self._config.queue, never_say=self._never_say)
         self._model = ServedModel(folder, checked, reason, model.kernels, chatbot)

@@ -21,7 +21,7 @@ MAX_FRAMING_BYTES = 8 * 1024
 FRAMING_SHARE = 0.25
 
 # Asked with method, path and headers (in upper case, with underscores) whether the body will be read.
-Wanted = Callable[[str, str, Mapping[str, str]], bool]
+ReadsBody = Callable[[str, str, Mapping[str, str]], bool]
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -36,17 +36,17 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     chunked: bool
     completed: bool
 
-    def __init__(self, adj: Any, *, max_body_bytes: int, wanted: Wanted) -> None:
+    def __init__(self, adj: Any, *, max_body_bytes: int, reads_body: ReadsBody) -> None:
         """
         Args:
             adj: settings of waitress.
             max_body_bytes: bytes of the largest body.
-            wanted: whether the body of a request will be read; otherwise it is answered without it.
+            reads_body: whether the body of a request will be read; otherwise it is answered without it.
         """
         super().__init__(adj)
         self.cut_off = False
         self._max_body_bytes = max_body_bytes
-        self._wanted = wanted
+        self._reads_body = reads_body
         self._chunked_bytes = 0
 
     @property
@@ -92,7 +92,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def _takes_body(self) -> bool:
-        return self.content_length <= self._max_body_bytes and self._wanted(self.command, self.place, self.headers)
+        return self.content_length <= self._max_body_bytes and self._reads_body(self.command, self.place, self.headers)
 
     def _cut_off(self) -> None:
         self.cut_off = True

@@ -150,13 +150,13 @@ class Provider:
     def _run(self, arguments: list[str]) -> None:
         """Export with the progress on our terminal, until it is done or `cancel` is called."""
 
-        def begun(process: subprocess.Popen[str]) -> None:
+        def on_start(process: subprocess.Popen[str]) -> None:
             self._process = process
             if self._cancelled:
                 process.terminate()
 
         try:
-            run_export(arguments, stdout=subprocess.DEVNULL if self._quiet else None, begun=begun)
+            run_export(arguments, stdout=subprocess.DEVNULL if self._quiet else None, on_start=on_start)
         except ExportFailed:
             if not self._cancelled:
                 raise
@@ -170,14 +170,14 @@ def run_export(
     arguments: Sequence[str],
     *,
     stdout: int | None,
-    begun: Callable[[subprocess.Popen[str]], None] = lambda process: None,
+    on_start: Callable[[subprocess.Popen[str]], None] = lambda process: None,
 ) -> None:
     """Run `python -m export` in a process of its own, to its end.
 
     Args:
         arguments: what follows `python -m export`.
         stdout: where its progress goes; None for our own stdout.
-        begun: given the process when it has started.
+        on_start: given the process when it has started.
 
     Raises:
         ExportFailed: with the last error that it named.
@@ -193,7 +193,7 @@ def run_export(
             f"The model cannot be exported by this user: {sys.executable} cannot be run ({error.strerror})."
         ) from error
     with process:
-        begun(process)
+        on_start(process)
         assert process.stderr is not None
         lines = [line.rstrip() for line in process.stderr]
     if process.returncode != 0:

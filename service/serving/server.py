@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Where an application says of a path which kind of requests it is for, and of a request whether its body will be read.
 KIND = "chatbot.kind"
-WANTED = "chatbot.wanted"
+READS_BODY = "chatbot.reads_body"
 MESSAGES, HEALTH, OTHERS = "messages", "health", "others"
 SPARE_THREADS = 16
 HEALTH_THREADS = 2
@@ -84,7 +84,7 @@ class Server:
                 clear_untrusted_proxy_headers=False,
             ),
             connections=max_connections(sum(threads.values())),
-            wanted=app.extensions[WANTED],
+            reads_body=app.extensions[READS_BODY],
             max_body_bytes=config.max_body_bytes,
         )
 

@@ -30,8 +30,8 @@ def test_replicas_take_the_settings_of_the_service() -> None:
 def test_by_default_two_of_them_share_the_cores() -> None:
     found = read()
     assert (found.replicas, found.most, found.scales) == (2, 2, False)
-    assert found.each.threads == max(1, available_cores() // 2)
-    assert read("--threads", "3").each.threads == 3
+    assert found.replica.threads == max(1, available_cores() // 2)
+    assert read("--threads", "3").replica.threads == 3
 
 
 def test_a_file_of_ray_names_them_like_the_flags() -> None:
@@ -134,7 +134,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_models_folder_is_a_setting_too(tmp_path: Path) -> None:
-    assert read("--models-dir", str(tmp_path)).each.models_dir == tmp_path
+    assert read("--models-dir", str(tmp_path)).replica.models_dir == tmp_path
 
 
 def test_the_file_for_a_cluster_has_settings_that_are_right() -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from deploy import rollout
-from deploy.rollout import RolloutConfig, read, roll_out, why
+from deploy.rollout import RolloutConfig, failure_reason, read, roll_out
 from service.errors import ConfigurationError, ServiceError
 
 PENDING = "Deployment 'chatbot' has 1 replicas that have taken more than 30s to be scheduled. Resources required: ..."
@@ -206,8 +206,8 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_failure_without_a_word_points_to_the_logs() -> None:
-    assert "logs" in why("")
-    assert why("One line.\nAnd another.\n") == "And another."
+    assert "logs" in failure_reason("")
+    assert failure_reason("One line.\nAnd another.\n") == "And another."
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import pytest
 
 from service.conversations.conversation import Exchange, turns
 from service.conversations.opening import open_store
-from service.conversations.sqlite import SCHEMA_VERSION, SQLiteStore
+from service.conversations.sqlite import SQLiteStore
+from service.conversations.sqlite_file import SCHEMA_VERSION
 from service.errors import ConfigurationError, StoreUnavailable
 from tests.service.conversations.conftest import said, say
 
