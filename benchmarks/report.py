@@ -53,7 +53,7 @@ def page(results: Results) -> str:
             output.paragraph(
                 "x is how many times as fast, or as many replies a second, at the best of all rounds of both; in "
                 f"brackets the smallest and the largest within one round. {MARK} was measured before this project had "
-                "kernels of its own: its rows there are of ONNX Runtime's. How the figures are kept honest is told in "
+                "kernels of its own: its rows there are of ONNX Runtime's. How the figures are kept honest: "
                 "[docs/benchmarks.md](../../../docs/benchmarks.md)."
             ),
             *latency.section(results),

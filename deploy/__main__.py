@@ -124,7 +124,7 @@ def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int)
 
     from deploy.ray_app import NAME, QUIET, build
 
-    # What it tells of its own work is in its files too.
+    # Its own log lines are in its files too.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     cpus = max(machine.available_cores(), config.most * config.threads)
     ray.init(

@@ -38,11 +38,11 @@ MISMATCH = "Version mismatch"
 EXITED = re.compile(r"(\w+ \[exit code=[^\]]+\])")
 FAILED = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception): .+)$", re.MULTILINE)
 RAY = (sys.executable, "-u", "-m", "ray.scripts.scripts")
-AGAIN_S = 2.0
+RETRY_S = 2.0
 KILL_S = 15.0
 # The time for running replies (--drain-timeout), and what Ray takes to begin.
-LEAVING_S = 35
-GLANCE_S = 0.2
+DRAIN_S = 35
+POLL_S = 0.2
 REPLICA = "ray::ServeReplica:"
 # A name of a socket that is no file, and so free again however its owner ends.
 NAME = "\0chatbot-node"
@@ -132,17 +132,17 @@ class Member:
                 if complaint != waiting:
                     logger.warning("%s It is tried again.", complaint)
                 waiting = complaint
-                self._stopping.wait(AGAIN_S)
+                self._stopping.wait(RETRY_S)
                 continue
             waiting = ""
             output = self._run_once()
             if self._stopping.is_set():
                 break
-            if complaint := hopeless(output, self.head):
+            if complaint := permanent_fault(output, self.head):
                 logs.complain(complaint)
                 return 1
             logger.error("Ray has ended here (%s); it is started again.", reason(output))
-            self._stopping.wait(AGAIN_S)
+            self._stopping.wait(RETRY_S)
         logger.info("This machine has left the cluster.")
         return 0
 
@@ -165,7 +165,7 @@ class Member:
             for line in self._process.stdout:
                 output.append(line.rstrip())
                 if STARTED in line:
-                    self._tell()
+                    self._announce()
         return output
 
     def _command(self) -> Sequence[str]:
@@ -176,7 +176,7 @@ class Member:
         store = ["--object-store-memory", str(OBJECT_STORE_BYTES)]
         return [*RAY, "start", *role, *node, *store, "--block", "--log-color", "false"]
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         if self._config.head:
             logger.info("This machine, %s, is part of the cluster of %s.", self.address, self.head)
             return
@@ -193,10 +193,10 @@ class Member:
     def _leave(self, process: subprocess.Popen[str]) -> None:
         """Have the replicas of this machine finish their replies, and then end Ray."""
         logger.info("Leaving the cluster: running replies finish first.")
-        end = time.monotonic() + LEAVING_S + KILL_S
+        end = time.monotonic() + DRAIN_S + KILL_S
         if self._drain():
             while process.poll() is None and replicas_below(process.pid) and time.monotonic() < end:
-                time.sleep(GLANCE_S)
+                time.sleep(POLL_S)
         process.terminate()
         try:
             process.wait(KILL_S)
@@ -206,7 +206,7 @@ class Member:
     def _drain(self) -> bool:
         """Have Ray take the replicas of this machine away; returns whether it will."""
         cause = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "It is stopped."]
-        deadline = ["--deadline-remaining-seconds", str(LEAVING_S)]
+        deadline = ["--deadline-remaining-seconds", str(DRAIN_S)]
         command = [*RAY, "drain-node", "--address", f"{self.head}:{PORT}", *cause, *deadline]
         try:
             ended = subprocess.run(
@@ -257,7 +257,7 @@ def alone() -> socket.socket:
     return held
 
 
-def hopeless(output: Sequence[str], head: str) -> str:
+def permanent_fault(output: Sequence[str], head: str) -> str:
     """Why it makes no sense to start Ray again after what it said, in a sentence; empty when it does."""
     text = "\n".join(output)
     if any(word in text for word in REFUSED):

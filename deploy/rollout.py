@@ -33,7 +33,7 @@ OF_FILE = "the file's"
 FILE = Path(__file__).with_name("ray_serve.yaml")
 # Where the head listens for its own users.
 DASHBOARD = "http://127.0.0.1:8265"
-GLANCE_S = 0.5
+POLL_S = 0.5
 PROXY_S = 30.0
 REPORT_S = 30.0
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|NotReady): (.+)$", re.MULTILINE)
@@ -169,7 +169,7 @@ def roll_out(content: dict[str, Any], cluster: Cluster, *, replicas: int = 0) ->
     for concern in filter(None, (*state.check(config.service.store), cluster.concern)):
         logger.warning(concern)
     cores = cluster.cores()
-    most = room(cores, config)
+    most = capacity(cores, config)
     count = replicas or (config.replicas if "replicas" in application["args"] else most)
     if most == 0 or count > most:
         counts = ", ".join(f"{count:g}" for count in cores.values())
@@ -212,7 +212,7 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
                 return
             if status in {"DEPLOY_FAILED", "UNHEALTHY"}:
                 raise ServiceError(f"It does not run: {failure_reason(message)}")
-            if "to be scheduled" in message and room(cluster.cores(), config) < target:
+            if "to be scheduled" in message and capacity(cluster.cores(), config) < target:
                 raise ServiceError(
                     f"{states['RUNNING']} of {target} replicas run; for the others no machine has {config.threads} "
                     "cores free, since one has left the cluster meanwhile."
@@ -221,10 +221,10 @@ def wait(cluster: Cluster, name: str, config: ReplicaConfig, *, since: float) ->
             if progress != reported or time.monotonic() - reported_at > REPORT_S:
                 logger.info("%s; waiting for the rest. A model is exported once on each machine, in minutes.", progress)
                 reported, reported_at = progress, time.monotonic()
-        time.sleep(GLANCE_S)
+        time.sleep(POLL_S)
 
 
-def room(cores: Mapping[str, float], config: ReplicaConfig) -> int:
+def capacity(cores: Mapping[str, float], config: ReplicaConfig) -> int:
     """Replicas for which machines with so many cores each have room."""
     return sum(int(count // config.threads) for count in cores.values())
 
@@ -246,7 +246,7 @@ def _ready(address: str) -> bool:
             with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as response:
                 return bool(response.status == 200)
         except (OSError, http.client.HTTPException):
-            time.sleep(GLANCE_S)
+            time.sleep(POLL_S)
     logger.warning("The proxy at %s does not answer; a machine without a replica has none.", address)
     return False
 

@@ -57,7 +57,7 @@ def host(store: str) -> str:
 
 
 def arguments(store: str) -> Sequence[str]:
-    """What `ray start --head` is told of the user by whom the head reaches the Redis server of a URL."""
+    """The flags of `ray start --head` for the user by whom the head reaches the Redis server of a URL."""
     parts = parse_url(store)  # type: ignore[no-untyped-call]
     if not parts.get("password"):
         return ()

@@ -14,7 +14,7 @@ def keep(environ: Mapping[str, str], *, make: bool) -> None:
     """See that this user has the token.
 
     Args:
-        environ: variables by which Ray may be told of another place for it, or not to ask for it.
+        environ: variables that may name another place for it, or switch it off.
         make: make one up where there is none.
 
     Raises:

@@ -33,7 +33,7 @@ class Manifest:
         name: short name of the model, as `/v1/models` shows it.
         source: Hub id or folder that was exported.
         revision: commit on the Hub; None for a folder.
-        notice: what users of the model must be told; empty when there is nothing.
+        notice: a warning for users of the model; empty for none.
         quantization: precision of the weights and how they are stored.
         versions: versions of the packages that made the export.
         created: UTC time, ISO 8601.

@@ -96,7 +96,7 @@ def write_checkpoint(
         seed: the same seed and shape give the same files.
         force: replace a checkpoint that is already there.
         shape: size of the model.
-        progress: told about each stage, one line of text at a time.
+        progress: called with one line of text at each stage.
 
     Raises:
         CheckpointError: `output_dir` exists (without `force`), is not a checkpoint (with it), or cannot be written.

@@ -26,7 +26,7 @@ def id_for_key(key: str, secret: bytes, owner: bytes = b"") -> str:
 
     Args:
         key: the client's name for the request, as hard to guess as an id, since it stands for one.
-        secret: of the store that the conversation will be kept in; without it no id can be told from its key.
+        secret: of the store that the conversation will be kept in; without it no id can be computed from its key.
         owner: digest of the API key that it will belong to; empty for none.
     """
     return _id_of(secret, owner + key.encode())

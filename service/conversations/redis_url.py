@@ -1,4 +1,4 @@
-"""The URL of a Redis server, read so that each thing that is wrong with it can be told, and no password is."""
+"""The URL of a Redis server, checked so that each mistake has its own message and no password is shown."""
 
 from __future__ import annotations
 

@@ -213,12 +213,12 @@ class SQLiteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None or self._file != identity(self.path):
-            self._take_leave()
+            self._abandon()
             self._connection = open_file(self.path)
             self._file = identity(self.path)
         return self._connection
 
-    def _take_leave(self) -> None:
+    def _abandon(self) -> None:
         """Close a file that is no longer at its path, and leave nothing there that would be read into another one."""
         if self._connection is None:
             return

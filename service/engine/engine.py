@@ -34,7 +34,7 @@ class Engine:
     """Serves a model to many threads.
 
     Two callers on the model's thread pool would slow each other down, so one thread does all the work. It sleeps while
-    there is nothing to do. Should it ever die, every request fails, `alive` turns false and `on_death` is told: the
+    there is nothing to do. Should it ever die, every request fails, `alive` turns false and `on_death` is called: the
     state of the model is not known then, and the process should end.
     """
 

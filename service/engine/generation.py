@@ -96,7 +96,7 @@ class Generation:
         Args:
             sequence: source and settings.
             client: who asked first; the work is counted as theirs.
-            on_end: called when the reply is complete or has failed, before those who asked are told.
+            on_end: called when the reply is complete or has failed, before those that wait are notified.
         """
         self.sequence = sequence
         self.client = client

@@ -55,7 +55,7 @@ class UserMessage(_Object):
     content: Text | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
         description="What is said; the parts of an array are joined with a space."
     )
-    name: str | None = Field(default=None, description="Accepted; the model is not told.")
+    name: str | None = Field(default=None, description="Accepted; not passed to the model.")
 
     @property
     def text(self) -> str:
@@ -83,7 +83,7 @@ class AssistantMessage(_Object):
 class ToolMessage(_Object):
     """What a tool returned."""
 
-    role: Literal["tool", "function"] = Field(description="Accepted; the model is not told.")
+    role: Literal["tool", "function"] = Field(description="Accepted; not passed to the model.")
 
     @property
     def text(self) -> str:

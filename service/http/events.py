@@ -31,8 +31,8 @@ def stream(
     Args:
         pieces: events; an empty one means that there is nothing new yet.
         end: makes the event that ends the stream, once the pieces are through.
-        failure: makes the event that tells of an error.
-        metrics: told when it went wrong.
+        failure: makes the event for an error.
+        metrics: count what went wrong.
     """
     content = _events(pieces, end, failure, metrics, str(g.request_id), doubt(request.environ))
     response = Response(content, mimetype="text/event-stream")

@@ -25,7 +25,7 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     model: str = Field(description="Name of the model served.")
-    notice: str = Field(description="What its users must be told; empty when there is nothing.")
+    notice: str = Field(description="A warning for its users; empty for none.")
 
 
 class NotReadyYet(BaseModel):

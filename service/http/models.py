@@ -25,7 +25,7 @@ class Model(BaseModel):
     created: int = Field(description="When it was exported, in seconds since 1970.")
     owned_by: str = Field(description="Hub id or folder that it was exported from.")
     precision: str = Field(description="Of its weights: none, int8 or int4.")
-    notice: str = Field(description="What its users must be told; empty when there is nothing.")
+    notice: str = Field(description="A warning for its users; empty for none.")
 
 
 class ModelList(BaseModel):

@@ -1,4 +1,4 @@
-"""Where the time of a reply went, as clients are told."""
+"""Where the time of a reply went, as clients see it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 # Bytes that may be on their way to the client when the next request is looked at.
 MAX_UNREAD_BYTES = 4 * 1024
 UNACKNOWLEDGED = struct.Struct("i")
-# After which a client is told that it asks too often, and until which its connection asks nothing else.
+# How the answer to a client over its limit begins, and for how long nothing more is read from its connection.
 REFUSED = "429 "
 REFUSAL_PAUSE_S = 0.5
 # Sent to find out whether a client that has ended its side still reads: one that went away refuses it.

@@ -47,7 +47,7 @@ class ServedModel:
 
     @property
     def notice(self) -> str:
-        """What its users must be told; empty when there is nothing."""
+        """A warning for its users; empty for none."""
         return " ".join(filter(None, (self.manifest.notice, self.reason)))
 
 
@@ -62,7 +62,7 @@ class ModelHost:
         """
         Args:
             config: settings of the service.
-            metrics: told which model is served.
+            metrics: where the served model is noted.
             model: one that is loaded already; without it, `load` finds and loads the configured one.
 
         Raises:
@@ -71,7 +71,7 @@ class ModelHost:
         self._config = config
         self._metrics = metrics
         self._never_say = Phrases(never_say.read(config.never_say)) if config.never_say else None
-        self._provider = Provider(self._tell, config.models_dir or MODELS, quiet=config.log_format == "json")
+        self._provider = Provider(self._announce, config.models_dir or MODELS, quiet=config.log_format == "json")
         self._model = model
         self._state = "The model is being loaded." if model is None else "Ready."
         self._closing = False
@@ -155,7 +155,7 @@ class ModelHost:
         from service.engine.engine import Engine
 
         logs.adopt_libraries()
-        self._tell(f"The model {folder.name} is being loaded.")
+        self._announce(f"The model {folder.name} is being loaded.")
         checked = manifest.check(folder)
         model = load(folder, threads=self._config.threads, kernels=self._config.kernels)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -176,7 +176,7 @@ class ModelHost:
         chatbot = Chatbot(engine, prompt_format, max_waiting=self._config.queue, never_say=self._never_say)
         self._model = ServedModel(folder, checked, reason, model.kernels, chatbot)
         self._metrics.serves(checked, model.kernels)
-        self._tell(f"Ready: {checked.name} ({checked.quantization['precision']}).")
+        self._announce(f"Ready: {checked.name} ({checked.quantization['precision']}).")
         logger.info(f"Kernels: {model.kernels.title}.")
         for line in filter(None, (reason, checked.notice)):
             logger.warning(line)
@@ -186,6 +186,6 @@ class ModelHost:
         self._closing = True
         self._provider.cancel()
 
-    def _tell(self, state: str) -> None:
+    def _announce(self, state: str) -> None:
         self._state = state
         logger.info(state)

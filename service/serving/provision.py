@@ -71,14 +71,14 @@ class ExportFailed(Exception):
 class Provider:
     """Finds the folder for `--model`, exporting it once when needed."""
 
-    def __init__(self, tell: Callable[[str], None], models: Path = MODELS, *, quiet: bool = False) -> None:
+    def __init__(self, announce: Callable[[str], None], models: Path = MODELS, *, quiet: bool = False) -> None:
         """
         Args:
-            tell: called with one sentence when something long begins.
+            announce: called with one sentence when something long begins.
             models: folder where exports are looked for, and made.
             quiet: keep the progress of an export off our terminal.
         """
-        self._tell = tell
+        self._announce = announce
         self._models = models.absolute()
         self._quiet = quiet
         self._process: subprocess.Popen[str] | None = None
@@ -118,7 +118,7 @@ class Provider:
         with self._alone(source.folder.parent):
             if _usable(source.folder):
                 return source.folder
-            self._tell(source.announcement)
+            self._announce(source.announcement)
             try:
                 self._run(source.arguments)
             except ExportFailed:
@@ -142,7 +142,7 @@ class Provider:
                 if self._cancelled:
                     raise ProvisionCancelled
                 if not announced:
-                    self._tell("Another service is exporting a model; waiting for it.")
+                    self._announce("Another service is exporting a model; waiting for it.")
                     announced = True
                 time.sleep(POLL_S)
             yield

@@ -126,7 +126,7 @@ def test_why_ray_has_ended_is_told_in_a_line(said: list[str], told: str) -> None
     ],
 )
 def test_what_no_other_start_mends_is_told_apart(said: str, told: str) -> None:
-    found = member.hopeless(said.splitlines(), "10.0.0.1")
+    found = member.permanent_fault(said.splitlines(), "10.0.0.1")
     assert bool(found) == bool(told)
     assert found.endswith(told)
 

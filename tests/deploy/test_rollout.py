@@ -73,7 +73,7 @@ class _Ready(BaseHTTPRequestHandler):
 @pytest.fixture
 def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The file for a cluster, with a store and a proxy that are there."""
-    monkeypatch.setattr(rollout, "GLANCE_S", 0.0)
+    monkeypatch.setattr(rollout, "POLL_S", 0.0)
     found = read(RolloutConfig(store=str(tmp_path / "store")))
     with ThreadingHTTPServer(("127.0.0.1", 0), _Ready) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
