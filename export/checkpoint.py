@@ -36,9 +36,7 @@ def locate(model: str, revision: str | None, *, weights: bool = True, progress: 
     if folder.is_dir():
         if revision is not None:
             raise CheckpointError(f"--revision names a Hub revision, but {model} is a local folder; leave it out.")
-        checkpoint = Checkpoint(folder, model, None)
-        _check_files(checkpoint)
-        return checkpoint
+        return _checked(Checkpoint(folder, model, None))
     if folder.exists():
         raise CheckpointError(f"{model} is a file; --model takes a folder or a Hub id such as {DEFAULT_MODEL}.")
     if model.count("/") != 1 or model.startswith((".", "~", "/")):
@@ -51,13 +49,11 @@ def locate(model: str, revision: str | None, *, weights: bool = True, progress: 
                 raise
             return kept
         path = repository.download([CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES])
-        checkpoint = Checkpoint(path, model, path.name)
-        _check_files(checkpoint, weights=False)
+        checkpoint = _checked(Checkpoint(path, model, path.name), weights=False)
     if weights:
         with progress.stage("Download the weights", repository.weight_bytes) as advance:
             repository.download([repository.weights], advance)
-        _check_files(checkpoint)
-    return checkpoint
+    return _checked(checkpoint, weights=weights)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -83,10 +79,9 @@ def _cached(model: str, revision: str | None) -> Checkpoint | None:
     """The checkpoint as an earlier download left it; None when there is none or it broke off."""
     try:
         path = Path(snapshot_download(model, revision=revision, local_files_only=True))
-        _check_files(checkpoint := Checkpoint(path, model, path.name))
+        return _checked(Checkpoint(path, model, path.name))
     except (OSError, ValueError, CheckpointError):
         return None
-    return checkpoint
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -113,7 +108,7 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder} holds no weights (model.safetensors or pytorch_model.bin, or an index).")
 
 
-def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
+def _checked(checkpoint: Checkpoint, *, weights: bool = True) -> Checkpoint:
     path, source, _ = checkpoint
     for name in (CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES):
         _check_file(path / name)
@@ -126,6 +121,7 @@ def _check_files(checkpoint: Checkpoint, *, weights: bool = True) -> None:
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
     if weights:
         weight_files(path)
+    return checkpoint
 
 
 def _check_file(path: Path) -> None:

@@ -108,8 +108,7 @@ def _verify(checkpoint: Path, exported: Path, quantization: str, progress: Conso
     if free < needed:
         progress.note(f"Not compared with torch: that takes {needed:.1f} GB and {free:.1f} GB are available.")
         return {}
-    paths = map(str, (checkpoint.absolute(), exported.absolute()))
-    command = [sys.executable, "-m", "export.verify", *paths, quantization]
+    command = [sys.executable, "-m", "export.verify", str(checkpoint), str(exported), quantization]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with progress.stage("Compare with torch"):
         child = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Windows has fewer.
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
+SIGNALS = [getattr(signal, key) for key in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, key)]  # Windows: fewer
 
 
 def listen() -> None:

@@ -1,10 +1,16 @@
-"""Telling a tie between two replies from a difference."""
+"""Comparing the tokens of two models, and telling a tie from a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 TIE_TOLERANCE = 1e-4
+
+
+def strip_padding(ids: Sequence[int], pad_id: int) -> list[int]:
+    """Token ids without the padding that batch generation appends."""
+    length = next((length for length in range(len(ids), 0, -1) if ids[length - 1] != pad_id), 0)
+    return list(ids[:length])
 
 
 def tie_gap(

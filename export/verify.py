@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, BlenderbotForConditionalGeneration, Logi
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from export.checkpoint import Checkpoint
-from export.parity import tie_gap
+from export.parity import strip_padding, tie_gap
 from export.settings import read_settings
 from export.tensors import Weights, hollow_model
 from service.ort_model import ORTBlenderbotForConditionalGeneration
@@ -40,13 +40,14 @@ NEW_TOKENS = 20
 
 
 class Hypotheses(LogitsProcessor):  # type: ignore[misc]
-    """Notes all hypotheses that searches of transformers weigh."""
+    """Notes all hypotheses that a search of transformers weighs, by source."""
 
-    def __init__(self) -> None:
-        self.noted: set[tuple[int, ...]] = set()
+    def __init__(self, sources: int) -> None:
+        self.noted: list[set[tuple[int, ...]]] = [set() for _ in range(sources)]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        self.noted.update(map(tuple, input_ids.tolist()))
+        for row, ids in enumerate(input_ids.tolist()):
+            self.noted[row * len(self.noted) // len(input_ids)].add(tuple(ids))
         return scores
 
 
@@ -115,35 +116,36 @@ def compare(checkpoint: Path, exported: Path, *, free: bool) -> dict[str, Any]:
     """Reply to a few prompts with torch and with both ways to run the export, and count equal replies."""
     tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=False)
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
-    weighed = [Hypotheses() for _ in sources]
-    model: Any = ORTModelForSeq2SeqLM.from_pretrained(exported)
-    stock = [_replies(model, source, logits_processor=[seen]) for source, seen in zip(sources, weighed, strict=True)]
-    del model  # before there is another one
-    model = ORTBlenderbotForConditionalGeneration.from_pretrained(exported)
-    fused = [_replies(model, source) for source in sources]
+    weighed = Hypotheses(len(sources))
+    candidates = {
+        "stock": _replies(ORTModelForSeq2SeqLM.from_pretrained(exported), sources, logits_processor=[weighed]),
+        "fused": _replies(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), sources),
+    }
     model = load_streamed(checkpoint)
     penalty = model.generation_config.length_penalty
     equal: Counter[str] = Counter()
-    largest_gap = 0.0
-    for source, seen, *candidates in zip(sources, weighed, stock, fused, strict=True):
+    gaps = [0.0]
+    for number, source in enumerate(sources):
         reference = Reference(model, source, free=free)
-        reference.weigh({*seen.noted, *map(tuple, candidates[1].values())})
-        for beams, expected in _replies(model, source, use_cache=False).items():
-            for decoder, found in zip(("stock", "fused"), candidates, strict=True):
-                equal[f"{decoder} at beam {beams}"] += found[beams] == expected
-                if free and found[beams] != expected:
-                    gap = tie_gap(reference.log_probability, expected, found[beams], penalty if beams > 1 else None)
-                    largest_gap = max(largest_gap, gap)
-    return {"compared": len(sources), "equal": equal, "largest_gap": largest_gap if free else None}
+        reference.weigh({*weighed.noted[number], *(tuple(found[number]) for found in candidates["fused"].values())})
+        for beams, (expected,) in _replies(model, [source], use_cache=False).items():
+            for decoder, candidate in candidates.items():
+                equal[f"{decoder} at beam {beams}"] += (found := candidate[beams][number]) == expected
+                if free and found != expected:
+                    gaps.append(tie_gap(reference.log_probability, expected, found, penalty if beams > 1 else None))
+    return {"compared": len(sources), "equal": equal, "largest_gap": max(gaps) if free else None}
 
 
-def _replies(model: Any, source: list[int], **others: Any) -> dict[int, list[int]]:
-    """Replies by number of beams, the greedy one first."""
-    own, ids = model.generation_config, torch.tensor([source])
+def _replies(model: Any, sources: list[list[int]], **others: Any) -> dict[int, list[list[int]]]:
+    """Replies by number of beams, greedy ones first; all sources in one batch, so that matrices are read once."""
+    own, longest = model.generation_config, max(map(len, sources))
+    pad_id = own.pad_token_id or 0
     settings = {"do_sample": False, "num_return_sequences": 1, "return_dict_in_generate": False, **others}
     settings |= {"min_new_tokens": min(NEW_TOKENS, own.min_length), "max_new_tokens": NEW_TOKENS}
-    settings |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    return {beams: model.generate(num_beams=beams, **settings)[0].tolist() for beams in sorted({1, own.num_beams})}
+    settings["input_ids"] = torch.tensor([[*source, *[pad_id] * (longest - len(source))] for source in sources])
+    settings["attention_mask"] = torch.tensor([[place < len(source) for place in range(longest)] for source in sources])
+    found = {beams: model.generate(num_beams=beams, **settings).tolist() for beams in sorted({1, own.num_beams})}
+    return {beams: [strip_padding(reply, pad_id) for reply in replies] for beams, replies in found.items()}
 
 
 if __name__ == "__main__":

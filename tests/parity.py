@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export.parity import TIE_TOLERANCE, tie_gap
+from export.parity import TIE_TOLERANCE, strip_padding, tie_gap
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,6 @@ def log_probability(model: Any, source: Sequence[int], target: Sequence[int]) ->
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([source]), decoder_input_ids=ids[:, :-1]).logits
     return -float(torch.nn.functional.cross_entropy(logits[0].double(), ids[0, 1:], reduction="sum"))
-
-
-def strip_padding(ids: Sequence[int], pad_id: int) -> list[int]:
-    """Token ids without the padding that batch generation appends."""
-    length = next((length for length in range(len(ids), 0, -1) if ids[length - 1] != pad_id), 0)
-    return list(ids[:length])
 
 
 def reply(model: Any, source: Sequence[int], beams: int) -> list[int]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.parity import reply, strip_padding
+from export.parity import strip_padding
+from tests.parity import reply
 
 SENTENCES = (
     "Hello, how are you today?",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from export.parity import TIE_TOLERANCE, tie_gap
-from tests.parity import Difference, Parity, compare, log_probability, strip_padding
+from export.parity import TIE_TOLERANCE, strip_padding, tie_gap
+from tests.parity import Difference, Parity, compare, log_probability
 
 PROMPTS = (
     "Hi",
