@@ -15,6 +15,12 @@ from models.folder import CONFIG, GENERATION_CONFIG
 from service.engine.errors import UnsupportedSetting
 from service.engine.settings import DecodingSettings
 
+# What a model is made of, and more of each than any has.
+SIZES = {
+    **dict.fromkeys(("d_model", "vocab_size", "max_position_embeddings", "encoder_ffn_dim", "decoder_ffn_dim"), 2**20),
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1000),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,11 +55,12 @@ def _read_config(path: Path) -> BlenderbotConfig:
     file = path / CONFIG
     try:
         config = BlenderbotConfig.from_pretrained(path)
+        for name, largest in SIZES.items():
+            if type(size := getattr(config, name)) is not int or not 1 <= size <= largest:
+                raise ValueError(f"its {name} is {size!r} and not a number from 1 to {largest}")
         heads = {config.encoder_attention_heads, config.decoder_attention_heads}
-        sizes = (config.d_model, config.vocab_size, config.max_position_embeddings, *heads)
-        layers = (config.encoder_layers, config.decoder_layers, config.encoder_ffn_dim, config.decoder_ffn_dim)
-        if min(*sizes, *layers) < 1 or any(config.d_model % count for count in heads):
-            raise ValueError("d_model, heads, layers or other sizes")
+        if any(config.d_model % count for count in heads):
+            raise ValueError("its d_model is no multiple of its heads")
     except Exception as error:
         raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
     if len(heads) > 1:

@@ -240,7 +240,20 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
         edited("config.json", encoder_attention_heads=2),
         ("config.json", "encoder_attention_heads", "decoder_attention_heads"),
     ),
-    "no layers": (edited("config.json", decoder_layers=0), ("config.json",)),
+    "no layers": (edited("config.json", decoder_layers=0), ("config.json", "decoder_layers is 0")),
+    "half a layer": (edited("config.json", encoder_layers=1.5), ("config.json", "encoder_layers is 1.5")),
+    "a width that is no number": (
+        edited("config.json", decoder_ffn_dim=True),
+        ("config.json", "decoder_ffn_dim is True"),
+    ),
+    "more layers than can be": (edited("config.json", decoder_layers=10**12), ("config.json", "decoder_layers")),
+    "a width beyond all memory": (edited("config.json", d_model=10**12), ("config.json", "d_model")),
+    "a padding token that is a text": (edited("config.json", pad_token_id="<pad>"), ("config.json",)),
+    "a padding token past the embeddings": (edited("config.json", pad_token_id=10**6), ("config.json",)),
+    "as many heads as do not fit": (
+        edited("config.json", encoder_attention_heads=3, decoder_attention_heads=3),
+        ("config.json", "d_model", "heads"),
+    ),
     "weights of integers": (one_as_integers, (MATRIX, "int8")),
     "a weight that is no number": (tensors_changed(not_a_number), (MATRIX, "not finite")),
     "a weight of another shape": (
