@@ -93,7 +93,8 @@ def _read_generation_config(path: Path, config: BlenderbotConfig) -> GenerationC
         token = getattr(generation, name)
         if token is None and name != "pad_token_id":
             raise CheckpointError(f"{file} names no {name}; add it there.")
-        if token is not None and not 0 <= getattr(settings, name) < config.vocab_size:
+        known = range(config.vocab_size)
+        if token is not None and (type(found := getattr(settings, name)) is not int or found not in known):
             raise CheckpointError(f"{file} has {name} {token}, and the model has {config.vocab_size} embeddings.")
     return generation
 

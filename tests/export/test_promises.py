@@ -226,6 +226,8 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "an unknown setting": (generation(politeness=3), ("generation_config.json", "politeness")),
     "no end token": (generation(eos_token_id=None), ("generation_config.json", "eos_token_id")),
     "an end token past the embeddings": (generation(eos_token_id=300), ("generation_config.json", "300 embeddings")),
+    "an end token that is a text": (generation(eos_token_id="</s>"), ("generation_config.json", "eos_token_id")),
+    "a start token that is half a one": (generation(decoder_start_token_id=1.5), ("decoder_start_token_id",)),
     "tokens that the model was not resized for": (with_tokens("brb", "lol"), ('token 301 of "brb"', "300 embeddings")),
     "another model's tokenizer": (tokenizer_of_another_model, ("token 300", "300 embeddings")),
     "another activation": (
