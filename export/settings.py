@@ -11,6 +11,7 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from export.checkpoint import TOKENIZER_CONFIG, Checkpoint, read_json
 from export.errors import CheckpointError, first_line
+from export.tensors import hollow_model
 from models.folder import CONFIG, GENERATION_CONFIG
 from service.engine.errors import UnsupportedSetting
 from service.engine.settings import DecodingSettings
@@ -61,6 +62,7 @@ def _read_config(path: Path) -> BlenderbotConfig:
         heads = {config.encoder_attention_heads, config.decoder_attention_heads}
         if any(config.d_model % count for count in heads):
             raise ValueError("its d_model is no multiple of its heads")
+        hollow_model(config)
     except Exception as error:
         raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
     if len(heads) > 1:

@@ -16,7 +16,6 @@ from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
 
 from export.checkpoint import weight_files
 from export.errors import CheckpointError, first_line
-from models.folder import CONFIG
 
 SHARED = "model.shared.weight"
 EMBEDDINGS = (SHARED, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
@@ -43,16 +42,10 @@ class Weights:
     def __init__(self, folder: Path, config: BlenderbotConfig) -> None:
         """
         Raises:
-            CheckpointError: a file is missing or damaged, no model can be made of the configuration, or a tensor is
-                missing, of another shape or of another type.
+            CheckpointError: a file is missing or damaged, or a tensor is missing, of another shape or of another type.
         """
         self._folder = folder
-        try:
-            self.shapes = shapes_of(config)
-        except Exception as error:
-            raise CheckpointError(
-                f"{folder / CONFIG} does not describe a Blenderbot model ({first_line(error)})."
-            ) from error
+        self.shapes = shapes_of(config)
         files = weight_files(folder)
         # Files from before torch 1.6 cannot be mapped.
         mappable = all(file.suffix == ".safetensors" or zipfile.is_zipfile(file) for file in files)
