@@ -52,11 +52,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def section(results: Results) -> Iterator[str]:
-    """Seconds, memory and size of every way."""
-    rows = [
-        (title(name), f"{row.seconds:.0f}", f"{row.peak_bytes / 1e9:.2f}", f"{row.size_bytes / 1e6:,.0f}")
-        for name, row in results.exports().items()
-    ]
-    if rows:
+    """Seconds, memory and size of every way, by checkpoint."""
+    for part in results.of_kind(ExportCosts).values():
+        rows = [
+            (title(row.name), f"{row.seconds:.0f}", f"{row.peak_bytes / 1e9:.2f}", f"{row.size_bytes / 1e6:,.0f}")
+            for row in part.results
+        ]
         yield output.heading("Export")
-        yield output.table(("", "seconds", "peak GB", "MB on disk"), rows)
+        yield output.table((part.settings["checkpoint"], "seconds", "peak GB", "MB on disk"), rows)

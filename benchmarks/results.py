@@ -125,8 +125,8 @@ class Results:
         return {label: row for part in self.of_kind(schema.Starts).values() for label, row in part.results.items()}
 
     def exports(self) -> dict[str, schema.ExportCost]:
-        """Exports by name."""
-        return {row.name: row for part in self.of_kind(schema.ExportCosts).values() for row in part.results}
+        """Exports of the 400M shape by name."""
+        return {row.name: row for part in self.of_kind(schema.ExportCosts, [EXPORT]).values() for row in part.results}
 
     def quality(self) -> dict[str, schema.Fidelity]:
         """Fidelity by what the exported folder's name ends in, a precision or a rival, or else by the whole name."""

@@ -41,6 +41,7 @@ NAMES = {
     "clients": "clients-400m",
     "start": "start-400m",
     "export": "export-400m",
+    "larger": "export-3b",
     "quality": "quality-demo",
     "archive": "tuning",
 }
@@ -66,7 +67,10 @@ def parts(fields: dict[str, Any]) -> dict[str, Measurement]:
         "greedy": load(fields, 1, 1, 8),
         "clients": load(fields, 10, 1, 16),
         "start": Starts(**fields, **settings, results={"ours": starts(3.0, 930), "tutorial": starts(5.0, 2600)}),
-        "export": ExportCosts(**fields, **settings, results=[export("ours-int8", 35), export("ours-int4", 50)]),
+        "export": ExportCosts(
+            **fields, settings={"checkpoint": "synthetic"}, results=[export("ours-int8", 35), export("ours-int4", 50)]
+        ),
+        "larger": ExportCosts(**fields, settings={"checkpoint": "3b"}, results=[export("ours-int8", 350)]),
         "quality": Quality(
             **fields,
             settings={"checkpoint": "demo", "random_weights": False, "samples": 60},

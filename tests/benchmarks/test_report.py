@@ -61,6 +61,7 @@ def test_page_shows_figures_noise_and_what_is_missing(text: str) -> None:
     assert "| **this project**, int8 | 1.0002 | 2.00e-04 | 4.00e-03 | 99.15% | 90.0% of 50 |" in flat
     assert "## How it was tuned | options | best_s | | --- | --- | | spinning | 0.25 |" in flat
     assert "Measured once, 2020-01-02: new tokens 60." in flat
+    assert "| 3b | seconds | peak GB | MB on disk | | --- | --- | --- | --- | | **this project**, int8 | 350 |" in flat
     assert "- latency-variants-400m: not measured; `make bench-all` does." in flat
     assert "random weights: numeric fidelity only" in flat
 
