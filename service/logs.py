@@ -53,9 +53,9 @@ def note(**fields: Any) -> None:
         current.fields.update(fields)
 
 
-def finished(request: RequestLog, what: str, **fields: Any) -> None:
+def finished(request: RequestLog, message: str, **fields: Any) -> None:
     """Write the line of a finished request."""
-    requests.info(what, extra={FIELDS: {**fields, **request.fields}})
+    requests.info(message, extra={FIELDS: {**fields, **request.fields}})
 
 
 class TextFormatter(logging.Formatter):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # State of a text that holds one, which it keeps; and that of an empty text.
-FOUND = 0
+MATCHED = 0
 EMPTY = 1
 
 
@@ -125,7 +125,7 @@ class Phrases:
     def _determinise(self) -> None:
         """Number the states that can be reached, and tabulate what follows each."""
         kinds = np.array(self._kinds)
-        numbers: dict[_State | None, int] = {None: FOUND, _State(frozenset({0})): EMPTY}
+        numbers: dict[_State | None, int] = {None: MATCHED, _State(frozenset({0})): EMPTY}
         reached = list(numbers)
         rows = []
         for state in reached:
@@ -143,7 +143,7 @@ class Phrases:
                 row[symbol] = numbers[following[symbol]]
             rows.append(row)
         self.table = np.stack(rows)
-        self.may_end = self.table[:, Kind.GAP] != FOUND
+        self.may_end = self.table[:, Kind.GAP] != MATCHED
 
     def _step(self, state: _State, symbol: int) -> _State | None:
         """What follows; None when a phrase is complete."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.folder import TOKENIZER, ModelFolderError
-from service.chat.phrases import EMPTY, FOUND, Phrases
+from service.chat.phrases import EMPTY, MATCHED, Phrases
 from service.engine.forbidden import Moves
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ class ForbiddenPhrases:
                 text, tail = _split(head + self._pieces[token])
                 after[token] = self._number(self._phrases.follow(unfinished, text), tail)
             after[self._silent] = state
-        after[self._end] = state if self.may_end(state) else FOUND
-        return Moves(after, np.flatnonzero(after == FOUND), ~self._may_end[after])
+        after[self._end] = state if self.may_end(state) else MATCHED
+        return Moves(after, np.flatnonzero(after == MATCHED), ~self._may_end[after])
 
     def _walk(self, state: int) -> NDArray[np.int32]:
         """The state after each token, from one that is between characters."""
@@ -140,7 +140,7 @@ class ForbiddenPhrases:
         return after
 
     def _number(self, state: int, tail: bytes) -> int:
-        if state == FOUND or not tail:
+        if state == MATCHED or not tail:
             return state
         half = (state, tail)
         if half not in self._halves:

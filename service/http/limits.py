@@ -22,14 +22,14 @@ COUNTS_PER_MESSAGE = 10
 class Limit:
     """Messages a minute of each client. Safe for many threads."""
 
-    def __init__(self, per_minute: int, what: str = "messages") -> None:
+    def __init__(self, per_minute: int, noun: str = "messages") -> None:
         """
         Args:
             per_minute: messages of one client in a minute.
-            what: what is counted, in a word.
+            noun: what is counted.
         """
         self._per_minute = per_minute
-        self._what = what
+        self._noun = noun
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
@@ -43,7 +43,7 @@ class Limit:
             return
         seconds = max(1, math.ceil(self._limiter.get_window_stats(self._item, client).reset_time - time.time()))
         raise TooManyRequests(
-            f"More than {self._per_minute} {self._what} a minute came from your address; "
+            f"More than {self._per_minute} {self._noun} a minute came from your address; "
             f"try again in {seconds} seconds.",
             retry_after_s=seconds,
         )

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from service.chat.phrases import EMPTY, FOUND, Phrases
+from service.chat.phrases import EMPTY, MATCHED, Phrases
 from tests.service.never_said import holding
 
 HELD = [
@@ -133,8 +133,8 @@ def test_a_regular_expression_agrees_on_random_texts() -> None:
 def test_a_text_that_holds_one_goes_on_holding_it() -> None:
     phrases = Phrases(["hell"])
     state = phrases.follow(EMPTY, "to hell ")
-    assert state == FOUND
-    assert phrases.follow(state, "anything else") == FOUND
+    assert state == MATCHED
+    assert phrases.follow(state, "anything else") == MATCHED
 
 
 def test_a_text_cut_within_a_word_is_shortened_until_it_holds_none() -> None:
