@@ -18,7 +18,6 @@ from service.serving.connections import SENDING_TIMEOUT_S
 GONE = "chatbot.gone"
 END: ReceiveEvent = {"type": "http.disconnect"}
 VISIBLE = bytes(range(0x21, 0x7F))
-# The key by which waitress tells the same.
 
 
 class Bridge:

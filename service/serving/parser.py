@@ -72,6 +72,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("Transfer-Encoding needs HTTP/1.1")
         if "," in self.headers.get("HOST", ""):
             raise ParsingError("More than one Host")
+        self._read_lists()
         if self.body_rcv is not None and not self._takes_body():
             self.body_rcv, self.chunked, self.content_length = None, False, 0
             self._cut_off()
@@ -91,11 +92,23 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
                 self._cut_off()
         return consumed
 
+    def _read_lists(self) -> None:
+        """Take what is known of Connection and Expect, which are lists; waitress compares each as a whole."""
+        options = self._members("CONNECTION")
+        for option in ("close", "keep-alive"):
+            if option in options:
+                self.headers["CONNECTION"] = option
+                break
+        self.expect_continue = self.version == "1.1" and "100-continue" in self._members("EXPECT")
+
+    def _members(self, header: str) -> set[str]:
+        """The members of a header that is a list, in lower case."""
+        return {member.strip(" \t").lower() for member in self.headers.get(header, "").split(",")}
+
     def _takes_body(self) -> bool:
         return self.content_length <= self._max_body_bytes and self._reads_body(self.command, self.place, self.headers)
 
     def _cut_off(self) -> None:
         self.cut_off = True
         self.expect_continue = False
-        self.connection_close = True
         self.headers["CONNECTION"] = "close"

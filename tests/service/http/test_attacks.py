@@ -212,6 +212,40 @@ def test_a_path_or_its_address_is_answered(service: ServiceProcess, target: byte
     assert status(exchange(service, get(path=target))) == 200
 
 
+@pytest.mark.parametrize(
+    ("version", "options", "stays"),
+    [
+        (b"1.1", b"Connection: close, X", False),
+        (b"1.1", b"Connection: TE,\tClose", False),
+        (b"1.1", b"Connection: X\r\nConnection: close", False),
+        (b"1.1", b"Connection: keep-alive, close", False),
+        (b"1.1", b"Connection: closed, Keep-Alive, X", True),
+        (b"1.0", b"Connection: Keep-Alive, X", True),
+        (b"1.0", b"Connection: X", False),
+        (b"1.0", b"Connection: keep-alive,close", False),
+    ],
+)
+def test_a_connection_is_closed_or_kept_as_one_of_several_options_says(
+    service: ServiceProcess, version: bytes, options: bytes, stays: bool
+) -> None:
+    request = b"GET /livez HTTP/" + version + b"\r\nHost: localhost\r\n" + options + b"\r\n\r\n"
+    with connect(service) as connection:
+        connection.sendall(request)
+        assert reply_status(connection) == 200
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(get())
+        assert bool(everything(connection)) == stays
+
+
+@pytest.mark.parametrize("value", [b"100-continue", b"100-Continue, x=1", b"x , 100-CONTINUE"])
+def test_who_expects_to_be_told_to_go_on_is_told(service: ServiceProcess, value: bytes) -> None:
+    with connect(service) as connection:
+        connection.sendall(POST + b"Content-Length: %d\r\nExpect: %s\r\n\r\n" % (len(BODY), value))
+        assert status(connection.recv(65536)) == 100
+        connection.sendall(BODY)
+        assert reply_status(connection) == 200
+
+
 def test_headers_that_do_not_end_are_cut_off(service: ServiceProcess) -> None:
     started = b"GET /livez HTTP/1.1\r\n"
     for headers in (
