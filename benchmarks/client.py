@@ -1,4 +1,4 @@
-"""A visitor of a chat server: one message goes out, and what came of it is noted, whatever it was."""
+"""A visitor of a chat server: it sends one message and records the outcome, whatever that is."""
 
 from __future__ import annotations
 

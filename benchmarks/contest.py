@@ -69,7 +69,7 @@ def named(clients: int) -> str:
 
 @dataclass
 class Place:
-    """A server and its process of now; `warm` are the numbers of clients that this process has had."""
+    """A server and its present process; `warm` are the numbers of clients that this process has already had."""
 
     server: Server
     stack: ExitStack

@@ -81,15 +81,15 @@ def fused_loop(_model: Any) -> Iterator[Observation]:
     observation = Observation()
     add, step = Batch.add, Batch.step
 
-    def adding(batch: Batch, sequence: Any) -> None:
+    def noted_add(batch: Batch, sequence: Any) -> None:
         observation.source_tokens = len(sequence.source)
         add(batch, sequence)
 
-    def stepping(batch: Batch) -> Any:
+    def noted_step(batch: Batch) -> Any:
         observation.step(batch.rows)
         return step(batch)
 
-    with patch.object(Batch, "add", adding), patch.object(Batch, "step", stepping):
+    with patch.object(Batch, "add", noted_add), patch.object(Batch, "step", noted_step):
         yield observation
 
 

@@ -23,7 +23,7 @@ CPU_SLACK_S = 0.05
 
 
 def source(description: Mapping[str, Any], length: int, round_number: int) -> list[int]:
-    """Ids of the source of one round: `length - 1` ordinary ids of the vocabulary, drawn evenly, then `</s>`."""
+    """Source ids of one round: `length - 1` ordinary ids of the vocabulary, drawn uniformly, then `</s>`."""
     special = set(description["special_ids"])
     ordinary = [token for token in range(description["vocab_size"]) if token not in special]
     return [*random.Random(f"0/{round_number}").choices(ordinary, k=length - 1), description["eos_id"]]

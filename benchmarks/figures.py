@@ -18,7 +18,7 @@ MAX_NOISE = 0.10
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as much, of the best rounds of both sides, with the extremes within one round; or one figure."""
+    """The ratio of the best rounds of both sides, or one figure; with the extremes of single rounds."""
 
     best: float
     low: float

@@ -2,7 +2,7 @@
 
 A step of a decoder reads its weights once and multiplies them with each row. What the machine reads and multiplies is
 measured in a process of its own, and printed as JSON: the best of many attempts with the fastest way known, so that it
-is a ceiling and no average.
+is a ceiling, not an average.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ARITHMETIC = {"fp32": "fp32", "bf16": "bf16", "int8": "int8", "int4": "int8"}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a machine can do at most.
+    """The most that a machine can do.
 
     Attributes:
-        threads: that were used at most.
+        threads: the most that were used.
         read_bytes_per_s: largest rate at which they read an array far larger than any cache.
         operations_per_s: two for each pair of numbers in a large matrix product, by kind of number: int8 (unsigned by
             signed, 32-bit sums) and fp32 by ONNX Runtime, bf16 by torch.

@@ -1,4 +1,4 @@
-"""How many times as fast as torch everybody is on each machine, as an SVG image for light and for dark pages."""
+"""How many times as fast as torch each contestant is on each machine, as an SVG image for light and for dark pages."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A promise beside what was measured; None for nothing."""
+    """A promise beside what was measured; None where nothing was."""
 
     promise: Promise
     figure: Ratio | None

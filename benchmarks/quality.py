@@ -35,7 +35,7 @@ ORTModelForSeq2SeqLM; and whole replies. `--checkpoint facebook/blenderbot-400M-
 
 
 def heldout_samples(count: int = SAMPLES, checkpoint: Path = DEMO_CHECKPOINT) -> list[Sample]:
-    """So many held-out replies to held-out lines, with their history; `checkpoint` is the folder of the tokenizer."""
+    """Held-out replies to held-out lines, with their history; `checkpoint` is the folder of the tokenizer."""
     from transformers import AutoTokenizer
 
     from models.demo.config import DIALOGUES, NAMES

@@ -63,7 +63,7 @@ class Session:
         self._head = {"date": now, "machine": this_machine(), "versions": versions(), "settings": settings}
 
     def leave_out(self, name: str, error: BenchmarkError, *, rival: bool = True) -> None:
-        """Note that a rival is missing, and why; for one that is none, the error is raised."""
+        """Note that a rival is missing, and why; the error of anybody else is raised."""
         if not rival:
             raise error
         progress(f"{name} is missing: {error}")

@@ -61,7 +61,7 @@ def concerns(config: ReplicaConfig) -> Iterator[Finding]:
     """Whether there are cores for all replicas, and which variables are none of their settings."""
     for sentence in linked(os.environ, OWN_OPTIONS):
         yield Finding(Kind.WARNING, sentence)
-    needed, cores = config.most * config.threads, machine.cores()
+    needed, cores = config.max_running * config.threads, machine.cores()
     if needed > cores.count:
         note = f" ({cores.reason})" if cores.reason else ""
         yield Finding(
@@ -126,7 +126,7 @@ def _replicas(config: ReplicaConfig, provision: Provision, host: str, port: int)
 
     # Its own log lines are in its files too.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    cpus = max(machine.available_cores(), config.most * config.threads)
+    cpus = max(machine.available_cores(), config.max_running * config.threads)
     ray.init(
         address="local",
         num_cpus=cpus,

@@ -27,7 +27,7 @@ CHECKS = r"""    option httpchk
     http-check expect status 200
 """
 UNNAMABLE = re.compile(r"[\[\]]")
-# A name that is not known yet hinders no start.
+# A name that is not known yet does not prevent a start.
 START = "init-addr last,libc,none"
 ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?")
 

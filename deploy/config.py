@@ -61,19 +61,19 @@ class ReplicaConfig:
     )
 
     @property
-    def most(self) -> int:
+    def max_running(self) -> int:
         """Replicas that may run at once."""
         return max(self.replicas, self.max_replicas)
 
     @property
     def scales(self) -> bool:
         """Whether their number follows the load."""
-        return self.most > self.replicas
+        return self.max_running > self.replicas
 
     @property
     def threads(self) -> int:
         """Processor threads of a replica: those asked for, or its share of this machine's cores."""
-        return self.service.threads or max(1, available_cores() // self.most)
+        return self.service.threads or max(1, available_cores() // self.max_running)
 
     @property
     def replica(self) -> ServiceConfig:
@@ -107,7 +107,7 @@ def _config(values: dict[str, object]) -> ReplicaConfig:
             f"--max-replicas {config.max_replicas} is less than --replicas {config.replicas}; "
             "0 keeps their number fixed."
         )
-    if config.service.store == IN_MEMORY and config.most > 1:
+    if config.service.store == IN_MEMORY and config.max_running > 1:
         raise ConfigurationError(
             "--store memory is one replica's own, and the others would not know its conversations; "
             "name a Redis server, such as redis://127.0.0.1:6379/0, or on one machine a file."

@@ -231,7 +231,7 @@ class Member:
 
 
 def replicas_below(pid: int) -> bool:
-    """Whether any process below one is a replica."""
+    """Whether any descendant of a process is a replica."""
     try:
         below = psutil.Process(pid).children(recursive=True)
         return any("".join(process.cmdline()).startswith(REPLICA) for process in below)

@@ -131,7 +131,7 @@ def build(config: ReplicaConfig, provision: Provision | None = None) -> Applicat
     if config.scales:
         scaling = AutoscalingConfig(
             min_replicas=config.replicas,
-            max_replicas=config.most,
+            max_replicas=config.max_running,
             target_ongoing_requests=config.target_requests,
             upscale_delay_s=UPSCALE_DELAY_S,
         )

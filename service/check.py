@@ -86,7 +86,7 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
     models = (config.models_dir or MODELS).absolute()
     try:
         folder = find(config.model, models)
-        complaint = _hindrance(folder) if isinstance(folder, Missing) else ""
+        complaint = _obstacle(folder) if isinstance(folder, Missing) else ""
         if complaint and config.model == "auto":
             yield Finding(
                 Kind.WARNING,
@@ -94,7 +94,7 @@ def model(config: ServiceConfig) -> Iterator[Finding]:
                 f"exported first: {complaint}",
             )
             folder = find("demo", models)
-            complaint = _hindrance(folder) if isinstance(folder, Missing) else ""
+            complaint = _obstacle(folder) if isinstance(folder, Missing) else ""
         if complaint:
             yield Finding(Kind.PROBLEM, complaint)
         elif isinstance(folder, Missing):
@@ -231,7 +231,7 @@ def _check_decoding(folder: Path) -> None:
     DecodingSettings.from_generation_config(generation).check_window(config["max_position_embeddings"])
 
 
-def _hindrance(missing: Missing) -> str:
+def _obstacle(missing: Missing) -> str:
     """Why a model could not be exported now, in one sentence; empty if it could."""
     try:
         run_export([*missing.arguments, "--check"], stdout=subprocess.DEVNULL)

@@ -7,7 +7,7 @@ from typing import Any
 
 from service.errors import Cancelled
 
-# Whoever waits for something looks this often.
+# Seconds between two looks of whoever waits for something.
 POLL_S = 0.1
 # Set by the web server, and by `deploy.bridge` on Ray's.
 DISCONNECTED = "waitress.client_disconnected"

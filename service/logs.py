@@ -100,7 +100,7 @@ def configure(log_format: str) -> None:
     handler.addFilter(_mark)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("service").setLevel(logging.INFO)
-    # It counts who waits for a thread in a line for each; /metrics does so without.
+    # It logs each request that waits for a thread; /metrics counts them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     threading.excepthook = _log_thread

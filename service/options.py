@@ -128,7 +128,7 @@ def misspelt(environ: Mapping[str, str], options: Mapping[str, Option]) -> Itera
     for variable, value in sorted(environ.items()):
         if variable in variables or service_link(variable, value):
             continue
-        near = get_close_matches(variable.upper().replace("-", "_"), variables, 1, MIN_LIKENESS)
-        if near or variable.upper().startswith(ENVIRONMENT_PREFIX):
-            meant = f"did you mean {near[0]}?" if near else "--help lists those that are."
-            yield f"{variable[:MAX_NAME_CHARS]} is not a setting and has no effect; {meant}"
+        similar = get_close_matches(variable.upper().replace("-", "_"), variables, 1, MIN_LIKENESS)
+        if similar or variable.upper().startswith(ENVIRONMENT_PREFIX):
+            advice = f"did you mean {similar[0]}?" if similar else "--help lists those that are."
+            yield f"{variable[:MAX_NAME_CHARS]} is not a setting and has no effect; {advice}"

@@ -69,7 +69,7 @@ class Answer:
         return self._source.stream.position if isinstance(self._source, Uncommitted) else 0
 
     def close(self) -> None:
-        """Stop the work, if there still is any, and let the conversation's next message forward."""
+        """Stop the work, if there still is any, and let the conversation's next message go ahead."""
         self._resources.close()
 
     def pieces(self) -> Iterator[str]:

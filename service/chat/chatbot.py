@@ -42,8 +42,8 @@ class Message:
         text: the user's words.
         fresh: whether the conversation may be made; a message to one that is gone fails otherwise.
         key: by which a retry is known; empty for none.
-        temperature: of the drawing; at 0 the model decodes in its own way.
-        seed: of the drawing; None takes a fresh one.
+        temperature: of the sampling; at 0 the model decodes in its own way.
+        seed: of the sampling; None takes a fresh one.
         replace: number of the last exchange, in whose place message and reply are stored; None to go on after it.
     """
 

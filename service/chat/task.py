@@ -10,8 +10,8 @@ from service.chat.prompt import clean
 from service.engine.settings import DecodingSettings
 
 MAX_CHOICES = 8
-# What is colder chooses the likeliest token as well, and does not overflow.
-COLDEST = 1e-3
+# Anything colder chooses the same tokens, and overflows.
+MIN_TEMPERATURE = 1e-3
 # Each reply of a request has a seed of its own, the first one that of the request.
 SEEDS = 2**64
 
@@ -23,9 +23,9 @@ class Task:
     Attributes:
         turns: the conversation, oldest first; its last turn is answered. With none the model opens it.
         choices: replies to write, up to `MAX_CHOICES`.
-        temperature: of the drawing; at 0 the model decodes in its own way, which gives the same reply each time.
+        temperature: of the sampling; at 0 the model decodes in its own way, which gives the same reply each time.
         top_p: share of the likeliest tokens to draw from.
-        seed: of the drawing; None takes a fresh one.
+        seed: of the sampling; None takes a fresh one.
         max_tokens: of each reply; None, and whatever is more, means the model's own limit.
         stop: strings before which a reply ends.
         ignore_eos: whether a reply goes on to its limit, however soon the model would end it.
@@ -62,11 +62,11 @@ def as_turns(messages: Iterable[tuple[str, str]]) -> list[str]:
 
 def decodings(own: DecodingSettings, task: Task) -> list[DecodingSettings]:
     """The settings of each different reply: the model's own, with its bans and least length kept, but for what the
-    task asks. Without drawing all replies are the same, and one is written for all.
+    task asks. Without sampling all replies are the same, and one is written for all.
     """
     settings = own
     if task.temperature > 0:
-        temperature = max(task.temperature, COLDEST)
+        temperature = max(task.temperature, MIN_TEMPERATURE)
         settings = replace(own, num_beams=1, do_sample=True, temperature=temperature, top_k=0, top_p=task.top_p)
     if task.max_tokens is not None:
         ends = 1 if own.forced_eos_token_id is None else 2

@@ -47,7 +47,7 @@ class TurnOrder:
         return place
 
     def leave(self, place: Place) -> None:
-        """Let the next one forward."""
+        """Let the next one go ahead."""
         with self._lock:
             line = self._lines[place.conversation_id]
             line.remove(place)

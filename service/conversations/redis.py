@@ -276,9 +276,9 @@ class RedisStore:
             needed = ", ".join(f"{name} {NEEDS[name][0]}" for name in unknown)
             yield f"Redis does not tell its settings; conversations are safe there only with {needed}."
         without_log = settings.get("appendonly") == "no"
-        for name, (needed, danger) in NEEDS.items():
+        for name, (needed, risk) in NEEDS.items():
             if name in settings and settings[name] != needed and not (without_log and "appendfsync" in name):
-                yield f"Redis runs with {name} {settings[name]}, so {danger}; set {name} {needed} there."
+                yield f"Redis runs with {name} {settings[name]}, so {risk}; set {name} {needed} there."
 
     @property
     def _oldest(self) -> float:

@@ -29,7 +29,7 @@ class SQLiteStore:
     """See `service.conversations.store.Store`. Several processes may use one file.
 
     Each exchange is one transaction, on the disk when `append` returns. After a failure, or when the file has been
-    replaced, it is opened anew with the next use.
+    replaced, it is reopened at the next use.
     """
 
     def __init__(

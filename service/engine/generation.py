@@ -79,7 +79,7 @@ class TokenStream(Protocol):
         """
 
     def cancel(self) -> None:
-        """Want it no more; nothing happens to one that is done."""
+        """Give it up; this does nothing once it is done."""
 
 
 class Generation:

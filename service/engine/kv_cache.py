@@ -100,7 +100,7 @@ class KVCache:
         return block
 
     def grow(self) -> None:
-        """Give every block more slots; `buffers` are others from then on."""
+        """Give every block more slots; `buffers` are new arrays from then on."""
         self._arrange(len(self.blocks), self.slots + SLOTS)
 
     def claim(self) -> None:

@@ -68,7 +68,7 @@ def end(metrics: Metrics, response: Response, trusted_proxies: Sequence[Network]
         metrics.duration.labels(route).observe(seconds)
         if route in QUIET or route.startswith(QUIET_FOLDER):
             return
-        # The faults of the service itself are few, and each is to be found.
+        # Faults of the service itself are rare, and each must be found in the log.
         if (code < 500 or code == 503) and not line_limit.allow(network):
             return
         size = {} if response.content_length is None else {"bytes": response.content_length}

@@ -97,5 +97,5 @@ def _sentence(problem: ErrorDetails, param: str, expected: str) -> str:
     if problem["type"] == "missing":
         return f"The field {param} is missing; it must be {expected}."
     value = problem["input"]
-    but_not = f", and not {json.dumps(value)[:MAX_SHOWN_CHARS]}" if isinstance(value, str | int | float) else ""
-    return f"The field {param} must be {expected}{but_not}."
+    exception = f", and not {json.dumps(value)[:MAX_SHOWN_CHARS]}" if isinstance(value, str | int | float) else ""
+    return f"The field {param} must be {expected}{exception}."

@@ -120,7 +120,7 @@ class ResponseFormat(_Object):
 class ChatCompletionRequest(_Object):
     """Body of `POST /v1/chat/completions`: OpenAI's, of which what is not done here is refused by name.
 
-    A field that is not known asks for something that is not done, unless it is null.
+    An unknown field asks for something that is not done, unless it is null.
     """
 
     model_config = ConfigDict(

@@ -15,7 +15,7 @@ from service.http.body import COUNTS, MESSAGES
 
 CONVERSATIONS = "/sessions/"
 EXTENSION = "chatbot.limit"
-# Pages count tokens while someone writes: for each message so many times, of which none costs what a message does.
+# Counts of tokens allowed for each message: pages count while someone types, and a count costs far less than a message.
 COUNTS_PER_MESSAGE = 10
 
 

@@ -68,8 +68,8 @@ class Operation:
 
     Attributes:
         summary: a few words.
-        reply: the good one.
-        status: of the good one.
+        reply: that of success.
+        status: that of success.
         description: sentences.
         parameters: beside the body.
         body: the object that the request holds; None for none.

@@ -13,7 +13,7 @@ from service.values import ANY_ORIGIN, origin
 def familiar(http_request: Request, origins: Sequence[str], trusted_proxies: Sequence[Network]) -> bool:
     """Whether a request comes from a page of our own origin or of one that was named, or from no page at all.
 
-    Other pages, and be it of the same site or host, may not use what a browser remembers for us.
+    Other pages, even those of the same site or host, may not use what a browser remembers for us.
 
     Args:
         http_request: the request.

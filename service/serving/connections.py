@@ -24,7 +24,7 @@ SENDING_TIMEOUT_S = 30.0
 READING_TIMEOUT_S = 25.0
 IDLE_TIMEOUT_S = 120.0
 MIN_READ_BYTES = 16 * 1024
-# Of what is sent while an answer is on its way so much is taken in; of what will not be read, so much is let pass.
+# How much is taken in while an answer is on its way, and how much is dropped of what will not be read.
 MAX_AHEAD_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 # Bytes that may be on their way to the client when the next request is looked at.
@@ -50,7 +50,7 @@ class Phase(Enum):
 
 
 class Answer(WSGITask):  # type: ignore[misc]
-    """One that refuses a client that asks too often has the connection pause, so that it costs others little."""
+    """An answer; one that refuses a client that asks too often makes the connection pause, so that it costs little."""
 
     def get_environment(self) -> dict[str, Any]:
         return dict(super().get_environment(), **{DOUBTFUL: self.channel.doubtful})
@@ -67,8 +67,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     The next request is looked at once the last answer has left, so that no thread waits for a client, and so that what
     is held for one that does not read is one answer. Bytes that trickle in do not prolong the time for a request; an
-    answer must be read at a least rate. When the service has answered before a request was sent to its end, the rest
-    is let pass, since an answer would be lost if the connection were closed at once.
+    answer must be read at a minimum rate. When the service has answered before a request was sent to its end, the rest
+    is read and dropped, since an answer would be lost if the connection were closed at once.
 
     A client that ends its side may wait for its answers, or be gone: whatever is sent next tells. One of HTTP/1.0, to
     which nothing can be sent before the answer, counts as gone for work that can be stopped.
@@ -101,7 +101,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     @property
     def waiting_s(self) -> float:
-        """Seconds for which its client has let us wait; 0 while the client waits for us, and once it gives way."""
+        """Seconds for which its client has kept us waiting; 0 while the client waits for us, and once it gives way."""
         return 0.0 if self._phase is Phase.WORK or self.gives_way else time.monotonic() - self._since
 
     def readable(self) -> bool:
@@ -123,7 +123,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         )
 
     def writable(self) -> bool:
-        # Its number may be another connection's by the time of the news, once it is closed.
+        # Once it is closed, its descriptor may belong to another connection.
         return self.connected and not self._pauses() and bool(super().writable())
 
     def pause(self, seconds: float) -> None:
@@ -198,7 +198,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             return False
 
     def _newer(self) -> bool:
-        """Whether the client knows of answers before the answer, as HTTP/1.1 has them."""
+        """Whether the client understands the interim answers of HTTP/1.1."""
         return any(request.version == "1.1" for request in self.requests[:1])
 
     def _refused(self) -> bool:

@@ -1,4 +1,4 @@
-"""The socket that newcomers come to, and the threads that answer them."""
+"""The listening socket, and the threads that answer requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
 MIN_CONNECTIONS = 16
-# Of the connections so many may be open before newcomers take the place of the longest silent.
+# Share of the connections that may be open before newcomers take the places of those that have been silent longest.
 CROWD = 0.9
 ACCEPTED_AT_ONCE = 64
 # What the kernel holds of an answer that is not read.
@@ -120,7 +120,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         return self.connections - len(self.active_channels)
 
     def _take_one(self) -> bool:
-        """Whether somebody was there."""
+        """Accept a connection; False when none was waiting."""
         try:
             accepted = self.accept()
         except OSError as error:
@@ -145,7 +145,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
             logger.error("No further connection can be taken (%s); the longest silent ones are closed.", error.strerror)
 
     def _make_room(self, places: int) -> bool:
-        """Have the longest silent ones closed; False if there is none."""
+        """Have those closed that have been silent longest; False if there are none."""
         longest = nlargest(places, self.active_channels.values(), key=lambda channel: channel.waiting_s)
         silent = [connection for connection in longest if connection.waiting_s]
         for connection in silent:

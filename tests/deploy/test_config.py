@@ -23,13 +23,13 @@ def read(*arguments: str, **environment: str) -> ReplicaConfig:
 
 def test_replicas_take_the_settings_of_the_service() -> None:
     found = read("--replicas", "3", "--rows", "20", CHATBOT_STORE="redis://store:6379/1", CHATBOT_MAX_REPLICAS="5")
-    assert (found.replicas, found.max_replicas, found.most, found.scales) == (3, 5, 5, True)
+    assert (found.replicas, found.max_replicas, found.max_running, found.scales) == (3, 5, 5, True)
     assert (found.service.rows, found.service.store) == (20, "redis://store:6379/1")
 
 
 def test_by_default_two_of_them_share_the_cores() -> None:
     found = read()
-    assert (found.replicas, found.most, found.scales) == (2, 2, False)
+    assert (found.replicas, found.max_running, found.scales) == (2, 2, False)
     assert found.replica.threads == max(1, available_cores() // 2)
     assert read("--threads", "3").replica.threads == 3
 
@@ -144,7 +144,7 @@ def test_the_file_for_a_cluster_has_settings_that_are_right() -> None:
     module, _, name = application["import_path"].partition(":")
     assert callable(getattr(import_module(module), name))
     found = config.from_mapping(application["args"])
-    assert (found.replicas, found.most, found.threads) == (2, 2, 2)
+    assert (found.replicas, found.max_running, found.threads) == (2, 2, 2)
     # Whoever waits for a reply is told by the service before Ray ends the wait.
     assert 0 < content["http_options"]["request_timeout_s"] - found.service.deadline_s <= 15
     assert found.service.store.startswith("redis://")
