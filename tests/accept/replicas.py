@@ -66,7 +66,7 @@ def _kills(replicas: Replicas, prompt_format: PromptFormat) -> Line:
             replicas.port,
             prompt_format,
             clients=CLIENTS,
-            seconds=2.0,
+            exchanges=10 * CLIENTS,
             within_s=RETRY_S,
             disturb=lambda: replicas.wait_replicas(REPLICAS, without=replicas.kill_one()),
         )
@@ -91,7 +91,9 @@ def _redis_lost(replicas: Replicas, redis: RedisServer, prompt_format: PromptFor
         refused.extend(answer.status for answer in answers if "retry-after" in answer.headers)
         redis.start()
 
-    outcome = insist_while(replicas.port, prompt_format, clients=CLIENTS, seconds=2.0, within_s=RETRY_S, disturb=lose)
+    outcome = insist_while(
+        replicas.port, prompt_format, clients=CLIENTS, exchanges=10 * CLIENTS, within_s=RETRY_S, disturb=lose
+    )
     return Line(
         "Redis stopped and started under load: 503s, then recovery without a restart, and nothing lost",
         f"refused with {refused}; {outcome.acknowledged} exchanges acknowledged, {_told(outcome.mistakes)}",
@@ -105,7 +107,7 @@ def _more_of_them(replicas: Replicas, prompt_format: PromptFormat) -> Line:
         replicas.port,
         prompt_format,
         clients=CLIENTS,
-        seconds=2.0,
+        exchanges=10 * CLIENTS,
         within_s=RETRY_S,
         disturb=lambda: replicas.wait_replicas(2),
     )

@@ -211,7 +211,7 @@ def insist_while(
     prompt_format: PromptFormat,
     *,
     clients: int,
-    seconds: float,
+    exchanges: int,
     within_s: float,
     disturb: Callable[[], None],
 ) -> Killed:
@@ -221,32 +221,45 @@ def insist_while(
         port: of the service.
         prompt_format: of its model.
         clients: conversations at a time.
-        seconds: for which they talk before the disturbance and after it, each.
+        exchanges: that are acknowledged before the disturbance, and after it, unless there is a mistake.
         within_s: seconds within which each message must have its reply.
         disturb: called once, under load.
     """
     ended = threading.Event()
+    visitors: list[Visitor] = []
 
-    def visit(client: int) -> list[Visitor]:
-        mine: list[Visitor] = []
+    def visit(client: int) -> None:
+        count = 0
         while not ended.is_set():
-            mine.append(Visitor(f"visitor {client} of {len(mine)}"))
-            while not ended.is_set() and len(mine[-1].turns) < 2 * EXCHANGES_BEFORE_NEXT and not mine[-1].mistakes:
-                mine[-1].insist(port, prompt_format, within_s)
-        return mine
+            visitor = Visitor(f"visitor {client} of {count}")
+            visitors.append(visitor)
+            while not ended.is_set() and len(visitor.turns) < 2 * EXCHANGES_BEFORE_NEXT and not visitor.mistakes:
+                visitor.insist(port, prompt_format, within_s)
+            count += 1
+
+    def acknowledged() -> int:
+        return sum(len(visitor.turns) // 2 for visitor in visitors)
+
+    def wait_more() -> None:
+        goal = acknowledged() + exchanges
+        while acknowledged() < goal and not any(visitor.mistakes for visitor in visitors):
+            time.sleep(0.05)
 
     with ThreadPoolExecutor(clients) as pool:
         visits = [pool.submit(visit, client) for client in range(clients)]
-        time.sleep(seconds)
-        disturb()
-        time.sleep(seconds)
-        ended.set()
-        visitors = [visitor for visit in visits for visitor in visit.result()]
+        try:
+            wait_more()
+            disturb()
+            wait_more()
+        finally:
+            ended.set()
+        for each in visits:
+            each.result()
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
         for visitor in visitors:
             visitor.check(connection, prompt_format)
     return Killed(
-        acknowledged=sum(len(visitor.turns) // 2 for visitor in visitors),
+        acknowledged=acknowledged(),
         interrupted=sum(visitor.refusals for visitor in visitors),
         mistakes=[mistake for visitor in visitors for mistake in visitor.mistakes],
     )
