@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _quieten_libraries() -> None:
     """Keep their chatter off the terminal (one reconfigures logging), and torch to the threads that a quota allows."""
-    quiet = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error"}
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "critical", "HF_HUB_VERBOSITY": "error"}
     os.environ |= {**quiet, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     if (cores := machine.cores()).reason:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores.count))

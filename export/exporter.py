@@ -46,7 +46,7 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
     Raises:
         ExportError: any of its kinds; nothing is left behind then.
     """
-    settings = read_settings(checkpoint)
+    settings = read_settings(checkpoint.path)
     shapes = shapes_of(settings.config)
     scheme = scheme_for(config.quantization, settings.config.d_model)
     resources.check(shapes, scheme, config.output_dir)

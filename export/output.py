@@ -43,11 +43,7 @@ def check_free(target: Path, *, force: bool) -> None:
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, removed when the block ends, however it ends.
-
-    Raises:
-        ExportError: the folder cannot be made.
-    """
+    """A temporary folder beside `target`, removed when the block ends, however it ends."""
     target = target.absolute()
     for stale in target.parent.glob(f".{target.name}.partial-*"):
         maker = stale.name.rpartition("-")[2]
@@ -58,10 +54,6 @@ def staging(target: Path) -> Iterator[Path]:
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.mkdir(parents=True)
-    except OSError as error:
-        complaint = f"{target.parent} cannot be written to ({error.strerror})"
-        raise ExportError(f"{complaint}; name another --output-dir.") from error
-    try:
         yield folder
     finally:
         with held():

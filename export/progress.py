@@ -36,8 +36,7 @@ class ConsoleProgress:
             columns += [BarColumn(), DownloadColumn(), TimeRemainingColumn(compact=True)]
         terminal = self._console.is_terminal
         with Progress(*columns, console=self._console, transient=True, disable=not terminal) as live:
-            live.add_task(label, total=size or None)
-            (task,) = live.tasks
+            task = live.tasks[live.add_task(label, total=size or None)]
             if not terminal:
                 self._console.print(label, markup=False)
 

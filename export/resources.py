@@ -25,12 +25,8 @@ def check(shapes: Mapping[str, tuple[int, ...]], scheme: WeightScheme, output_di
     parent = next(folder for folder in output_dir.absolute().parents if folder.exists())
     disk = DISK_BYTES_BASE + sum(_stored_bytes(name, shape, scheme) for name, shape in shapes.items())
     memory = MEMORY_BYTES_BASE + MEMORY_BYTES_PER_ELEMENT * max(map(math.prod, shapes.values()))
-    try:
-        free_disk = shutil.disk_usage(parent).free
-    except OSError as error:
-        raise ExportError(f"The disk of {parent} cannot be looked at ({error.strerror}).") from error
     for what, needed, free, remedy in (
-        (f"free disk at {parent}", disk, free_disk, "free some or choose another --output-dir"),
+        (f"free disk at {parent}", disk, shutil.disk_usage(parent).free, "free some or choose another --output-dir"),
         ("memory", memory, available_memory(), "close other programs, or export on a larger machine"),
     ):
         if free < needed:

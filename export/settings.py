@@ -9,18 +9,13 @@ from typing import Any
 from transformers import AutoTokenizer, BlenderbotConfig, GenerationConfig, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
-from export.checkpoint import TOKENIZER_CONFIG, Checkpoint, read_json
+from export.checkpoint import TOKENIZER_CONFIG, read_json
 from export.errors import CheckpointError, first_line
 from export.tensors import hollow_model
 from models.folder import CONFIG, GENERATION_CONFIG
+from service.engine import configuration
 from service.engine.errors import UnsupportedSetting
 from service.engine.settings import DecodingSettings
-
-# What a model is made of, and more of each than any has.
-SIZES = {
-    **dict.fromkeys(("d_model", "vocab_size", "max_position_embeddings", "encoder_ffn_dim", "decoder_ffn_dim"), 2**20),
-    **dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1000),
-}
 
 
 @dataclass(frozen=True)
@@ -41,24 +36,25 @@ class Settings:
         self.tokenizer.save_pretrained(folder)
 
 
-def read_settings(checkpoint: Checkpoint) -> Settings:
-    """Read all but the weights.
+def read_settings(folder: Path) -> Settings:
+    """Read all of a checkpoint but the weights.
 
     Raises:
         CheckpointError: a file cannot be read, or asks for what the exported model or the service cannot do.
     """
-    config = _read_config(checkpoint.path)
-    generation = _read_generation_config(checkpoint.path, config)
-    return Settings(config, generation, _read_tokenizer(checkpoint.path, config))
+    config = _read_config(folder)
+    return Settings(config, _read_generation_config(folder, config), _read_tokenizer(folder, config))
 
 
 def _read_config(path: Path) -> BlenderbotConfig:
     file = path / CONFIG
     try:
+        stored = read_json(file)
+        configuration.check_sizes(stored)
+        if methods := [name for name in stored if callable(getattr(BlenderbotConfig, name, None))]:
+            raise ValueError(f"{methods[0]} is no setting")
         config = BlenderbotConfig.from_pretrained(path)
-        for name, largest in SIZES.items():
-            if type(size := getattr(config, name)) is not int or not 1 <= size <= largest:
-                raise ValueError(f"its {name} is {size!r} and not a number from 1 to {largest}")
+        configuration.check_sizes(config.to_dict())  # those of other names too
         heads = {config.encoder_attention_heads, config.decoder_attention_heads}
         if any(config.d_model % count for count in heads):
             raise ValueError("its d_model is no multiple of its heads")
@@ -106,6 +102,7 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
     settings = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).exists() else {}
     changes: dict[str, Any] = {}
     try:
+        configuration.check_sizes(settings)
         if isinstance(extra := settings.get("extra_special_tokens"), list):
             extra = [*settings.get("additional_special_tokens", ()), *extra]
             changes = {"extra_special_tokens": {}, "additional_special_tokens": extra}
@@ -117,12 +114,10 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
         raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_line(error)}).") from error
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     special |= set(tokenizer.all_special_tokens)
-    vocabulary = tokenizer.get_vocab().items()
-    beyond = [(number, token) for token, number in vocabulary if number >= config.vocab_size]
-    beyond = [found for found in beyond if found[1] not in special or found[0] in ids]
-    if beyond:
-        number, token = min(beyond)
-        text = tokenizer.convert_tokens_to_string([token]).strip()
+    beyond = {number: token for token, number in tokenizer.get_vocab().items() if number >= config.vocab_size}
+    if needed := [number for number, token in beyond.items() if token not in special or number in ids]:
+        number = min(needed)
+        text = tokenizer.convert_tokens_to_string([beyond[number]]).strip()
         raise CheckpointError(
             f'The tokenizer in {path} makes token {number} of "{text}" and the model has {config.vocab_size} '
             "embeddings; take the tokenizer that the model was trained with, or resize the model's embeddings."

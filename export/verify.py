@@ -25,7 +25,6 @@ from optimum.onnxruntime import ORTModelForSeq2SeqLM
 from transformers import AutoTokenizer, BlenderbotForConditionalGeneration, LogitsProcessor
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
-from export.checkpoint import Checkpoint
 from export.parity import strip_padding, tie_gap
 from export.settings import read_settings
 from export.tensors import Weights, hollow_model
@@ -95,7 +94,7 @@ class Reference:
 
 def load_streamed(checkpoint: Path) -> BlenderbotForConditionalGeneration:
     """The model of a checkpoint in fp32, as torch runs it; its matrices are read whenever they are used."""
-    settings = read_settings(Checkpoint(checkpoint, str(checkpoint), None))
+    settings = read_settings(checkpoint)
     weights = Weights(checkpoint, settings.config)
     model = hollow_model(settings.config)
 

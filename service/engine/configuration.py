@@ -10,6 +10,13 @@ from models.folder import CONFIG, GENERATION_CONFIG, ModelFolderError
 
 MODEL_TYPE = "blenderbot"
 SIZES = ("d_model", "decoder_attention_heads", "decoder_layers", "max_position_embeddings", "vocab_size")
+# More of each than any model has. Of the last, for classifiers and other tokenizers, transformers makes lists.
+LARGEST = {
+    **dict.fromkeys(("d_model", "vocab_size", "max_position_embeddings", "encoder_ffn_dim", "decoder_ffn_dim"), 2**20),
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 100),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 1000),
+    **dict.fromkeys(("num_labels", "extra_ids", "offset"), 1000),
+}
 
 Json = dict[str, Any]
 
@@ -24,14 +31,23 @@ def read(folder: Path) -> tuple[Json, Json]:
         config, generation = (_read(folder / name) for name in (CONFIG, GENERATION_CONFIG))
         if config.get("model_type") != MODEL_TYPE:
             raise ValueError(f"its model_type is {config.get('model_type')!r} and not {MODEL_TYPE!r}")
-        for name in SIZES:
-            if type(config.get(name)) is not int or config[name] < 1:
-                raise ValueError(f"its {name} is {config.get(name)!r} and not a number above 0")
+        check_sizes(dict.fromkeys(SIZES) | config)
     except (OSError, ValueError) as error:
         raise ModelFolderError(
             f"{folder} is not an exported model ({str(error)[:160]}); make one: python -m export."
         ) from error
     return config, generation
+
+
+def check_sizes(config: Json) -> None:
+    """Refuse sizes of which nothing can be made; those that are not there are left to whoever needs them.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    for name, largest in LARGEST.items():
+        if type(size := config.get(name, 1)) is not int or not 1 <= size <= largest:
+            raise ValueError(f"its {name} is {size!r:.40} and not a number from 1 to {largest}")
 
 
 def _read(path: Path) -> Json:

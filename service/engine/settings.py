@@ -99,7 +99,7 @@ UNSET_MAX_LENGTH = 20
 END_TOKENS = ("eos_token_id", "forced_eos_token_id")
 MAX_FLOAT, MIN_FLOAT = sys.float_info.max, sys.float_info.min
 RANGES: Mapping[str, tuple[type[Any], float, float]] = {
-    "num_beams": (Integral, 1, MAX_FLOAT),
+    "num_beams": (Integral, 1, 1000),
     "min_length": (Integral, 0, MAX_FLOAT),
     "max_length": (Integral, 2, MAX_FLOAT),
     "length_penalty": (Real, -MAX_FLOAT, MAX_FLOAT),

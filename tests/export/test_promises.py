@@ -250,6 +250,18 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "more layers than can be": (edited("config.json", decoder_layers=10**12), ("config.json", "decoder_layers")),
     "a width beyond all memory": (edited("config.json", d_model=10**12), ("config.json", "d_model")),
+    "a width by its other name": (edited("config.json", hidden_size=10**12), ("config.json", "d_model")),
+    "labels that take an hour to name": (
+        edited("config.json", num_labels=10**12),
+        ("config.json", "num_labels is 1000"),
+    ),
+    "a setting in place of a method": (edited("config.json", save_pretrained=1), ("config.json", "save_pretrained")),
+    "a setting in place of a property": (edited("config.json", use_return_dict=1), ("config.json", "use_return_dict")),
+    "a tokenizer that takes an hour to make": (
+        edited("tokenizer_config.json", tokenizer_class="T5Tokenizer", extra_ids=10**12),
+        ("tokenizer files", "extra_ids is 1000"),
+    ),
+    "more beams than fit": (generation(num_beams=10**12), ("generation_config.json", "num_beams")),
     "a padding token that is a text": (edited("config.json", pad_token_id="<pad>"), ("config.json",)),
     "a padding token past the embeddings": (edited("config.json", pad_token_id=10**6), ("config.json",)),
     "as many heads as do not fit": (

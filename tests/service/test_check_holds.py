@@ -10,11 +10,13 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from models import manifest
 from models.folder import ModelFolderError
 from service.check import Kind, findings
 from service.conversations.conversation import Exchange
@@ -159,6 +161,15 @@ def unlisted(place: Place) -> str:
     return with_manifest(place, files={})
 
 
+def with_labels(place: Place) -> str:
+    """A copy whose configuration names more labels than transformers could list, exported like that."""
+    folder = place.copy()
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_labels": 10**12}))
+    replace(manifest.read(folder), files=manifest.record_files(folder)).write(folder)
+    return str(folder)
+
+
 GOOD: dict[str, Case] = {
     "memory": lambda place: {"CHATBOT_STORE": "memory"},
     "a file in folders that are not there yet": lambda place: {"CHATBOT_STORE": f"{place.folder}/a/b/c.sqlite3"},
@@ -229,6 +240,7 @@ WRONG: dict[str, Case] = {
         "CHATBOT_MODEL": changed(place, "decoder_step.onnx", (place.export / "decoder_step.onnx").read_bytes()[:-10])
     },
     "a manifest that leaves the folder": lambda place: {"CHATBOT_MODEL": leaving(place)},
+    "an export with more labels than can be": lambda place: {"CHATBOT_MODEL": with_labels(place)},
     "a manifest without files": lambda place: {"CHATBOT_MODEL": unlisted(place)},
     "a folder that is a link to nothing": lambda place: {"CHATBOT_MODEL": link_to(place, "nothing")},
     "a folder for keys": lambda place: {"CHATBOT_API_KEYS_FILE": str(place.folder)},

@@ -127,6 +127,7 @@ def test_what_is_not_done_is_refused_by_name(pair: Pair, name: str, value: Any) 
     ("name", "value"),
     [
         ("num_beams", 0),
+        ("num_beams", 10**12),
         ("num_beams", 2.5),
         ("num_beams", "four"),
         ("min_length", -1),
