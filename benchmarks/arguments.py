@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,6 @@ def positive(text: str, smallest: int = 1) -> int:
     if not text.isdecimal() or int(text) < smallest:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {smallest}")
     return int(text)
-
-
-def length(text: str) -> int:
-    """A number of tokens: one at least, and `</s>`."""
-    return positive(text, 2)
 
 
 def number(parser: Any, flag: str, default: Any, meaning: str, kind: Callable[[str], Any] = positive) -> None:
@@ -57,6 +53,7 @@ def add_checkpoint(parser: argparse.ArgumentParser, default: str = "a synthetic 
 def add_workload(parser: argparse.ArgumentParser, rounds: int, rounds_meaning: str) -> None:
     """The same, with sizes of prompts and replies."""
     add_checkpoint(parser)
+    length = partial(positive, smallest=2)  # one token at least, and `</s>`
     number(parser, "--new-tokens", 60, "tokens to generate, </s> included", length)
     number(parser, "--source-tokens", 28, "length of the source, </s> included", length)
     number(parser, "--rounds", rounds, rounds_meaning)

@@ -154,16 +154,10 @@ def _checkpoint(name: str, source: str, folder: Path) -> Checkpoint:
 
 def _located(checkpoint: str) -> Path:
     from export.checkpoint import locate
-    from export.errors import ExportError, HubUnreachable
+    from export.errors import ExportError
 
-    if checkpoint.startswith((".", "~", "/")) and not Path(checkpoint).expanduser().is_dir():
-        raise InputError(f"There is no folder {checkpoint}; --checkpoint takes a folder or a Hub id.")
     try:
         return locate(checkpoint, None).path
-    except HubUnreachable as error:
-        raise InputError(
-            f"{checkpoint} cannot be had from the Hub; name a local folder with --checkpoint, or leave out "
-            "--checkpoint to measure a synthetic model."
-        ) from error
     except ExportError as error:
-        raise InputError(str(error).replace("--model", "--checkpoint")) from error
+        reason = str(error).replace("python -m export --model", "--checkpoint").replace("--model", "--checkpoint")
+        raise InputError(reason) from error

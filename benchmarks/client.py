@@ -78,12 +78,9 @@ class Client:
             assert isinstance(reply["reply"], str)
         except (KeyError, TypeError, ValueError, AssertionError):
             return "malformed reply", f"no reply with usage: {body.decode(errors='replace')}", {}
-        if counted["tokens"] != self.reply_tokens:
-            text = f"a reply of {counted['tokens']} tokens where {self.reply_tokens} were expected"
-            return "wrong length", text, counted
-        if counted["prompt_tokens"] != self.prompt_tokens:
-            text = f"a prompt of {counted['prompt_tokens']} tokens where {self.prompt_tokens} were sent"
-            return "wrong length", text, counted
+        expected = {"tokens": self.reply_tokens, "prompt_tokens": self.prompt_tokens}
+        if counted != expected:
+            return "wrong length", f"{counted} where {expected} was expected", counted
         return "", "", counted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks import arguments, output
@@ -20,13 +20,14 @@ DESCRIPTION = f"""
 Each export or conversion is made anew, in a process of its own, and put into the cache for the other commands: its
 time, the largest memory of its processes together, and the size of the folder. Ways: {", ".join(WAYS)}.
 """
+COLUMNS = ("checkpoint", "export", "most memory", "folder", "most memory of a reply", "greedy", "10 beams")
 
 
 def cost(way: str, checkpoint: Checkpoint, session: Session) -> ExportCost | None:
     """The cost of one way, made anew; None for a rival that cannot be made."""
+    progress(f"export: {way}")
     session.cache.forget(CONTESTANTS[way].cached(checkpoint))
-    ready = prepare([way], checkpoint, session)
-    if not ready:
+    if not (ready := prepare([way], checkpoint, session)):
         return None
     fields = json.loads(cost_path(ready[0].folder).read_text(encoding="utf-8"))
     return ExportCost(name=way, title=title(way), **fields)
@@ -44,19 +45,29 @@ def run(options: argparse.Namespace) -> None:
     session = Session(options.output)
     checkpoint = session.checkpoint(options)
     session.begin(checkpoint, ways=options.ways, verification="left out")
-    rows = []
-    for way in dict.fromkeys(options.ways):
-        progress(f"export: {way}")
-        rows.append(cost(way, checkpoint, session))
+    rows = (cost(way, checkpoint, session) for way in dict.fromkeys(options.ways))
     session.finish(ExportCosts, EXPORT, section, results=[row for row in rows if row is not None])
 
 
 def section(results: Results) -> Iterator[str]:
-    """Seconds, memory and size of every way, by checkpoint."""
-    for part in results.of_kind(ExportCosts).values():
-        rows = [
-            (title(row.name), f"{row.seconds:.0f}", f"{row.peak_bytes / 1e9:.2f}", f"{row.size_bytes / 1e6:,.0f}")
-            for row in part.results
-        ]
+    """What exports took and what their folders take, of every checkpoint."""
+    if rows := list(costs(results)):
         yield output.heading("Export")
-        yield output.table((part.settings["checkpoint"], "seconds", "peak GB", "MB on disk"), rows)
+        yield output.table(COLUMNS, rows)
+
+
+def costs(results: Results, ways: Sequence[str] = WAYS) -> Iterator[tuple[str, ...]]:
+    """A row for each way, of the smaller checkpoints first."""
+    parts = results.of_kind(ExportCosts).values()
+    for part in sorted(parts, key=lambda part: max((row.size_bytes for row in part.results), default=0)):
+        checkpoint = part.settings["checkpoint"]
+        for row in filter(lambda row: row.name in ways, part.results):
+            greedy, wide = (results.replies(checkpoint, row.name, beams) for beams in (1, 10))
+            yield (
+                f"{checkpoint.rpartition('/')[2]}, {title(row.name)}",
+                f"{row.seconds:.0f} s",
+                f"{row.peak_bytes / 1e9:.2f} GB",
+                f"{row.size_bytes / 1e6:,.0f} MB",
+                "-" if wide is None else f"{(wide.peak_bytes or 0) / 1e9:.2f} GB",
+                *("-" if timing is None else f"{min(timing.seconds):.2f} s" for timing in (greedy, wide)),
+            )

@@ -15,18 +15,17 @@ from benchmarks.output import progress
 from benchmarks.process import PROJECT
 from benchmarks.promises import verdicts
 from benchmarks.results import FOLDER, LATENCY, LOADS, PARTS, Results, all_machines
-from benchmarks.schema import Archive, Load
+from benchmarks.schema import Archive, ExportCosts, Load
 from benchmarks.servers import TITLES
 
-PAGES = (PROJECT / "README.md", PROJECT / "docs" / "benchmarks.md")
+PAGES = tuple(PROJECT / name for name in ("README.md", "docs/benchmarks.md", "docs/export.md"))
 PICTURE = FOLDER / "machines.svg"
 BLOCK = re.compile(r"(<!-- (?P<name>\w+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 FILE_NAME = "REPORT.md"
 MARK = "(†)"
 DESCRIPTION = f"""
 Write {FILE_NAME} from the JSON files of a results folder; parts that are not there are named as not measured. Without a
-folder, do so for every machine in benchmarks/results, and write the tables and the picture of README.md and
-docs/benchmarks.md.
+folder, do so for every machine in benchmarks/results, and write the tables and the picture of README.md and docs.
 """
 
 
@@ -98,6 +97,7 @@ def filled(text: str, machines: Sequence[Results]) -> str:
         "latency": speed_table(machines, 10),
         "greedy": speed_table(machines, 1),
         "load": load_table(machines),
+        "shapes": shapes_table(machines),
     }
     return BLOCK.sub(lambda match: f"{match[1]}\n{blocks[match['name']]}\n\n{match[3]}", text)
 
@@ -175,6 +175,13 @@ def _rates(results: Results, part: str, name: str, most: int) -> str:
     if ratio is None:
         return "-"
     return f"{max(runs[1].rates):.2f} and {max(runs[most].rates):.2f}, {ratio.best:.1f} x"
+
+
+def shapes_table(machines: Sequence[Results]) -> str:
+    """Exports of ours and their replies, on the machine where most checkpoints were measured."""
+    results = max(machines, key=lambda results: len(results.of_kind(ExportCosts)))
+    columns = (results.machine.short_name, *export_cost.COLUMNS[1:])
+    return output.table(columns, export_cost.costs(results, ("ours-int8", "ours-int4")))
 
 
 def _column(results: Results, parts: Sequence[str]) -> str:

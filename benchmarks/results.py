@@ -106,6 +106,12 @@ class Results:
                     values += timings[label]
         return times_as_fast(seconds[slower], seconds[faster]) if seconds[faster] else None
 
+    def replies(self, checkpoint: str, label: str, beams: int) -> Timing | None:
+        """One contestant with one checkpoint, in the first run that it took part in, if any."""
+        runs = (run for run in self.of_kind(Latency).values() if run.settings["checkpoint"] == checkpoint)
+        races = (race for run in runs for race in run.results if race.sizes.beams == beams)
+        return next((timing for race in races for timing in race.timings if timing.label == label), None)
+
     def served(self, part: str, label: str) -> dict[int, ServerRuns]:
         """One server of a load part, by number of clients."""
         results = (result for load in self.of_kind(Load, [part]).values() for result in load.results)

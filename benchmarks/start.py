@@ -102,5 +102,4 @@ def section(results: Results) -> Iterator[str]:
         yield output.heading("Memory and start of the servers")
         columns = ("", "ready s", "first reply s", "later reply s", "MB when ready", "MB at most")
         yield output.table(columns, rows)
-        text = "With files that were read before; the best of all starts, in brackets the shortest and longest."
-        yield output.paragraph(text)
+        yield output.paragraph("With files read before; the best of all starts, in brackets shortest and longest.")

@@ -36,7 +36,8 @@ class ConsoleProgress:
             columns += [BarColumn(), DownloadColumn(), TimeRemainingColumn(compact=True)]
         terminal = self._console.is_terminal
         with Progress(*columns, console=self._console, transient=True, disable=not terminal) as live:
-            task = live.tasks[live.add_task(label, total=size or None)]
+            live.add_task(label, total=size or None)
+            (task,) = live.tasks
             if not terminal:
                 self._console.print(label, markup=False)
 

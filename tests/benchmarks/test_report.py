@@ -15,7 +15,8 @@ from benchmarks.report import BLOCK, FILE_NAME, PAGES, PICTURE, filled, page, wr
 from benchmarks.results import Results, all_machines
 from tests.benchmarks import samples
 
-TABLES = dict(zip(PAGES, ({"summary"}, {"machines", "promises", "latency", "greedy", "load"}), strict=True))
+OF_MACHINES = {"machines", "promises", "latency", "greedy", "load"}
+TABLES = dict(zip(PAGES, ({"summary", "shapes"}, OF_MACHINES, {"shapes"}), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,8 @@ def test_page_shows_figures_noise_and_what_is_missing(text: str) -> None:
     assert "| **this project**, int8 | 1.0002 | 2.00e-04 | 4.00e-03 | 99.15% | 90.0% of 50 |" in flat
     assert "## How it was tuned | options | best_s | | --- | --- | | spinning | 0.25 |" in flat
     assert "Measured once, 2020-01-02: new tokens 60." in flat
-    assert "| 3b | seconds | peak GB | MB on disk | | --- | --- | --- | --- | | **this project**, int8 | 350 |" in flat
+    assert "| synthetic, **this project**, int8 | 35 s | 1.40 GB | 416 MB | 1.00 GB | 1.00 s | 1.00 s |" in flat
+    assert "| 3b, **this project**, int8 | 350 s | 1.40 GB | 416 MB | - | - | - |" in flat
     assert "- latency-variants-400m: not measured; `make bench-all` does." in flat
     assert "random weights: numeric fidelity only" in flat
 
@@ -105,7 +107,7 @@ def test_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_each_machine_has_a_column(two_machines: Path) -> None:
-    names = ("machines", "promises", "latency", "greedy", "load")
+    names = (*OF_MACHINES, "shapes")
     template = "\n".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->" for name in names)
     written = filled(template, all_machines(two_machines))
     assert "| promise | limit | A processor, 1-2 (†) | A processor, 1-3 (†) |" in written
@@ -116,6 +118,7 @@ def test_each_machine_has_a_column(two_machines: Path) -> None:
     row = "| **this project**, int8, 10 beams, 1 and 4 clients | 1.10 and 1.40, 1.3 x | 1.10 and 1.40, 1.3 x |"
     assert row in written
     assert "| **this project**, int8, greedy, 1 and 8 clients | 1.10 and 1.80, 1.6 x | - |" in written
+    assert "| A processor, 1-2 | export | most memory | folder |" in written
     assert f"[2020-01-02](../benchmarks/results/a-processor-f1-m3-2-cores/{FILE_NAME})" in written
 
 
