@@ -72,9 +72,9 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
         settings.save(finished)
         verification = _verify(checkpoint.path, finished, config.quantization, progress) if config.verify else {}
         equal = verification.get("equal", {}).items()
-        compared = "; ".join(f"{way}: {count} of {verification['compared']} replies equal" for way, count in equal)
+        compared = "; ".join(f"{way}: {count} of {verification['compared']}" for way, count in equal)
         if (verification.get("largest_gap") or 0.0) > TIE_TOLERANCE:
-            raise ExportError(f"The exported model answers differently from the checkpoint ({compared}).")
+            raise ExportError(f"The exported model answers differently from the checkpoint (equal: {compared}).")
         with progress.stage("Write the manifest"):
             manifest.Manifest(
                 name=model_name(config.model),
@@ -92,8 +92,8 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
     took = time.time() - psutil.Process().create_time()
     cost = f"{_size(config.output_dir) / 1e6:.0f} MB in {took:.0f} s, peak memory {_peak_memory() / 1e9:.1f} GB"
     choice = "freely" if config.quantization == "none" else "among the same hypotheses"
-    against = f"compared with torch, which chose {choice}, {compared}" if compared else "not compared with torch"
-    progress.note(f"{config.output_dir}: {cost}; {against}")
+    progress.note(f"{config.output_dir}: {cost}")
+    progress.note(f"Replies that torch in fp32, choosing {choice}, gives too: {compared or 'not compared'}")
     progress.note(f"Serve it with: python -m service --model {config.output_dir}")
 
 

@@ -1,7 +1,7 @@
 """Compares an exported folder with its checkpoint, token by token, in a process of its own.
 
 `python -m export.verify CHECKPOINT EXPORTED QUANTIZATION` prints one JSON object: replies compared and equal, with
-greedy and with beam search, for the stock class and for the fused decoder, and the largest gap among those that differ.
+greedy and with beam search, for the stock class and for ours, and the largest gap among those that differ.
 
 They are compared with what torch's own `generate` writes in fp32. What its network says after each hypothesis that the
 export weighed is computed beforehand, in one pass a source; where torch turns to another one, that takes one more pass.
@@ -117,8 +117,8 @@ def compare(checkpoint: Path, exported: Path, *, free: bool) -> dict[str, Any]:
     sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
     weighed = Hypotheses(len(sources))
     candidates = {
-        "stock": _replies(ORTModelForSeq2SeqLM.from_pretrained(exported), sources, logits_processor=[weighed]),
-        "fused": _replies(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), sources),
+        "stock class": _replies(ORTModelForSeq2SeqLM.from_pretrained(exported), sources, logits_processor=[weighed]),
+        "ours": _replies(ORTBlenderbotForConditionalGeneration.from_pretrained(exported), sources),
     }
     model = load_streamed(checkpoint)
     penalty = model.generation_config.length_penalty
@@ -126,10 +126,10 @@ def compare(checkpoint: Path, exported: Path, *, free: bool) -> dict[str, Any]:
     gaps = [0.0]
     for number, source in enumerate(sources):
         reference = Reference(model, source, free=free)
-        reference.weigh({*weighed.noted[number], *(tuple(found[number]) for found in candidates["fused"].values())})
+        reference.weigh({*weighed.noted[number], *(tuple(found[number]) for found in candidates["ours"].values())})
         for beams, (expected,) in _replies(model, [source], use_cache=False).items():
             for decoder, candidate in candidates.items():
-                equal[f"{decoder} at beam {beams}"] += (found := candidate[beams][number]) == expected
+                equal[f"{decoder}, beam width {beams}"] += (found := candidate[beams][number]) == expected
                 if free and found != expected:
                     gaps.append(tie_gap(reference.log_probability, expected, found, penalty if beams > 1 else None))
     return {"compared": len(sources), "equal": equal, "largest_gap": max(gaps) if free else None}

@@ -12,7 +12,8 @@ from typing import Any
 from export.parity import TIE_TOLERANCE
 from tests.export_child import ROOT, exported, refusal, run_export
 
-WAYS = ["stock at beam 1", "fused at beam 1", "stock at beam 10", "fused at beam 10"]
+DECODERS = ("stock class", "ours")
+WAYS = [f"{decoder}, beam width {beams}" for beams in (1, 10) for decoder in DECODERS]
 WRONG_FUSED_DECODER = """
 import export.exporter
 build = export.exporter.FUSED_GRAPHS["decoder_step.onnx"]
@@ -38,8 +39,8 @@ def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, targ
     assert (finished.returncode, finished.stderr) == (0, "")
     measured = json.loads((target / "manifest.json").read_text())["verification"]
     assert measured == {"compared": 3, "equal": dict.fromkeys(WAYS, 3), "largest_gap": 0.0}
-    told = "; ".join(f"{way}: 3 of 3 replies equal" for way in WAYS)
-    assert f"compared with torch, which chose freely, {told}\n" in finished.stdout
+    told = "; ".join(f"{way}: 3 of 3" for way in WAYS)
+    assert f"Replies that torch in fp32, choosing freely, gives too: {told}\n" in finished.stdout
 
 
 def test_an_export_whose_decoder_says_something_else_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:
@@ -49,8 +50,8 @@ def test_an_export_whose_decoder_says_something_else_is_thrown_away(tiny_checkpo
         )
     )
     assert "answers differently from the checkpoint" in message
-    assert "stock at beam 10: 3 of 3 replies equal" in message
-    assert "fused at beam 10: 0 of 3 replies equal" in message
+    assert "stock class, beam width 10: 3 of 3" in message
+    assert "ours, beam width 10: 0 of 3" in message
     assert not target.parent.exists()
 
 
@@ -67,8 +68,8 @@ def test_torch_is_free_to_say_what_the_export_never_considers(
     token = min(widest - greedy - {2})
     silenced = _with_bias(tiny_fp32_export, tmp_path / "silenced", token, -100.0)
     measured = _measured(tiny_checkpoint, silenced, "none")
-    assert [measured["equal"][f"{decoder} at beam 1"] for decoder in ("stock", "fused")] == [3, 3]
-    assert all(measured["equal"][f"{decoder} at beam 10"] < 3 for decoder in ("stock", "fused"))
+    assert [measured["equal"][f"{decoder}, beam width 1"] for decoder in DECODERS] == [3, 3]
+    assert all(measured["equal"][f"{decoder}, beam width 10"] < 3 for decoder in DECODERS)
     assert measured["largest_gap"] > TIE_TOLERANCE
 
 
@@ -84,7 +85,7 @@ def test_of_two_tokens_that_torch_can_hardly_tell_apart_either_may_be_said(check
         save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
         folder = folder or _with_bias(exported(checkpoint, tmp_path / "same", "none"), tmp_path / "other", twin, 1e-3)
         measured = _measured(checkpoint, folder, "none")
-        assert measured["equal"]["stock at beam 1"] < 3
+        assert measured["equal"]["stock class, beam width 1"] < 3
         assert (measured["largest_gap"] < TIE_TOLERANCE) == is_tie
 
 
