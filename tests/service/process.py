@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"Listening on (http://[^\s\"]+)")
 START_TIMEOUT_S = 90.0
+SETTINGS = {"CHATBOT_REPLY_CACHE": "0", "CHATBOT_THREADS": "1"}
 RUN_MAIN = "import runpy; runpy.run_module('{}', run_name='__main__', alter_sys=True)"
 
 
@@ -43,7 +44,8 @@ class Answer(NamedTuple):
 class ServiceProcess:
     """`python -m service` on a free port, with a data folder of its own; ended when the `with` block ends.
 
-    Every reply is computed, so that equal requests are as much work as others, unless `--reply-cache` is a flag.
+    Every reply is computed, so that equal requests are as much work as others, unless `--reply-cache` is a flag; and on
+    one thread, since those of a tiny model wait for each other, unless `--threads` is one.
 
     Args:
         arguments: flags.
@@ -71,7 +73,7 @@ class ServiceProcess:
         self._process = subprocess.Popen(
             [sys.executable, *program, "--port", "0", *map(str, arguments)],
             cwd=root,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "XDG_DATA_HOME": self._data.name, "CHATBOT_REPLY_CACHE": "0"},
+            env=os.environ | SETTINGS | {"HF_HUB_OFFLINE": "1", "XDG_DATA_HOME": self._data.name},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -18,6 +18,7 @@ from models.folder import ENCODER, MERGED_DECODER, ModelFolderError
 from service.engine.errors import UnsupportedSetting
 from service.engine.kernels.library import STOCK
 from service.ort_model import ORTBlenderbotForConditionalGeneration
+from tests.parity import stock_model
 
 IDS = torch.tensor([[9, 17, 30, 9, 17, 30, 41, 2], [8, 20, 2, 0, 0, 0, 0, 0]])
 MASK = (IDS != 0).long()
@@ -28,7 +29,7 @@ SHORT: dict[str, Any] = {"min_length": 3, "max_length": 24}
 
 @pytest.fixture(scope="module")
 def stock(tiny_fp32_export: Path) -> Any:
-    return ORTModelForSeq2SeqLM.from_pretrained(tiny_fp32_export)
+    return stock_model(tiny_fp32_export)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.ort_model import ORTBlenderbotForConditionalGeneration
+from tests.parity import stock_model
 from tests.service.engine.comparison import Comparison, Difference, until_end
 from tests.service.engine.trace import padded, parting_gap, trace_engine, trace_transformers
 
@@ -22,10 +23,8 @@ def compare_with_stock(
         kernels: of our class.
         arguments: of `generate`; what is left out is the model's own.
     """
-    from optimum.onnxruntime import ORTModelForSeq2SeqLM
-
-    stock = ORTModelForSeq2SeqLM.from_pretrained(folder)
-    engine = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, kernels=kernels)
+    stock = stock_model(folder)
+    engine = ORTBlenderbotForConditionalGeneration.from_pretrained(folder, threads=1, kernels=kernels)
     settings = engine.settings.override(arguments)
     comparison = Comparison()
     for source in sources:

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
 from models.folder import ModelFolderError
 from service.ort_model import ORTBlenderbotForConditionalGeneration
+from tests.parity import stock_model
 
 GRAPHS = ("encoder_model.onnx", "cross_states.onnx", "decoder_step.onnx")
 
@@ -89,7 +89,7 @@ def test_what_is_no_exported_model_is_refused(folder: Path, tmp_path: Path) -> N
 
 def test_the_stock_class_and_ours_load_the_same_folder_and_agree(int8_export: Path) -> None:
     ids = torch.tensor([[9, 17, 30, 41, 2]])
-    stock = ORTModelForSeq2SeqLM.from_pretrained(int8_export).generate(ids, num_beams=2, max_length=6, min_length=0)
+    stock = stock_model(int8_export).generate(ids, num_beams=2, max_length=6, min_length=0)
     ours = ORTBlenderbotForConditionalGeneration.from_pretrained(int8_export).generate(
         ids, num_beams=2, max_length=6, min_length=0
     )
