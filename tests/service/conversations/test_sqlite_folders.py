@@ -55,9 +55,9 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shim.so"
 
 
-def check(store: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def check(model: Path, store: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "service", "--check", "--port", "0", "--model", "demo", "--store", str(store)],
+        [sys.executable, "-m", "service", "--check", "--port", "0", "--model", str(model), "--store", str(store)],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
@@ -68,8 +68,10 @@ def check(store: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", ["x.sqlite3", "new/folders/x.sqlite3"])
-def test_a_network_folder_is_told_and_nothing_is_left_there(shim: Path, tmp_path: Path, name: str) -> None:
-    ended = check(tmp_path / name, LD_PRELOAD=str(shim))
+def test_a_network_folder_is_told_and_nothing_is_left_there(
+    shim: Path, tiny_export: Path, tmp_path: Path, name: str
+) -> None:
+    ended = check(tiny_export, tmp_path / name, LD_PRELOAD=str(shim))
     assert ended.returncode == 1
     assert (
         f"error: The conversations cannot be kept in {tmp_path / name} (this file system cannot share it between "
@@ -78,9 +80,9 @@ def test_a_network_folder_is_told_and_nothing_is_left_there(shim: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_was_moved_there_is_left_as_it_is(shim: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_moved_there_is_left_as_it_is(shim: Path, tiny_export: Path, tmp_path: Path) -> None:
     store = tmp_path / "x.sqlite3"
-    assert check(store).returncode == 0
+    assert check(tiny_export, store).returncode == 0
     before = store.read_bytes()
-    assert "choose a local file or Redis" in check(store, LD_PRELOAD=str(shim)).stderr
+    assert "choose a local file or Redis" in check(tiny_export, store, LD_PRELOAD=str(shim)).stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x.sqlite3": before}
