@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import latency, output, schema
 from benchmarks.errors import InputError
-from benchmarks.plots import picture
+from benchmarks.plots import MARKS, picture
 from benchmarks.report import BLOCK, FILE_NAME, PAGES, PICTURE, filled, page, write
 from benchmarks.results import Results, all_machines
 from tests.benchmarks import samples
@@ -66,6 +66,26 @@ def test_page_shows_figures_noise_and_what_is_missing(text: str) -> None:
     assert "| 3b, **this project**, int8 | 350 s | 1.40 GB | 416 MB | - | - | - |" in flat
     assert "- latency-variants-400m: not measured; `make bench-all` does." in flat
     assert "random weights: numeric fidelity only" in flat
+
+
+def test_page_does_without_torch_and_without_a_pair(folder: Path) -> None:
+    results = Results.read(folder)
+    part = samples.latency(samples.head())
+    races = [race.model_copy(update={"a_a": None, "timings": race.timings[1:2]}) for race in part.results]
+    lonely = part.model_copy(update={"missing": [], "results": races})
+    written = page(Results(results.folder, {"latency-400m": lonely}))
+    assert "| **this project**, int8 | 1 (1 to 2) | 16.7 | 2.1 | - | 1 | 1,000 | 1 of 2 |" in written
+    assert "ours beside itself: not measured." in written
+    assert "| int8, 10 beams, beside torch fp32 | at least 7 x | - | not measured |" in written
+
+
+def test_a_server_that_ended_is_told_with_its_round(folder: Path) -> None:
+    results = Results.read(folder)
+    part = samples.load(samples.head(), 10, 1)
+    runs = part.results[0].servers[0].runs
+    runs[1] = runs[1].model_copy(update={"ended": "was ended by signal 15"})
+    written = page(Results(results.folder, {"load-400m": part}))
+    assert "- errors: 1 client: ours: in round 2 the server was ended by signal 15." in written
 
 
 def test_figures_of_text_and_page_are_the_same(folder: Path, text: str) -> None:
@@ -128,6 +148,13 @@ def test_the_picture_has_a_mark_for_each_speed(two_machines: Path) -> None:
     # Torch, ours and stock Optimum on both machines, CTranslate2 on one; the faster machine has ours farthest right.
     assert sorted(mark for _, mark in marks if mark) == ["■"] * 3 + ["●"] * 4
     assert max(marks, key=lambda mark: float(mark[0] or 0))[1] == "●"
+
+
+def test_the_picture_has_colours_for_light_and_for_dark_pages(two_machines: Path) -> None:
+    light, dark = picture(all_machines(two_machines)).partition("@media (prefers-color-scheme: dark)")[::2]
+    for style in ("text", *(f".m{number}" for number in range(len(MARKS)))):
+        assert f"{style} {{" in light
+        assert f"{style} {{" in dark
 
 
 def test_only_folders_named_after_their_machine_count(two_machines: Path) -> None:

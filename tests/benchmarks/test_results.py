@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         schema.write(part, path)
         assert schema.read(path) == part
     assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_older_one(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fill_the_disk(path: Path, text: str, encoding: str) -> None:
+        path.write_bytes(text.encode(encoding)[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(InputError, match=r"latency-400m\.json cannot be written \(No space left on device\)\."):
+        schema.write(results.parts["latency-400m"], tmp_path / "latency-400m.json")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
