@@ -131,7 +131,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self._resumes = time.monotonic() + seconds
 
     def handle_read(self) -> None:
-        if self.requests and self._at_end():
+        if self._owes_answers() and self._at_end():
             self._sent_at_end = self._sent
         else:
             super().handle_read()
@@ -214,7 +214,11 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Whether a client that has ended its side has all its answers, or is gone."""
         if self._sent_at_end is None:
             return False
-        return self._refused() or not (self.requests or self._ahead or self.total_outbufs_len)
+        return self._refused() or not self._owes_answers()
+
+    def _owes_answers(self) -> bool:
+        """Whether the client has asked for something that has not left yet."""
+        return bool(self.requests or self._ahead or self.total_outbufs_len)
 
     def _in_kernel(self) -> int:
         """Bytes that were sent and that the client's machine has not taken yet."""

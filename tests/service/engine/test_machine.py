@@ -243,7 +243,7 @@ def test_half_a_core_and_two_gigabytes_are_one_thread_which_the_log_and_check_ex
         command, cwd=ROOT, preexec_fn=small_group, capture_output=True, text=True, timeout=60, check=False
     )
     assert checked.stderr.startswith("warning: --threads 2 is more than the 1 core here (the control group ")
-    with ServiceProcess("--model", tiny_export, preexec=small_group) as service:
+    with ServiceProcess("--model", tiny_export, "--threads", "0", preexec=small_group) as service:
         service.wait_ready()
         assert sentence in service.log
         assert service.curl("-d", '{"prompt": "Hello"}').status == 200

@@ -18,6 +18,18 @@ STREAM = post("/chatbot", {"prompt": "Hello there", "stream": True})
 COMPLETION = post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 120})
 COMPLETION_STREAM = post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 120, "stream": True})
 LONG = [MESSAGE, STREAM, COMPLETION, COMPLETION_STREAM]
+SEVERAL = get("/livez") + MESSAGE + get("/openapi.json") + get("/nothing") + get("/livez")
+# News of a connection is looked at once the answer at hand is complete.
+BETWEEN_ANSWERS = """
+import time
+from service.serving.connections import Connection
+handle_read = Connection.handle_read
+def handle_read_late(connection):
+    while connection.requests:
+        time.sleep(0.01)
+    handle_read(connection)
+Connection.handle_read = handle_read_late
+"""
 NAMES = ["message", "stream", "completion", "completion stream"]
 
 
@@ -63,8 +75,13 @@ def text(received: bytes) -> bytes:
 
 
 def test_each_of_several_requests_is_answered(service: ServiceProcess) -> None:
-    received = answers(service, get("/livez") + MESSAGE + get("/openapi.json") + get("/nothing") + get("/livez"))
-    assert statuses(received) == [b"200", b"200", b"200", b"404", b"200"]
+    assert statuses(answers(service, SEVERAL)) == [b"200", b"200", b"200", b"404", b"200"]
+
+
+def test_each_is_answered_when_the_end_is_seen_between_two_of_them(short_export: Path) -> None:
+    with ServiceProcess("--model", short_export, "--store", "memory", planted=BETWEEN_ANSWERS) as service:
+        service.wait_ready()
+        assert statuses(answers(service, SEVERAL)) == [b"200", b"200", b"200", b"404", b"200"]
 
 
 def test_half_a_request_after_the_last_one_is_not_waited_for(service: ServiceProcess) -> None:
