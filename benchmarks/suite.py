@@ -31,7 +31,7 @@ SHORT = {
     # Twice, some minutes apart: other users of a machine may slow it down for as long.
     "latency-400m": BASICS,
     "load-400m": "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 12",
-    "start-400m": "start --rounds 1",
+    "start-400m": "start --servers ours,stock-dynamic-int8 --rounds 2",
     "latency-again-400m": BASICS,
     "quality-demo": "quality --samples 100 --replies 20",
 }
