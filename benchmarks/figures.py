@@ -1,7 +1,4 @@
-"""The one statistic: a noisy machine can only make times longer and rates smaller, so the best rounds count.
-
-Beside each ratio stand the smallest and the largest within one round.
-"""
+"""The one statistic: a noisy machine can only make times longer and rates smaller, so the best rounds count."""
 
 from __future__ import annotations
 

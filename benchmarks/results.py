@@ -143,10 +143,11 @@ class Results:
         return rows
 
     def with_kernels(self, names: Sequence[str]) -> bool:
-        """Whether all of these parts that were measured ran on kernels of this project."""
+        """Whether this project ran on kernels of its own in all of these parts that it took part in."""
         latencies, loads = self.of_kind(Latency, names).values(), self.of_kind(Load, names).values()
         line_ups = [*(part.contestants for part in latencies), *(part.servers for part in loads)]
-        return all(any("kernels" in participant.engine for participant in line_up) for line_up in line_ups)
+        ours = (row for line_up in line_ups for row in line_up if row.name.startswith("ours"))
+        return all("kernels" in participant.engine for participant in ours)
 
 
 def all_machines(folder: Path = FOLDER) -> list[Results]:

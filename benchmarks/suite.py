@@ -24,10 +24,10 @@ An interrupted suite goes on when it is started again, with the part that it was
 of what is there even if a part failed.
 """
 
-BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8 --rounds 3"
+BASICS = "latency --contestants torch-fp32,stock-dynamic-int8,ours-int8,ours-int8,ours-int4 --rounds 3"
 # Commands of `python -m benchmarks` by the name of their result file, without `.json`.
 SHORT = {
-    "export-400m": "export-cost --ways ours-int8,stock-dynamic-int8",
+    "export-400m": "export-cost --ways ours-int8,ours-int4,stock-dynamic-int8",
     # Twice, some minutes apart: other users of a machine may slow it down for as long.
     "latency-400m": BASICS,
     "load-400m": "load --servers ours,ours,stock-dynamic-int8 --clients 1 4 --rounds 2 --seconds 12",
@@ -100,7 +100,7 @@ def _surroundings() -> list[Any]:
 def add(commands: Any) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser("suite", help="all parts, and the report", description=DESCRIPTION)
-    help_text = "torch fp32, stock Optimum int8 and ours int8 only, in few rounds"
+    help_text = "torch fp32, stock Optimum int8 and ours only, in few rounds"
     parser.add_argument("--short", action="store_true", help=help_text)
     help_text = "for result files and report (default: benchmarks/results/short, or else one named after the machine)"
     parser.add_argument("--results", type=Path, metavar="DIR", help=help_text)
