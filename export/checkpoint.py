@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import snapshot_download
 
-from export.errors import CheckpointError, HubUnreachable, first_line
+from export.errors import CheckpointError, HubUnreachable, first_clause
 from export.hub import Repository
 from export.progress import SILENT, ConsoleProgress
 from models.folder import CONFIG, DEFAULT_MODEL, GENERATION_CONFIG, TOKENIZER
@@ -69,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
         hint = f"; {inner} is one" if (inner / path.name).exists() else ""
         raise CheckpointError(f"{path.parent} is not a checkpoint: it holds no {path.name}{hint}.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not readable JSON ({first_line(error)}).") from error
+        raise CheckpointError(f"{path} is not readable JSON ({first_clause(error)}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
     return content
@@ -99,7 +99,7 @@ def weight_files(folder: Path) -> list[Path]:
             continue
         places = read_json(index).get("weight_map")
         names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
-        if not names or any(Path(name).name != name for name in names):
+        if not names or any(not name or Path(name).name != name for name in names):
             raise CheckpointError(f"{index} does not name files of its folder; download the checkpoint again.")
         missing = next((name for name in names if not (folder / name).is_file()), None)
         if missing is not None:

@@ -21,7 +21,7 @@ from optimum.onnx import merge_decoders
 from torch import nn
 from transformers import BlenderbotConfig
 
-from export.errors import CheckpointError, first_line
+from export.errors import CheckpointError, first_clause
 from export.graph_builder import FUSED, GraphBuilder
 from export.tensors import EMBEDDINGS, LOGITS_BIAS, SHARED, hollow_model
 from models.folder import ENCODER, MERGED_DECODER
@@ -84,7 +84,7 @@ def trace(config: BlenderbotConfig, work: Path) -> dict[str, onnx.ModelProto]:
                 export(part, onnx_config, work / f"{name}.onnx", do_constant_folding=False, **settings)
             merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise CheckpointError(f"This model cannot be converted ({first_line(error)}).") from error
+        raise CheckpointError(f"This model cannot be converted ({first_clause(error)}).") from error
     return {ENCODER: onnx.load(work / ENCODER), MERGED_DECODER: merged}
 
 

@@ -15,7 +15,7 @@ class CheckpointError(ExportError):
     """Not a Blenderbot checkpoint, or files broken or missing."""
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, short enough to stand in one of our sentences."""
+def first_clause(error: BaseException) -> str:
+    """What an error of a library says first, short enough to stand in one of our sentences."""
     text = str(error).strip()
-    return text.splitlines()[0][:200].rstrip(". ") if text else type(error).__name__
+    return text.splitlines()[0].partition(". ")[0][:200].rstrip(". ") if text else type(error).__name__

@@ -70,10 +70,9 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
             for name, graph in traced.items():
                 onnx.save(converter.add_weights(graph, GraphBuilder(weight_file)), finished / name)
         settings.save(finished)
-        verification = _verify(checkpoint.path, finished, config.quantization, progress) if config.verify else {}
-        equal = verification.get("equal", {}).items()
-        compared = "; ".join(f"{way}: {count} of {verification['compared']}" for way, count in equal)
-        if (verification.get("largest_gap") or 0.0) > TIE_TOLERANCE:
+        outcome = _verify(checkpoint.path, finished, config.quantization, progress) if config.verify else {}
+        compared = "; ".join(f"{way}: {n} of {outcome['compared']}" for way, n in outcome.get("equal", {}).items())
+        if (outcome.get("largest_gap") or 0.0) > TIE_TOLERANCE:
             raise ExportError(f"The exported model answers differently from the checkpoint (equal: {compared}).")
         with progress.stage("Write the manifest"):
             manifest.Manifest(
@@ -84,16 +83,17 @@ def export(checkpoint: Checkpoint, config: ExportConfig, progress: ConsoleProgre
                 quantization={"precision": config.quantization, **scheme.describe()},
                 versions={package: version(package) for package in VERSIONED_PACKAGES},
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
-                verification=verification,
+                verification=outcome,
                 files=manifest.record_files(finished),
             ).write(finished)
             output.check_free(config.output_dir, force=config.force)
             output.put_in_place(finished, config.output_dir)
     took = time.time() - psutil.Process().create_time()
     cost = f"{_size(config.output_dir) / 1e6:.0f} MB in {took:.0f} s, peak memory {_peak_memory() / 1e9:.1f} GB"
-    choice = "freely" if config.quantization == "none" else "among the same hypotheses"
     progress.note(f"{config.output_dir}: {cost}")
-    progress.note(f"Replies that torch in fp32, choosing {choice}, gives too: {compared or 'not compared'}")
+    if compared:
+        choice = "freely" if config.quantization == "none" else "among the same hypotheses"
+        progress.note(f"Replies that torch in fp32, choosing {choice}, gives too: {compared}")
     progress.note(f"Serve it with: python -m service --model {config.output_dir}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, ModelInfo, constants, errors, get_token, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
 
-from export.errors import CheckpointError, HubUnreachable, first_line
+from export.errors import CheckpointError, HubUnreachable, first_clause
 from export.progress import Advance
 
 DEADLINE_S = 9.0
@@ -67,7 +67,7 @@ class Repository:
             raise CheckpointError(GATED.format(self._model)) from error
         except OSError as error:
             raise HubUnreachable(
-                f"The download of {self._model} broke off ({first_line(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
+                f"The download of {self._model} broke off ({first_clause(error)}); try again, or {LOCAL_FOLDER_ADVICE}"
             ) from error
 
     def _describe(self) -> ModelInfo:

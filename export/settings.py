@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BlenderbotConfig, GenerationConfig, PreT
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from export.checkpoint import TOKENIZER_CONFIG, read_json
-from export.errors import CheckpointError, first_line
+from export.errors import CheckpointError, first_clause
 from export.tensors import hollow_model
 from models.folder import CONFIG, GENERATION_CONFIG
 from service.engine import configuration
@@ -60,7 +60,7 @@ def _read_config(path: Path) -> BlenderbotConfig:
             raise ValueError("its d_model is no multiple of its heads")
         hollow_model(config)
     except Exception as error:
-        raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_line(error)}).") from error
+        raise CheckpointError(f"{file} does not describe a Blenderbot model ({first_clause(error)}).") from error
     if len(heads) > 1:
         unequal = "encoder_attention_heads and decoder_attention_heads that differ"
         raise CheckpointError(f"{file} has {unequal}; only models where they are equal can be exported.")
@@ -78,7 +78,7 @@ def _read_generation_config(path: Path, config: BlenderbotConfig) -> GenerationC
         generation = GenerationConfig.from_pretrained(path) if own else GenerationConfig.from_model_config(config)
         generation.validate(strict=True)
     except Exception as error:
-        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), first_line(error))
+        reason = next((line.strip("-. ") for line in str(error).splitlines() if line[:1] == "-"), first_clause(error))
         raise CheckpointError(f"{file} contradicts itself ({reason}); correct it there.") from error
     if generation.decoder_start_token_id is None:
         generation.decoder_start_token_id = generation.bos_token_id
@@ -111,7 +111,7 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
         tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False, **changes)
         ids = tokenizer("Hello").input_ids
     except Exception as error:
-        raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_line(error)}).") from error
+        raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_clause(error)}).") from error
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     special |= set(tokenizer.all_special_tokens)
     beyond = {number: token for token, number in tokenizer.get_vocab().items() if number >= config.vocab_size}

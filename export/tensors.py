@@ -15,7 +15,7 @@ from safetensors import safe_open
 from transformers import BlenderbotConfig, BlenderbotForConditionalGeneration
 
 from export.checkpoint import weight_files
-from export.errors import CheckpointError, first_line
+from export.errors import CheckpointError, first_clause
 
 SHARED = "model.shared.weight"
 EMBEDDINGS = (SHARED, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
@@ -80,7 +80,7 @@ class Weights:
             return {name: tensor for name, tensor in pickled.items() if isinstance(tensor, torch.Tensor)}
         except Exception as error:
             raise CheckpointError(
-                f"The weights in {file} cannot be read ({first_line(error)}); download the checkpoint again."
+                f"The weights in {file} cannot be read ({first_clause(error)}); download the checkpoint again."
             ) from error
 
     def _find(self, stored: Mapping[str, torch.Tensor], name: str, *, tied: bool) -> torch.Tensor:

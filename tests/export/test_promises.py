@@ -171,6 +171,10 @@ def in_an_old_pickle(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def replaced_by_a_page(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin").write_bytes(b"<html>")
+
+
 def read_only(folder: Path) -> None:
     for path in (*folder.iterdir(), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -280,6 +284,10 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "half a file of weights": (in_shards("safetensors", with_half_a_shard), ("model-00002-of-00002.safetensors",)),
     "half a file of pickled weights": (in_shards("bin", with_half_a_shard), ("pytorch_model-00002-of-00002.bin",)),
+    "a page in place of pickled weights": (
+        replaced_by_a_page,
+        ("pytorch_model.bin cannot be read (Weights only load failed);",),
+    ),
     "an index that names a file elsewhere": (
         in_shards("safetensors", with_a_shard_elsewhere),
         ("model.safetensors.index.json",),
