@@ -30,8 +30,8 @@ def check(shapes: Mapping[str, tuple[int, ...]], scheme: WeightScheme, output_di
         ("memory", memory, available_memory(), "close other programs, or export on a larger machine"),
     ):
         if free < needed:
-            available = f"{free / 1e9:.1f} GB are available"
-            raise ExportError(f"The export needs {needed / 1e9:.1f} GB of {what}, and {available}; {remedy}.")
+            available = f"{free / 1e6:,.0f} MB are available"
+            raise ExportError(f"The export needs {needed / 1e6:,.0f} MB of {what}, and {available}; {remedy}.")
 
 
 def _stored_bytes(name: str, shape: tuple[int, ...], scheme: WeightScheme) -> int:

@@ -73,7 +73,7 @@ def test_too_little_disk_is_reported_with_what_is_needed_and_what_is_there(
         return Usage(10**12, 10**12 - 250_000_000, 250_000_000)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    with pytest.raises(ExportError, match=r"needs 0\.4 GB of free disk .* 0\.2 GB are available"):
+    with pytest.raises(ExportError, match=r"needs 436 MB of free disk .* 250 MB are available"):
         resources.check(SHAPES, INT8, tmp_path / "a" / "b" / "tiny")
     assert measured == [tmp_path]
 
@@ -91,7 +91,7 @@ def test_too_little_memory_is_reported_with_what_is_needed_and_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "available_memory", lambda: 2_500_000_000)
-    with pytest.raises(ExportError, match=r"needs \d+\.\d GB of memory, and 2\.5 GB are available"):
+    with pytest.raises(ExportError, match=r"needs \d+,\d{3} MB of memory, and 2,500 MB are available"):
         resources.check(SHAPES, INT8, tmp_path / "tiny")
 
 
