@@ -59,7 +59,7 @@ def section(results: Results) -> Iterator[str]:
 def costs(results: Results, ways: Sequence[str] = WAYS) -> Iterator[tuple[str, ...]]:
     """A row for each way, of the smaller checkpoints first."""
     parts = results.of_kind(ExportCosts).values()
-    for part in sorted(parts, key=lambda part: max((row.size_bytes for row in part.results), default=0)):
+    for part in sorted(parts, key=lambda part: min((row.size_bytes for row in part.results), default=0)):
         checkpoint = part.settings["checkpoint"]
         for row in filter(lambda row: row.name in ways, part.results):
             greedy, wide = (results.replies(checkpoint, row.name, beams) for beams in (1, 10))
