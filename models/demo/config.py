@@ -8,6 +8,7 @@ DIALOGUES = FOLDER / "dialogues"
 NAMES = FOLDER / "names.yaml"
 CHECKPOINT = FOLDER / "checkpoint"
 EVALUATION = FOLDER / "evaluation"
+RUN = FOLDER / "run"
 
 MAX_POSITIONS = 128
 MIN_LENGTH = 20
@@ -19,13 +20,18 @@ BANNED_NGRAM = 3
 class TrainingConfig:
     """One training run. Lengths are in tokens, `learning_rate` is the peak after the warm-up.
 
-    The first `short_steps` steps see only inputs of at most `short_input` tokens. `intent_loss` weighs an auxiliary
-    loss: telling the user's intent from the encoder's state at `</s>`. `copy_loss` weighs another: the last
-    cross-attention looks at the piece of a name that the reply says next.
+    First the encoder alone learns what lines mean, `lesson_steps` batches of `lesson_batch` lines; then the whole model
+    learns replies, `steps` batches of `batch`, each with `further_lessons` lines more. What a line means is the vector
+    that the teacher gives it, and how close that is to each intent (`meaning_loss`, `intent_loss`). Everyday lines
+    whose cosine to a wording is at least `near` count as wordings, too: `everyday_share` of an intent's lines are such.
+    In `end_only` of the replies that hold nothing to copy, the decoder sees the encoder's state at `</s>` and no other.
+    `copy_loss` weighs an auxiliary loss: the last cross-attention looks at the piece of a name that comes next.
+    The first `short_steps` steps see only inputs of at most `short_input` tokens.
     """
 
     output: Path = CHECKPOINT
-    vocab_size: int = 4096
+    run: Path = RUN
+    vocab_size: int = 6144
     d_model: int = 256
     heads: int = 8
     ffn: int = 1024
@@ -33,18 +39,28 @@ class TrainingConfig:
     decoder_layers: int = 3
     dropout: float = 0.1
     label_smoothing: float = 0.05
-    steps: int = 2800
-    short_steps: int = 1000
+    everyday_lines: int = 160_000
+    near: float = 0.72
+    everyday_share: float = 0.4
+    lesson_steps: int = 1500
+    lesson_batch: int = 256
+    context: float = 0.2
+    steps: int = 6000
+    short_steps: int = 3000
     short_input: int = 48
     batch: int = 32
-    pool: int = 6400
+    pool: int = 1600
+    further_lessons: int = 32
+    end_only: float = 0.5
+    meaning_loss: float = 1.0
     intent_loss: float = 0.5
     copy_loss: float = 1.0
     learning_rate: float = 1.5e-3
-    warmup: int = 200
+    warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    evaluate_every: int = 400
+    keep_every: int = 25
+    evaluate_every: int = 700
     bfloat16: bool = True
     threads: int = 2
     seed: int = 20240

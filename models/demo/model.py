@@ -93,6 +93,23 @@ def new_model(
     return model
 
 
+@torch.no_grad()
+def lend_meanings(model: BlenderbotForConditionalGeneration, tokens: Sequence[int], meanings: torch.Tensor) -> None:
+    """Words begin with embeddings that are alike as far as the teacher finds the words alike.
+
+    Args:
+        model: an untrained model.
+        tokens: the words' ids.
+        meanings: the teacher's vectors of these words, [words, width]; their main directions are kept.
+    """
+    apart = meanings - meanings.mean(0)
+    directions = torch.linalg.svd(apart, full_matrices=False).Vh[: model.config.d_model]
+    shorter = apart @ directions.T
+    rows = torch.zeros(len(shorter), model.config.d_model)
+    rows[:, : len(directions)] = torch.nn.functional.normalize(shorter, dim=1)
+    model.model.shared.weight[list(tokens)] = rows
+
+
 def save_checkpoint(
     model: BlenderbotForConditionalGeneration, tokenizer: BlenderbotTokenizerFast, folder: Path
 ) -> None:
