@@ -20,7 +20,8 @@ TRIES = 12
 class Sample:
     """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`.
 
-    `plain` says that the reply holds no name nor other value that the user gave.
+    `plain` says that the reply holds no name nor other value that the user gave, `own_name` which of the `input_ids`
+    are the user's name, where it has been told.
     """
 
     input_ids: tuple[int, ...]
@@ -30,6 +31,7 @@ class Sample:
     user: str
     reply: str
     plain: bool
+    own_name: tuple[bool, ...]
 
 
 class ConversationSampler:
@@ -71,10 +73,10 @@ class ConversationSampler:
     def conversation(self) -> list[Sample]:
         """The samples of one conversation, one for each reply worth learning."""
         kind = self._random.random()
-        if kind < 0.72 or not (self._introductions and self._recalls):
+        if kind < 0.6 or not (self._introductions and self._recalls):
             return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (50, 30, 14, 6))[0]), 1.0)
         between = self._chain(self._random.choices((0, 1, 2, 3), (15, 50, 25, 10))[0], self._random.random() < 0.3)
-        if kind < 0.96:
+        if kind < 0.95:
             before = self._chain(1) if self._random.random() < 0.12 else []
             after = self._chain(1) if self._random.random() < 0.15 else []
             recalls = [self._random.choice(self._recalls)]
@@ -118,8 +120,10 @@ class ConversationSampler:
         values: dict[str, str] = {"name": self._names.draw(self._random)}
         turns: list[str] = []
         samples: list[Sample] = []
+        told = False
         for exchange in plan:
-            sample = self._exchange(exchange, values, turns)
+            told = told or exchange.introduces
+            sample = self._exchange(exchange, values, turns, told)
             if sample is None:
                 break
             turns += [sample.user, sample.reply]
@@ -127,7 +131,7 @@ class ConversationSampler:
                 samples.append(sample)
         return samples
 
-    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str]) -> Sample | None:
+    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str], told: bool) -> Sample | None:
         slots = self._subjects[exchange.subject].slots
         for slot, split in slots.items():
             key = f"{exchange.subject}.{slot}"
@@ -148,7 +152,9 @@ class ConversationSampler:
                 return None
             labels = self._encode(reply)
             if may_be_said(input_ids, self._tokenizer.bos_token_id, labels):
-                return Sample(tuple(input_ids), labels, label(exchange), len(kept), user, reply, "{" not in answer)
+                plain = "{" not in answer
+                own_name = runs_of(self._encode(values["name"])[:-1] if told else (), input_ids)
+                return Sample(tuple(input_ids), labels, label(exchange), len(kept), user, reply, plain, own_name)
         return None
 
     def _pair(self, exchange: Exchange) -> tuple[str, str]:
@@ -171,3 +177,12 @@ class ConversationSampler:
                 self._encoded.clear()
             self._encoded[text] = tuple(self._tokenizer(" " + text.strip())["input_ids"])
         return self._encoded[text]
+
+
+def runs_of(part: Sequence[int], ids: Sequence[int]) -> tuple[bool, ...]:
+    """Which of `ids` belong to a place where all of `part` stands in a row."""
+    inside = [False] * len(ids)
+    for start in range(len(ids) - len(part) + 1 if part else 0):
+        if tuple(ids[start : start + len(part)]) == tuple(part):
+            inside[start : start + len(part)] = [True] * len(part)
+    return tuple(inside)

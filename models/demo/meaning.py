@@ -14,10 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.demo.dialogues import Exchange, Subject
-from models.demo.teacher import embed
+from models.demo.teacher import Meanings, embed
 
 FILLINGS = 4
-NEAREST = 3
+BLOCK = 1024
+CLOSEST = 16
 INTENT_SHARPNESS = 20.0
 REPLY_SHARPNESS = 12.0
 
@@ -67,15 +68,41 @@ class Intents:
     def __getitem__(self, intent: str) -> int:
         return self._index[intent]
 
+    def near(self, meanings: Meanings, folder: Path) -> "Near":
+        """The closest intents of each line; kept in `folder`, and read from there again."""
+        digest = sha256(meanings.tobytes() + self.meanings.tobytes() + "".join(self.names).encode()).hexdigest()[:16]
+        kept = folder / f"near-{digest}.npz"
+        if not kept.exists():
+            parts = [
+                self.closeness(torch.tensor(meanings[start : start + BLOCK].astype(np.float32))).topk(self._closest)
+                for start in tqdm(range(0, len(meanings), BLOCK), desc="nearest", unit="block", mininterval=5)
+            ]
+            fresh = kept.with_suffix(".new.npz")
+            cosines = torch.cat([part.values for part in parts]).numpy().astype(np.float16)
+            np.savez(
+                fresh, cosines=cosines, intents=torch.cat([part.indices for part in parts]).numpy().astype(np.int16)
+            )
+            fresh.replace(kept)
+        found = np.load(kept)
+        return Near(found["intents"], found["cosines"])
+
     def closeness(self, meanings: Tensor) -> Tensor:
         """Cosine of each line to the closest wording of each intent: [lines, 384] to [lines, intents]."""
         near = meanings @ self._known.T
         found = torch.full((len(meanings), len(self.names)), -1.0)
         return found.scatter_reduce(1, self._owners.expand(len(meanings), -1), near, "amax")
 
-    def soft(self, meanings: Tensor) -> Tensor:
-        """How likely each intent is, [lines, intents]."""
-        return (INTENT_SHARPNESS * self.closeness(meanings)).softmax(-1)
+    @property
+    def _closest(self) -> int:
+        return min(CLOSEST, len(self.names))
+
+
+@dataclass(frozen=True)
+class Near:
+    """The intents that are closest to each line, the closest first: numbers and cosines, [lines, at most 16]."""
+
+    intents: NDArray[np.int16]
+    cosines: NDArray[np.float16]
 
 
 class Fitting:
@@ -88,7 +115,8 @@ class Fitting:
         self,
         subjects: Iterable[Subject],
         everyday: Sequence[str],
-        meanings: NDArray[np.float16],
+        meanings: Meanings,
+        near: Near,
         intents: Intents,
         folder: Path,
         least: float,
@@ -105,7 +133,7 @@ class Fitting:
         lines = [(e, line) for e in exchanges for line in (*e.user.train, *e.reply.train)]
         vectors = embed([plain(line, e) for e, line in lines], folder).astype(np.float32)
         found = {(label(e), line): vector for (e, line), vector in zip(lines, vectors, strict=True)}
-        taken = _nearest(meanings, intents, least, folder)
+        taken = _taken(near, intents, least)
         self._drawn: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
         self._taken: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
         for exchange in exchanges:
@@ -115,9 +143,9 @@ class Fitting:
             own = np.stack([found[intent, line] for line in exchange.user.train])
             self._drawn[intent] = tuple(zip(exchange.user.train, _shares(own, replies, slotted & False), strict=True))
             if exchange.free and taken.get(intent) and not slotted.all():
-                near = taken[intent]
-                shares = _shares(meanings[near].astype(np.float32), replies, slotted)
-                self._taken[intent] = tuple(zip((_braceless(everyday[i]) for i in near), shares, strict=True))
+                lines_near = taken[intent]
+                shares = _shares(meanings[lines_near].astype(np.float32), replies, slotted)
+                self._taken[intent] = tuple(zip((without_braces(everyday[i]) for i in lines_near), shares, strict=True))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -134,21 +162,11 @@ class Fitting:
         return line, random.choices(exchange.reply.train, shares)[0]
 
 
-def _nearest(meanings: NDArray[np.float16], intents: Intents, least: float, folder: Path) -> dict[str, list[int]]:
+def _taken(near: Near, intents: Intents, least: float) -> dict[str, list[int]]:
     """The lines, by number, whose closest wording has at least the cosine `least`, by the intent of that wording."""
-    kept = folder / f"nearest-{sha256(meanings.tobytes() + intents.meanings.tobytes()).hexdigest()[:16]}.npz"
-    if not kept.exists():
-        parts = [
-            intents.closeness(torch.tensor(meanings[start : start + 2048].astype(np.float32))).max(1)
-            for start in tqdm(range(0, len(meanings), 2048), desc="nearest", unit="batch", mininterval=5)
-        ]
-        fresh = kept.with_suffix(".new.npz")
-        np.savez(fresh, cosine=torch.cat([p.values for p in parts]), intent=torch.cat([p.indices for p in parts]))
-        fresh.replace(kept)
-    near = np.load(kept)
     found: dict[str, list[int]] = {}
-    for line in np.flatnonzero(near["cosine"] >= least).tolist():
-        found.setdefault(intents.names[near["intent"][line]], []).append(line)
+    for line in np.flatnonzero(near.cosines[:, 0] >= least).tolist():
+        found.setdefault(intents.names[near.intents[line, 0]], []).append(line)
     return found
 
 
@@ -159,5 +177,6 @@ def _shares(lines: Floats, replies: Floats, barred: NDArray[np.bool_]) -> list[t
     return [tuple(row) for row in (weights / weights.sum(1, keepdims=True)).tolist()]
 
 
-def _braceless(line: str) -> str:
+def without_braces(line: str) -> str:
+    """The line as it is, where braces would mark slots."""
     return re.sub("[{}]", "", line)

@@ -2,8 +2,9 @@
 
 import argparse
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from transformers import BlenderbotTokenizerFast
 
 from models.demo.batches import bucketed, collate
-from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, TrainingConfig
+from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, Stage, TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
 from models.demo.dialogues import Subject, load_subjects, problems, without_overlap, words
 from models.demo.everyday import load_everyday, unlike
@@ -22,8 +23,8 @@ from models.demo.meaning import Fitting, Intents, wordings
 from models.demo.model import lend_meanings, new_model, save_checkpoint
 from models.demo.names import NameSampler, Pieces, find_pieces, load_names
 from models.demo.scoring import score
-from models.demo.student import Student
-from models.demo.teacher import embed
+from models.demo.student import Student, Talk
+from models.demo.teacher import Meanings, embed
 from models.demo.tokenizer import build_tokenizer, share_of_tokens
 from models.demo.wording import Rewording
 
@@ -39,6 +40,7 @@ class Course:
     tokenizer: BlenderbotTokenizerFast
     lessons: Lessons
     sampler: ConversationSampler
+    intents: Intents
     checks: dict[str, list[Sample]]
     of_names: torch.Tensor
 
@@ -73,7 +75,7 @@ def train(config: TrainingConfig) -> None:
     lend_meanings(model, *_whole_words(tokenizer, {*kinds[0], *kinds[1]}, config.run))
     model.set_attn_implementation("eager")
     print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens, {len(intents.names)} intents")
-    student = Student(config, model, intents)
+    student = Student(config, model, len(intents.names))
     state = config.run / "state.pt"
     if state.exists():
         student.load(state)
@@ -81,13 +83,18 @@ def train(config: TrainingConfig) -> None:
 
     of_names = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
     of_names[[*kinds[0], *kinds[1]]] = True
-    fitting = Fitting(subjects, everyday, meanings, intents, config.run, config.near, config.everyday_share)
+    near = intents.near(meanings, config.run)
+    fitting = Fitting(subjects, everyday, meanings, near, intents, config.run, config.near, config.everyday_share)
     print(f"everyday lines that mean what a wording means: {sum(fitting.sizes.values()):,}")
     replies = [line for s in subjects for e in s.exchanges for line in e.reply.train if "{" not in line]
+
+    def source(kind: str, texts: Sequence[str], meanings: Meanings) -> Source:
+        return Source(texts, meanings, intents.near(meanings, config.run), SHARES[kind])
+
     sources = (
-        Source(everyday, meanings, SHARES["everyday"]),
-        Source([wording.text for wording in known], intents.meanings, SHARES["wordings"]),
-        Source(replies, embed(replies, config.run), SHARES["replies"]),
+        source("everyday", everyday, meanings),
+        source("wordings", [wording.text for wording in known], intents.meanings),
+        source("replies", replies, embed(replies, config.run)),
     )
     rewording = Rewording(
         sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
@@ -96,8 +103,9 @@ def train(config: TrainingConfig) -> None:
     seed = config.seed + student.step
     course = Course(
         tokenizer,
-        Lessons(sources, tokenizer, rewording, config.context, seed),
+        Lessons(sources, tokenizer, rewording, seed),
         ConversationSampler(subjects, drawn, tokenizer, seed, fitting=fitting),
+        intents,
         {
             label: list(
                 islice(ConversationSampler(subjects, drawn, tokenizer, 1, True, new).samples(), HELDOUT_SAMPLES)
@@ -106,58 +114,88 @@ def train(config: TrainingConfig) -> None:
         },
         of_names,
     )
+    _learn_words(config, student, course)
     _learn_meanings(config, student, course)
-    _learn_replies(config, student, course, intents)
+    _learn_replies(config, student, course)
     print(f"held-out exchanges: {_heldout(subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
 
 
+def _learn_words(config: TrainingConfig, student: Student, course: Course) -> None:
+    def learn() -> dict[str, float]:
+        return student.learn_words(course.lessons.draw(config.words.batch, 0.0))
+
+    _learn(config, student, "words", 0, config.words, learn)
+
+
 def _learn_meanings(config: TrainingConfig, student: Student, course: Course) -> None:
-    pad = course.tokenizer.pad_token_id
-    bar = tqdm(
-        total=config.lesson_steps, initial=min(student.step, config.lesson_steps), desc="meanings", mininterval=5
-    )
-    smooth = _Smooth()
-    while student.step < config.lesson_steps:
-        found = student.learn_meanings(*course.lessons.draw(config.lesson_batch, pad))
-        bar.update()
-        bar.set_postfix(smooth.add({"cosine": found}), refresh=False)
-        if student.step % config.keep_every == 0:
-            student.save(config.run / "state.pt")
-    bar.close()
+    talks = _talks(course, bucketed(course.sampler.samples(), config.talks, config.pool, config.seed))
+
+    def learn() -> dict[str, float]:
+        return student.learn_meanings(course.lessons.draw(config.lessons.batch, config.context), next(talks))
+
+    _learn(config, student, "meanings", config.words.steps, config.lessons, learn)
 
 
-def _learn_replies(config: TrainingConfig, student: Student, course: Course, intents: Intents) -> None:
-    pad, start = course.tokenizer.pad_token_id, student.model.config.decoder_start_token_id
-    batches = _batches(config, course.sampler.samples(), student.step)
-    last = config.lesson_steps + config.steps
-    bar = tqdm(total=config.steps, initial=student.step - config.lesson_steps, desc="replies", mininterval=5)
+def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
+    begin = config.words.steps + config.lessons.steps
+    talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
+
+    def learn() -> dict[str, float]:
+        lesson = course.lessons.draw(config.further_lessons, config.context)
+        return student.learn_replies(next(talks), course.of_names, lesson)
+
+    _learn(config, student, "replies", begin, config.replies, learn, partial(_show, config, student, course))
+
+
+def _learn(
+    config: TrainingConfig,
+    student: Student,
+    label: str,
+    begin: int,
+    stage: Stage,
+    learn: Callable[[], dict[str, float]],
+    show: Callable[[], str] | None = None,
+) -> None:
+    """The rest of a stage that begins at step `begin`, kept and shown from time to time."""
+    last = begin + stage.steps
+    if student.step >= last:
+        return
+    bar = tqdm(total=stage.steps, initial=student.step - begin, desc=label, mininterval=5)
     smooth = _Smooth()
     while student.step < last:
-        drawn = next(batches)
-        wanted = torch.tensor([intents[sample.intent] for sample in drawn])
-        plain = torch.tensor([sample.plain for sample in drawn])
-        lesson = course.lessons.draw(config.further_lessons, pad)
-        losses = student.learn_replies(collate(drawn, pad, start), wanted, plain, course.of_names, lesson)
+        bar.set_postfix(smooth.add(learn()), refresh=False)
         bar.update()
-        bar.set_postfix(smooth.add(losses), refresh=False)
-        if student.step % config.keep_every == 0:
+        if student.step % config.keep_every == 0 or student.step == last:
             student.save(config.run / "state.pt")
-        if student.step % config.evaluate_every == 0 or student.step == last:
-            student.model.eval()
-            found = {label: score(student.model, group, pad, start) for label, group in course.checks.items()}
-            shown = "; ".join(f"{label} {s.perplexity:.2f} (top-1 {s.top1:.1%})" for label, s in found.items())
-            bar.write(f"step {student.step}: held-out perplexity of {shown}")
-            save_checkpoint(student.model, course.tokenizer, config.output)
+        if show and (student.step % config.evaluate_every == 0 or student.step == last):
+            bar.write(show())
     bar.close()
 
 
-def _batches(config: TrainingConfig, samples: Iterator[Sample], step: int) -> Iterator[list[Sample]]:
+def _show(config: TrainingConfig, student: Student, course: Course) -> str:
+    """Writes the checkpoint; says how well held-out lines are answered."""
+    pad, start = course.tokenizer.pad_token_id, student.model.config.decoder_start_token_id
+    student.model.eval()
+    found = {label: score(student.model, group, pad, start) for label, group in course.checks.items()}
+    save_checkpoint(student.model, course.tokenizer, config.output)
+    shown = "; ".join(f"{label} {s.perplexity:.2f} (top-1 {s.top1:.1%})" for label, s in found.items())
+    return f"step {student.step}: held-out perplexity of {shown}"
+
+
+def _talks(course: Course, batches: Iterator[list[Sample]]) -> Iterator[Talk]:
+    for drawn in batches:
+        batch = collate(drawn, course.tokenizer.pad_token_id, course.tokenizer.bos_token_id)
+        intents = torch.tensor([course.intents[sample.intent] for sample in drawn])
+        yield Talk(batch, intents, torch.tensor([sample.plain for sample in drawn]))
+
+
+def _batches(config: TrainingConfig, samples: Iterator[Sample], done: int) -> Iterator[list[Sample]]:
     short = (sample for sample in samples if len(sample.input_ids) <= config.short_input)
-    left = max(0, config.lesson_steps + config.short_steps - max(step, config.lesson_steps))
+    size = config.replies.batch
     return chain(
-        islice(bucketed(short, config.batch, config.pool, config.seed), left),
-        bucketed(samples, config.batch, config.pool, config.seed),
+        islice(bucketed(short, size, config.pool, config.seed), max(0, config.short_steps - done)),
+        bucketed(samples, size, config.pool, config.seed),
     )
 
 
@@ -197,8 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.demo.train", description=__doc__)
     parser.add_argument("--output", type=Path, default=CHECKPOINT, help="folder of the checkpoint")
     parser.add_argument("--run", type=Path, default=RUN, help="folder that an interrupted run goes on from")
-    for name in ("lesson_steps", "steps", "batch", "threads"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(TrainingConfig, name))
+    parser.add_argument("--threads", type=int, default=TrainingConfig.threads)
     arguments = parser.parse_args()
     try:
         train(replace(TrainingConfig(), **vars(arguments)))

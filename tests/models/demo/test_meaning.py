@@ -7,7 +7,6 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from models.demo import meaning
@@ -43,15 +42,28 @@ def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _fitting(folder: Path, everyday: Sequence[str], share: float) -> Fitting:
     intents = Intents(wordings(SUBJECTS, ["Anna"], 1), folder)
-    return Fitting(SUBJECTS, everyday, embed(everyday, folder), intents, folder, 0.7, share)
+    meanings = embed(everyday, folder)
+    return Fitting(SUBJECTS, everyday, meanings, intents.near(meanings, folder), intents, folder, 0.7, share)
 
 
 def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
     intents = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path)
 
-    likely = intents.soft(torch.tensor(embed(["my cat sleeps", "want soup"], tmp_path).astype(np.float32)))
+    near = intents.near(embed(["my cat sleeps", "want soup"], tmp_path), tmp_path)
 
-    assert [intents.names[i] for i in likely.argmax(1).tolist()] == ["pets.pet_story", "food.hungry"]
+    assert [intents.names[i] for i in near.intents[:, 0]] == ["pets.pet_story", "food.hungry"]
+    assert (near.cosines[:, 0] > near.cosines[:, 1]).all()
+
+
+def test_what_is_near_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    intents, lines = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path), embed(["my cat sleeps"], tmp_path)
+    first = intents.near(lines, tmp_path)
+    monkeypatch.setattr(Intents, "closeness", None)
+
+    again = intents.near(lines, tmp_path)
+
+    assert (again.intents == first.intents).all()
+    assert (again.cosines == first.cosines).all()
 
 
 def test_slots_of_wordings_are_filled_with_training_values_only() -> None:
