@@ -16,8 +16,8 @@ def collate(samples: Sequence[Sample], pad: int, start: int) -> dict[str, Tensor
     """Tensors for one training step, all int64.
 
     Returns:
-        input_ids, attention_mask and own_name [batch, input length], decoder_input_ids and labels [batch, reply
-        length]; labels hold -100 where padded.
+        input_ids and attention_mask [batch, input length], decoder_input_ids and labels [batch, reply length];
+        labels hold -100 where padded.
     """
     longest = max(len(s.input_ids) for s in samples)
     reply = max(len(s.labels) for s in samples)
@@ -26,10 +26,15 @@ def collate(samples: Sequence[Sample], pad: int, start: int) -> dict[str, Tensor
         "attention_mask": torch.tensor(
             [[*[1] * len(s.input_ids), *[0] * (longest - len(s.input_ids))] for s in samples]
         ),
-        "own_name": torch.tensor([[*s.own_name, *[0] * (longest - len(s.input_ids))] for s in samples]),
         "decoder_input_ids": torch.tensor([[start, *s.labels[:-1], *[pad] * (reply - len(s.labels))] for s in samples]),
         "labels": torch.tensor([[*s.labels, *[IGNORED] * (reply - len(s.labels))] for s in samples]),
     }
+
+
+def own_names(samples: Sequence[Sample]) -> Tensor:
+    """Where the user's own name stands in the input, [batch, input length], bool."""
+    longest = max(len(s.input_ids) for s in samples)
+    return torch.tensor([[*s.own_name, *[False] * (longest - len(s.own_name))] for s in samples])
 
 
 def bucketed(samples: Iterator[Sample], size: int, pool: int, seed: int) -> Iterator[list[Sample]]:

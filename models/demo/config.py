@@ -57,10 +57,10 @@ class TrainingConfig:
     everyday_share: float = 0.4
     words: Stage = Stage(3500, 512, 3e-3)
     lessons: Stage = Stage(1200, 192, 1e-3)
-    replies: Stage = Stage(4000, 32, 1.5e-3)
+    replies: Stage = Stage(3000, 32, 1.5e-3)
     context: float = 0.25
     talks: int = 32
-    short_steps: int = 2000
+    short_steps: int = 1500
     short_input: int = 48
     pool: int = 1600
     further_lessons: int = 64

@@ -31,11 +31,12 @@ NAME_WEIGHT = 20.0
 class Talk:
     """Replies to learn, and what is known of the talks that they end.
 
-    `batch` is as `collate` makes it; `intents` [talks] is the number of each last line's intent, `plain` [talks] true
-    where the reply holds nothing that must be copied.
+    `batch` is as `collate` makes it, `own_names` [talks, input length] as `own_names` does; `intents` [talks] is the
+    number of each last line's intent, `plain` [talks] true where the reply holds nothing that must be copied.
     """
 
     batch: dict[str, Tensor]
+    own_names: Tensor
     intents: Tensor
     plain: Tensor
 
@@ -140,14 +141,14 @@ class Student:
 
     def _read(self, talk: Talk) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder's states of talks, and how wrong their intents and names are."""
-        seen, names = talk.batch["attention_mask"], talk.batch["own_name"]
+        seen = talk.batch["attention_mask"]
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
             states = self.model.model.encoder(input_ids=talk.batch["input_ids"], attention_mask=seen).last_hidden_state
         ends = states[torch.arange(len(states)), seen.sum(1) - 1].float()
         told = cross_entropy(self._judge(ends), talk.intents)
         guess = self._naming(states.float())[..., 0][seen.bool()]
         weight = torch.tensor(NAME_WEIGHT)
-        named = binary_cross_entropy_with_logits(guess, names[seen.bool()].float(), pos_weight=weight)
+        named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
 
     def _shown(self, seen: Tensor, plain: Tensor) -> Tensor:

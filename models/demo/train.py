@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 from transformers import BlenderbotTokenizerFast
 
-from models.demo.batches import bucketed, collate
+from models.demo.batches import bucketed, collate, own_names
 from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, Stage, TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
 from models.demo.dialogues import Subject, load_subjects, problems, without_overlap, words
@@ -187,7 +187,7 @@ def _talks(course: Course, batches: Iterator[list[Sample]]) -> Iterator[Talk]:
     for drawn in batches:
         batch = collate(drawn, course.tokenizer.pad_token_id, course.tokenizer.bos_token_id)
         intents = torch.tensor([course.intents[sample.intent] for sample in drawn])
-        yield Talk(batch, intents, torch.tensor([sample.plain for sample in drawn]))
+        yield Talk(batch, own_names(drawn), intents, torch.tensor([sample.plain for sample in drawn]))
 
 
 def _batches(config: TrainingConfig, samples: Iterator[Sample], done: int) -> Iterator[list[Sample]]:

@@ -53,7 +53,7 @@ def _lesson() -> Lesson:
 def _talk() -> Talk:
     ids = torch.randint(4, VOCABULARY, (4, 7), generator=torch.Generator().manual_seed(2))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids, "labels": ids}
-    return Talk({**batch, "own_name": ids < 10}, torch.tensor([0, 1, 0, 1]), torch.tensor([True, False, True, False]))
+    return Talk(batch, ids < 10, torch.tensor([0, 1, 0, 1]), torch.tensor([True, False, True, False]))
 
 
 def test_the_encoder_comes_closer_to_what_the_teacher_says(student: Student) -> None:
