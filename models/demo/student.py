@@ -51,7 +51,7 @@ class Student:
         self._meaning = torch.nn.Linear(config.d_model, WIDTH)
         self._judge = torch.nn.Linear(config.d_model, intents)
         self._naming = torch.nn.Linear(config.d_model, 1)
-        encoder = [*model.model.encoder.parameters()]
+        encoder = [*model.model.encoder.layers.parameters(), *model.model.encoder.embed_positions.parameters()]
         known = {id(weight) for weight in encoder}
         others = [weight for weight in model.parameters() if id(weight) not in known]
         heads = [*self._meaning.parameters(), *self._judge.parameters(), *self._naming.parameters()]
