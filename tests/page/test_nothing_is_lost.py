@@ -157,7 +157,7 @@ def test_one_tab_stops_what_the_other_one_sent_and_neither_loses_its_draft(serve
     visit.prompt.fill("Draft of one")
     other.prompt.fill("Draft of the other")
     expect(other.button("Stop")).to_be_visible()
-    other.button("Stop").click()
+    other.stop()
     for tab in (visit, other):
         expect(tab.note).to_contain_text("Stopped.")
     served.model.say("Hello you.")
@@ -208,7 +208,7 @@ def test_many_messages_in_a_moment_are_answered_once_each_in_their_order(served:
 def test_a_store_that_was_emptied_takes_nothing_that_is_in_the_browser(served: Site, visit: Visit) -> None:
     visit.say_and_read("First", "Hello you.")
     visit.say_and_pause(served.model, "Stopped one")
-    visit.button("Stop").click()
+    visit.stop()
     served.model.say("Hello you.")
     assert visit.page.request.delete(f"{served.url}/sessions/{visit.session}").ok
     visit.prompt.fill("A draft")

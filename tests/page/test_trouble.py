@@ -55,7 +55,7 @@ def test_a_stopped_reply_is_not_kept_and_the_page_says_so(served: Site, visit: V
 
 def test_a_stopped_message_can_be_sent_again(served: Site, visit: Visit) -> None:
     visit.say_and_pause(served.model)
-    visit.button("Stop").click()
+    visit.stop()
     served.model.say(COUNTED)
     visit.button("Send again").click()
     expect(visit.replies).to_have_text(COUNTED)
@@ -66,7 +66,7 @@ def test_a_stopped_message_can_be_sent_again(served: Site, visit: Visit) -> None
 
 def test_a_stopped_message_can_be_changed(served: Site, visit: Visit) -> None:
     visit.say_and_pause(served.model)
-    visit.button("Stop").click()
+    visit.stop()
     visit.button("Edit").click()
     expect(visit.prompt).to_have_value("Count")
     expect(visit.prompt).to_be_focused()
@@ -81,7 +81,7 @@ def test_a_stopped_message_can_be_changed(served: Site, visit: Visit) -> None:
 def test_what_is_stopped_does_not_count_among_what_the_model_has_read(served: Site, visit: Visit) -> None:
     visit.say_and_read("Hi", "Hello you.")
     visit.say_and_pause(served.model, "This message is stopped")
-    visit.button("Stop").click()
+    visit.stop()
     served.model.say("It is a long reply of many little words.")
     for number in range(4):
         visit.say_and_read(f"This is message number {number}", "It is a long reply of many little words.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
@@ -118,6 +119,19 @@ class Visit:
         self.say(text)
         model.wait_paused()
         expect(self.replies.last).not_to_have_text("")
+
+    def stop(self) -> None:
+        """Press Stop, and wait until the service knows, so that it does not write the reply to its end."""
+        before, end = self._cancelled(), time.monotonic() + 10
+        self.button("Stop").click()
+        while self._cancelled() == before:
+            assert time.monotonic() < end, "the service goes on with what was stopped"
+            time.sleep(0.02)
+
+    def _cancelled(self) -> str:
+        """How many requests the service has given up, as its metrics say it."""
+        lines = self.page.request.get(f"{self._url}/metrics").text().splitlines()
+        return next(line for line in lines if line.startswith("chatbot_cancelled_total"))
 
     def listen(self) -> None:
         """Begin to note what is announced."""
