@@ -78,9 +78,10 @@ class Client:
             assert isinstance(reply["reply"], str)
         except (KeyError, TypeError, ValueError, AssertionError):
             return "malformed reply", f"no reply with usage: {body.decode(errors='replace')}", {}
-        expected = {"tokens": self.reply_tokens, "prompt_tokens": self.prompt_tokens}
-        if counted != expected:
-            return "wrong length", f"{counted} where {expected} was expected", counted
+        if (tokens := counted["tokens"]) != self.reply_tokens:
+            return "wrong length", f"a reply of {tokens} tokens where {self.reply_tokens} were expected", counted
+        if (tokens := counted["prompt_tokens"]) != self.prompt_tokens:
+            return "wrong length", f"a prompt of {tokens} tokens where {self.prompt_tokens} were sent", counted
         return "", "", counted
 
 

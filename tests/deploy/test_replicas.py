@@ -78,12 +78,12 @@ def test_a_replica_killed_under_load_loses_nobodys_words(replicas: Replicas, pro
         replicas.port,
         prompt_format,
         clients=CLIENTS,
-        exchanges=5 * CLIENTS,
+        exchanges=5 * CLIENTS + 1,
         within_s=RETRY_S,
         disturb=lambda: killed.append(replicas.kill_one()),
     )
     assert outcome.mistakes == []
-    assert outcome.acknowledged >= 10 * CLIENTS
+    assert outcome.acknowledged > 10 * CLIENTS
     assert outcome.interrupted > 0, "nothing was under way when the replica was killed"
     replicas.wait_replicas(COUNT, without=killed[0])
 
