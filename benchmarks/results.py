@@ -82,9 +82,9 @@ class Results:
         order = [name for name in names or self.parts if name in self.parts]
         return {name: part for name in order if isinstance(part := self.parts[name], kind)}
 
-    def races(self, beams: int) -> list[tuple[Latency, Race]]:
-        """Every race of a beam width, of each latency run."""
-        runs = self.of_kind(Latency, LATENCY).values()
+    def races(self, beams: int, names: Sequence[str] = LATENCY) -> list[tuple[Latency, Race]]:
+        """Every race of a beam width, of each latency run with one of `names`, or of all runs."""
+        runs = self.of_kind(Latency, names).values()
         return [(run, race) for run in runs for race in run.results if race.sizes.beams == beams]
 
     def latency(self, beams: int) -> dict[str, Replies]:
@@ -108,8 +108,7 @@ class Results:
 
     def replies(self, checkpoint: str, label: str, beams: int) -> Timing | None:
         """One contestant with one checkpoint, in the first run that it took part in, if any."""
-        runs = (run for run in self.of_kind(Latency).values() if run.settings["checkpoint"] == checkpoint)
-        races = (race for run in runs for race in run.results if race.sizes.beams == beams)
+        races = (race for run, race in self.races(beams, ()) if run.settings["checkpoint"] == checkpoint)
         return next((timing for race in races for timing in race.timings if timing.label == label), None)
 
     def served(self, part: str, label: str) -> dict[int, ServerRuns]:
