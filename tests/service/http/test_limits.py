@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 from flask import Request
+from limits.storage import MemoryStorage
 from werkzeug.test import EnvironBuilder
 
 from service.http.limits import COUNTS_PER_MESSAGE
@@ -16,6 +17,12 @@ from tests.service.conftest import Application
 from tests.service.visitor import ask
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1"))
+
+
+@pytest.fixture(autouse=True)
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No minute of the clock turns within a test, when one message more would be let through."""
+    monkeypatch.setattr(MemoryStorage, "sliding_window_keys", lambda _, key, *__: (f"{key} before", f"{key} now"))
 
 
 def test_messages_over_the_limit_are_refused_until_later(application: Application, faked: ServedModel) -> None:

@@ -15,7 +15,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI, Stream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, ChatCompletionMessageParam
 
-from tests.service.process import ServiceProcess
+from tests.service.process import ONE_MINUTE, ServiceProcess
 
 MESSAGES: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "You like tea."},
@@ -420,7 +420,7 @@ class TestPatience:
     def test_retries_get_through_a_loading_service_and_not_through_a_limit(
         self, short_export: Path, connect: Connect
     ) -> None:
-        with ServiceProcess("--model", short_export, "--client-limit", "8") as process:
+        with ServiceProcess("--model", short_export, "--client-limit", "8", planted=ONE_MINUTE) as process:
             assert complete(connect(process, retries=6)).choices
             client = connect(process)
             with pytest.raises(openai.RateLimitError) as raised:

@@ -19,7 +19,7 @@ import pytest
 from service.conversations.conversation import Exchange
 from service.conversations.sqlite import SQLiteStore
 from service.serving.connections import REFUSAL_PAUSE_S
-from tests.service.process import ServiceProcess
+from tests.service.process import ONE_MINUTE, ServiceProcess
 
 BODY = json.dumps({"prompt": "Hello there"}).encode()
 IMPATIENT = "import service.serving.connections; service.serving.connections.READING_TIMEOUT_S = 2.0"
@@ -267,7 +267,7 @@ service.serving.listener.max_connections = lambda threads: 1000
 
 def test_refusals_of_a_client_that_asks_too_often_wait_a_little_and_hold_up_nobody(short_export: Path) -> None:
     with (
-        ServiceProcess("--model", short_export, "--client-limit", "1") as process,
+        ServiceProcess("--model", short_export, "--client-limit", "1", planted=ONE_MINUTE) as process,
         contextlib.ExitStack() as stack,
     ):
         process.wait_ready()
