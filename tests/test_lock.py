@@ -17,6 +17,7 @@ SETS = (
     "service",
     "redis",
     "ray",
+    "training",
 )
 LOCKED = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+?))? *\\?$", re.MULTILINE

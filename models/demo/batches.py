@@ -31,10 +31,10 @@ def collate(samples: Sequence[Sample], pad: int, start: int) -> dict[str, Tensor
     }
 
 
-def end_states(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """The encoder's states at `</s>`: [batch, input length, width] to [batch, width]."""
-    rows: Tensor = states[torch.arange(len(states)), attention_mask.sum(1) - 1]
-    return rows
+def own_names(samples: Sequence[Sample]) -> Tensor:
+    """Where the user's own name stands in the input, [batch, input length], bool."""
+    longest = max(len(s.input_ids) for s in samples)
+    return torch.tensor([[*s.own_name, *[False] * (longest - len(s.own_name))] for s in samples])
 
 
 def bucketed(samples: Iterator[Sample], size: int, pool: int, seed: int) -> Iterator[list[Sample]]:

@@ -8,6 +8,7 @@ DIALOGUES = FOLDER / "dialogues"
 NAMES = FOLDER / "names.yaml"
 CHECKPOINT = FOLDER / "checkpoint"
 EVALUATION = FOLDER / "evaluation"
+RUN = FOLDER / "run"
 
 MAX_POSITIONS = 128
 MIN_LENGTH = 20
@@ -16,35 +17,67 @@ BANNED_NGRAM = 3
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """One training run. Lengths are in tokens, `learning_rate` is the peak after the warm-up.
+class Stage:
+    """A part of a run: `steps` batches of `batch` lines or replies; `learning_rate` is the peak after the warm-up."""
 
-    The first `short_steps` steps see only inputs of at most `short_input` tokens. `intent_loss` weighs an auxiliary
-    loss: telling the user's intent from the encoder's state at `</s>`. `copy_loss` weighs another: the last
-    cross-attention looks at the piece of a name that the reply says next.
+    steps: int
+    batch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run. Lengths are in tokens.
+
+    First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
+    then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
+    vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
+    (`name_loss`). Then the whole model learns `replies`, the encoder's layers at `encoder_rate` of the learning rate
+    and beside `further_lessons` more lines.
+    `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at least
+    `near` count as wordings, too: `everyday_share` of an intent's lines are such. In `end_only` of the replies that
+    hold nothing to copy, the decoder sees the encoder's state at `</s>` and no other. `copy_loss` weighs an auxiliary
+    loss: the last cross-attention looks at the piece of a name that comes next.
+    The first `short_steps` replies see only inputs of at most `short_input` tokens.
     """
 
     output: Path = CHECKPOINT
-    vocab_size: int = 4096
+    run: Path = RUN
+    vocab_size: int = 6144
     d_model: int = 256
     heads: int = 8
-    ffn: int = 1024
+    encoder_ffn: int = 2048
+    decoder_ffn: int = 1024
     encoder_layers: int = 2
     decoder_layers: int = 3
     dropout: float = 0.1
     label_smoothing: float = 0.05
-    steps: int = 2800
-    short_steps: int = 1000
+    everyday_lines: int = 160_000
+    near: float = 0.72
+    everyday_share: float = 0.4
+    words: Stage = Stage(3500, 512, 3e-3)
+    lessons: Stage = Stage(1200, 192, 1e-3)
+    replies: Stage = Stage(7000, 32, 1.5e-3)
+    context: float = 0.25
+    talks: int = 32
+    short_steps: int = 2500
     short_input: int = 48
-    batch: int = 32
-    pool: int = 6400
+    pool: int = 1600
+    further_lessons: int = 64
+    encoder_rate: float = 0.15
+    end_only: float = 0.5
     intent_loss: float = 0.5
+    name_loss: float = 1.0
     copy_loss: float = 1.0
-    learning_rate: float = 1.5e-3
-    warmup: int = 200
+    warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    evaluate_every: int = 400
+    keep_every: int = 100
+    evaluate_every: int = 1000
     bfloat16: bool = True
     threads: int = 2
     seed: int = 20240
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.words, self.lessons, self.replies

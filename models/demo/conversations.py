@@ -8,6 +8,7 @@ from transformers import BlenderbotTokenizerFast
 
 from models.demo.bans import may_be_said
 from models.demo.dialogues import Exchange, Subject, words
+from models.demo.meaning import Fitting, label
 from models.demo.names import NameSampler
 from models.demo.tokenizer import encode_history
 from models.demo.wording import Rewording
@@ -17,7 +18,11 @@ TRIES = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`."""
+    """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`.
+
+    `plain` says that the reply holds no name nor other value that the user gave, `own_name` which of the `input_ids`
+    are the user's name, where it has been told.
+    """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -25,6 +30,8 @@ class Sample:
     turns: int
     user: str
     reply: str
+    plain: bool
+    own_name: tuple[bool, ...]
 
 
 class ConversationSampler:
@@ -38,10 +45,13 @@ class ConversationSampler:
         seed: int,
         heldout_users: bool = False,
         heldout_replies: bool = False,
+        fitting: Fitting | None = None,
     ) -> None:
         self._subjects = {s.name: s for s in subjects}
         exchanges = [e for s in subjects for e in s.exchanges if e.reply.of(heldout_replies)]
         self._free = [e for e in exchanges if e.free]
+        self._first = [e for e in self._free if not self._subjects[e.subject].follows_anything]
+        self._anywhere = [e for e in self._free if self._subjects[e.subject].follows_anything]
         self._introductions = [e for e in exchanges if e.introduces]
         self._recalls = [e for e in exchanges if e.needs_name]
         self._unknowns = [e for e in exchanges if e.no_name]
@@ -50,6 +60,7 @@ class ConversationSampler:
         self._random = Random(seed)
         self._heldout_users = heldout_users
         self._heldout_replies = heldout_replies
+        self._fitting = fitting
         fillers = sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
         self._rewording = None if heldout_users else Rewording(fillers)
         self._encoded: dict[str, tuple[int, ...]] = {}
@@ -62,10 +73,10 @@ class ConversationSampler:
     def conversation(self) -> list[Sample]:
         """The samples of one conversation, one for each reply worth learning."""
         kind = self._random.random()
-        if kind < 0.45 or not (self._introductions and self._recalls):
-            return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (35, 30, 20, 15))[0]), 1.0)
-        between = self._chain(self._random.choices((0, 1, 2, 3), (20, 38, 28, 14))[0])
-        if kind < 0.90:
+        if kind < 0.6 or not (self._introductions and self._recalls):
+            return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (50, 30, 14, 6))[0]), 1.0)
+        between = self._chain(self._random.choices((0, 1, 2, 3), (15, 50, 25, 10))[0], self._random.random() < 0.3)
+        if kind < 0.95:
             before = self._chain(1) if self._random.random() < 0.12 else []
             after = self._chain(1) if self._random.random() < 0.15 else []
             recalls = [self._random.choice(self._recalls)]
@@ -76,20 +87,25 @@ class ConversationSampler:
             return self._speak(between, 0.5)
         return self._speak([*between, self._random.choice(self._unknowns)], 0.5)
 
-    def _chain(self, length: int) -> list[Exchange]:
-        """Exchanges without names; each is followed, half of the time, by one that answers it."""
+    def _chain(self, length: int, begun: bool = False) -> list[Exchange]:
+        """Exchanges without names; each is followed, half of the time, by one that answers it.
+
+        Lines that may follow anything ("why?") come first only where the talk has `begun`.
+        """
         chain: list[Exchange] = []
         while len(chain) < length:
             subject = self._subjects[chain[-1].subject] if chain else None
             followers = subject.followers(chain[-1]) if subject else []
             if followers and self._random.random() < 0.55:
                 chain.append(self._random.choice(followers))
+            elif self._anywhere and self._random.random() < (0.35 if chain or begun else 0.02):
+                chain.append(self._random.choice(self._anywhere))
             elif subject and self._random.random() < 0.3:
                 chain.append(self._random.choice([e for e in self._free if e.subject == subject.name] or self._free))
             elif not chain and self._random.random() < 0.25:
                 chain += self._followed(length)
             else:
-                chain.append(self._random.choice(self._free))
+                chain.append(self._random.choice(self._first))
         return chain
 
     def _followed(self, room: int) -> list[Exchange]:
@@ -104,8 +120,10 @@ class ConversationSampler:
         values: dict[str, str] = {"name": self._names.draw(self._random)}
         turns: list[str] = []
         samples: list[Sample] = []
+        told = False
         for exchange in plan:
-            sample = self._exchange(exchange, values, turns)
+            told = told or exchange.introduces
+            sample = self._exchange(exchange, values, turns, told)
             if sample is None:
                 break
             turns += [sample.user, sample.reply]
@@ -113,7 +131,7 @@ class ConversationSampler:
                 samples.append(sample)
         return samples
 
-    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str]) -> Sample | None:
+    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str], told: bool) -> Sample | None:
         slots = self._subjects[exchange.subject].slots
         for slot, split in slots.items():
             key = f"{exchange.subject}.{slot}"
@@ -121,21 +139,30 @@ class ConversationSampler:
                 values[key] = self._random.choice(split.of(self._heldout_users))
         filled = {slot: values[f"{exchange.subject}.{slot}"] for slot in slots}
         for _ in range(TRIES):
-            line = self._random.choice(exchange.user.of(self._heldout_users))
+            line, answer = self._pair(exchange)
             if self._rewording:
                 line = self._rewording.draw(line, self._random)
             if exchange.introduces:
                 values["name"] = self._typed(values["name"], line)
             filled["name"] = values["name"]
             user = line.format_map(filled)
-            reply = self._random.choice(exchange.reply.of(self._heldout_replies)).format_map(filled)
+            reply = answer.format_map(filled)
             input_ids, kept = encode_history(self._tokenizer, [*turns, user])
             if exchange.needs_name and values["name"] not in " ".join(kept[:-1]):
                 return None
             labels = self._encode(reply)
             if may_be_said(input_ids, self._tokenizer.bos_token_id, labels):
-                return Sample(tuple(input_ids), labels, f"{exchange.subject}.{exchange.intent}", len(kept), user, reply)
+                plain = "{" not in answer
+                own_name = runs_of(self._encode(values["name"])[:-1] if told else (), input_ids)
+                return Sample(tuple(input_ids), labels, label(exchange), len(kept), user, reply, plain, own_name)
         return None
+
+    def _pair(self, exchange: Exchange) -> tuple[str, str]:
+        """A user line and a reply, the slots of both unfilled."""
+        if self._fitting:
+            return self._fitting.draw(exchange, self._random)
+        users, replies = exchange.user.of(self._heldout_users), exchange.reply.of(self._heldout_replies)
+        return self._random.choice(users), self._random.choice(replies)
 
     def _typed(self, name: str, line: str) -> str:
         """The name in lower case, now and then, where the line is too and two tokens still spell it."""
@@ -150,3 +177,12 @@ class ConversationSampler:
                 self._encoded.clear()
             self._encoded[text] = tuple(self._tokenizer(" " + text.strip())["input_ids"])
         return self._encoded[text]
+
+
+def runs_of(part: Sequence[int], ids: Sequence[int]) -> tuple[bool, ...]:
+    """Which of `ids` belong to a place where all of `part` stands in a row."""
+    inside = [False] * len(ids)
+    for start in range(len(ids) - len(part) + 1 if part else 0):
+        if tuple(ids[start : start + len(part)]) == tuple(part):
+            inside[start : start + len(part)] = [True] * len(part)
+    return tuple(inside)

@@ -60,12 +60,16 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Subject:
-    """A subject, the words that mark a reply as being about it, and its exchanges."""
+    """A subject, the words that mark a reply as being about it, and its exchanges.
+
+    `follows_anything` marks lines such as "why?", which hardly begin a talk and may follow whatever was said.
+    """
 
     name: str
     lexicon: frozenset[str]
     slots: Mapping[str, Split]
     exchanges: tuple[Exchange, ...]
+    follows_anything: bool = False
 
     def followers(self, exchange: Exchange) -> list[Exchange]:
         return [e for e in self.exchanges if exchange.intent in e.after]
@@ -91,7 +95,8 @@ def _subject(data: Mapping[str, Any]) -> Subject:
         for e in data["exchanges"]
     )
     lexicon = frozenset(str(word).lower() for word in data["lexicon"])
-    return Subject(data["subject"], lexicon, MappingProxyType(slots), exchanges)
+    follows_anything = bool(data.get("follows_anything", False))
+    return Subject(data["subject"], lexicon, MappingProxyType(slots), exchanges, follows_anything)
 
 
 def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
@@ -101,7 +106,7 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
         for exchange in subject.exchanges:
             where = f"{subject.name}.{exchange.intent}"
             counts = (len(exchange.user.train), len(exchange.user.heldout), len(exchange.reply.train))
-            if any(have < need for have, need in zip(counts, (14, 4, 6), strict=True)):
+            if any(have < need for have, need in zip(counts, (16, 4, 6), strict=True)):
                 yield f"{where}: too few lines (user, held-out user, replies: {counts})"
             for parent in exchange.after:
                 if parent not in intents:
@@ -120,6 +125,21 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
                 for slot in re.findall(r"{(\w+)}", line):
                     if slot != "name" and slot not in subject.slots:
                         yield f"{where}: unknown slot {slot}: {line}"
+    yield from _shared_wordings(subjects)
+
+
+def _shared_wordings(subjects: tuple[Subject, ...]) -> Iterator[str]:
+    """One line for each user line of two intents; only a name still untold lets the same words mean something else."""
+    meanings: dict[tuple[str, bool], str] = {}
+    for subject in subjects:
+        for exchange in subject.exchanges:
+            where = f"{subject.name}.{exchange.intent}"
+            for line in exchange.user.train + exchange.user.heldout:
+                spoken = " ".join(re.findall(r"{\w+}|[a-z0-9]+|[^\w\s]+$", line.lower().replace("'", "")))
+                spoken = spoken.rstrip(" .,?!") or spoken
+                other = meanings.setdefault((spoken, exchange.no_name), where)
+                if other != where:
+                    yield f"{where}: also a line of {other}: {line}"
 
 
 def without_overlap(subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:

@@ -27,9 +27,10 @@ def new_model(
     """An untrained Blenderbot of 400M-distill's kind, in float32.
 
     Embeddings are drawn with deviation 1/sqrt(d_model), since the model multiplies them by sqrt(d_model); positions
-    start as sinusoids; what each block adds is scaled down by the number of blocks. So that names never seen can be
-    copied, the pieces of names of one kind start with a direction in common, by which attention can find them, and the
-    last cross-attention starts out handing on what it looks at.
+    start as sinusoids; what each block adds is scaled down by the number of blocks, and the encoder's layers but the
+    last add nothing yet, so that they may be left out at first. So that names never seen can be copied, the pieces of
+    names of one kind start with a direction in common, by which attention can find them, and the last cross-attention
+    starts out handing on what it looks at.
 
     Args:
         config: shape of the model.
@@ -45,8 +46,8 @@ def new_model(
             decoder_layers=config.decoder_layers,
             encoder_attention_heads=config.heads,
             decoder_attention_heads=config.heads,
-            encoder_ffn_dim=config.ffn,
-            decoder_ffn_dim=config.ffn,
+            encoder_ffn_dim=config.encoder_ffn,
+            decoder_ffn_dim=config.decoder_ffn,
             activation_function="gelu",
             dropout=config.dropout,
             attention_dropout=0.0,
@@ -83,6 +84,9 @@ def new_model(
             for name, weight in stack.named_parameters():
                 if name.endswith(("out_proj.weight", "fc2.weight")):
                     weight.mul_(1 / math.sqrt(2 * len(stack.layers)))
+        for layer in model.model.encoder.layers[:-1]:
+            layer.self_attn.out_proj.weight.zero_()
+            layer.fc2.weight.zero_()
         for ids in kinds:
             shared = torch.randn(config.d_model)
             kind = model.model.shared.weight[ids]
@@ -91,6 +95,23 @@ def new_model(
         last.v_proj.weight.mul_(NOISE_SCALE).add_(torch.eye(config.d_model))
         last.out_proj.weight.mul_(NOISE_SCALE).add_(COPY_SCALE * torch.eye(config.d_model))
     return model
+
+
+@torch.no_grad()
+def lend_meanings(model: BlenderbotForConditionalGeneration, tokens: Sequence[int], meanings: torch.Tensor) -> None:
+    """Words begin with embeddings that are alike as far as the teacher finds the words alike.
+
+    Args:
+        model: an untrained model.
+        tokens: the words' ids.
+        meanings: the teacher's vectors of these words, [words, width]; their main directions are kept.
+    """
+    apart = meanings - meanings.mean(0)
+    directions = torch.linalg.svd(apart, full_matrices=False).Vh[: model.config.d_model]
+    shorter = apart @ directions.T
+    rows = torch.zeros(len(shorter), model.config.d_model)
+    rows[:, : len(directions)] = torch.nn.functional.normalize(shorter, dim=1)
+    model.model.shared.weight[list(tokens)] = rows
 
 
 def save_checkpoint(

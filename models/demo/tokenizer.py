@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import isqrt
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -18,14 +19,20 @@ from models.demo.names import Names, Pieces
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 SEPARATOR = "  "
+EVERYDAY_WORDS = 9
 
 
-def build_tokenizer(subjects: Iterable[Subject], names: Names, pieces: Pieces, size: int) -> BlenderbotTokenizerFast:
-    """A tokenizer of at most `size` tokens, in which a name made of known pieces is one or two tokens."""
+def build_tokenizer(
+    subjects: Iterable[Subject], names: Names, pieces: Pieces, size: int, everyday: Iterable[str] = ()
+) -> BlenderbotTokenizerFast:
+    """A tokenizer of at most `size` tokens, in which a name made of known pieces is one or two tokens.
+
+    The other tokens come from the words of the dialogues, then from those that are frequent in `everyday` lines.
+    """
     first = [(SPACE, SPACE), *head_merges(pieces)]
     tails = Counter({tuple(tail): 1 for tail in sorted(pieces.tails)})
     first += learn_merges(tails, size)
-    spoken = _training_words(subjects)
+    spoken = _training_words(subjects) + _frequent(everyday)
     room = size - len(_vocabulary(first))
     cut = Counter[tuple[str, ...]]()
     for word, count in sorted(spoken.items()):
@@ -68,6 +75,15 @@ def _training_words(subjects: Iterable[Subject]) -> Counter[str]:
         for line in (*plain, *(line.lower() for line in plain), *values):
             words.update(piece for piece, _ in cutter.pre_tokenize_str(line))
     return words
+
+
+def _frequent(lines: Iterable[str]) -> Counter[str]:
+    """The words of `lines` that stand there often, in lower case, each counted as the square root of how often."""
+    cutter = ByteLevel(add_prefix_space=True)
+    found: Counter[str] = Counter()
+    for line in lines:
+        found.update(piece for piece, _ in cutter.pre_tokenize_str(line.lower()))
+    return Counter({word: isqrt(count) for word, count in found.items() if count >= EVERYDAY_WORDS})
 
 
 def _apply(word: str, merges: Iterable[Pair]) -> list[str]:

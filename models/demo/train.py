@@ -1,45 +1,48 @@
-"""Trains the demo model from scratch: `python -m models.demo.train`."""
+"""Trains the demo model from scratch, or goes on where that was interrupted: `python -m models.demo.train`."""
 
 import argparse
-import math
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
-from transformers import BlenderbotForConditionalGeneration, BlenderbotTokenizerFast
+from transformers import BlenderbotTokenizerFast
 
-from models.demo.batches import IGNORED, bucketed, collate, end_states
-from models.demo.config import CHECKPOINT, DIALOGUES, NAMES, TrainingConfig
+from models.demo.batches import bucketed, collate, own_names
+from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, Stage, TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
-from models.demo.dialogues import Subject, load_subjects, problems, without_overlap
-from models.demo.model import new_model, save_checkpoint
+from models.demo.dialogues import Subject, load_subjects, problems, without_overlap, words
+from models.demo.everyday import load_everyday, unlike
+from models.demo.heldout import load_heldout
+from models.demo.lessons import Lessons, Source
+from models.demo.meaning import Fitting, Intents, wordings
+from models.demo.model import lend_meanings, new_model, save_checkpoint
 from models.demo.names import NameSampler, Pieces, find_pieces, load_names
 from models.demo.scoring import score
+from models.demo.student import Student, Talk
+from models.demo.teacher import Meanings, embed
 from models.demo.tokenizer import build_tokenizer, share_of_tokens
+from models.demo.wording import Rewording
 
 HELDOUT_SAMPLES = 320
+EXAMPLE_NAMES = 40
+SHARES = {"everyday": 0.6, "wordings": 0.3, "replies": 0.1}
 
 
-class Counted:
-    """Passes samples on and remembers which exchanges went through."""
+@dataclass(frozen=True)
+class Course:
+    """All that is learnt: where lines and replies come from, and what they are checked on."""
 
-    def __init__(self, samples: Iterator[Sample]) -> None:
-        self._samples = samples
-        self.exchanges: set[int] = set()
-        self.multi_turn: set[int] = set()
-
-    def __iter__(self) -> Iterator[Sample]:
-        for sample in self._samples:
-            exchange = hash((sample.user, sample.reply))
-            self.exchanges.add(exchange)
-            if sample.turns > 1:
-                self.multi_turn.add(exchange)
-            yield sample
+    tokenizer: BlenderbotTokenizerFast
+    lessons: Lessons
+    sampler: ConversationSampler
+    intents: Intents
+    checks: dict[str, list[Sample]]
+    of_names: torch.Tensor
 
 
 def train(config: TrainingConfig) -> None:
@@ -51,121 +54,161 @@ def train(config: TrainingConfig) -> None:
         print("note:", problem)
     subjects = without_overlap(read)
     names = load_names(NAMES)
+    found = load_everyday(config.everyday_lines, config.seed)
+    apart = unlike(found, load_heldout(EVALUATION).lines)
+    everyday, meanings = [found[i] for i in apart], embed(found, config.run)[apart]
     pieces = find_pieces(names.train)
-    tokenizer = build_tokenizer(subjects, names, pieces, config.vocab_size)
-    for label, group in (("held-out", names.heldout), ("training", names.train)):
-        shares = share_of_tokens(tokenizer, group)
-        print(f"{label} names in 1, 2, 3+ tokens:", ", ".join(f"{share:.1%}" for share in shares.values()))
+    kept = config.run / "tokenizer"
+    if kept.exists():
+        tokenizer = BlenderbotTokenizerFast.from_pretrained(kept)
+    else:
+        tokenizer = build_tokenizer(subjects, names, pieces, config.vocab_size, everyday)
+        tokenizer.save_pretrained(kept)
+    for group, which in (("held-out", names.heldout), ("training", names.train)):
+        shares = share_of_tokens(tokenizer, which)
+        print(f"{group} names in 1, 2, 3+ tokens:", ", ".join(f"{share:.1%}" for share in shares.values()))
 
-    drawn = NameSampler(names, pieces)
-    samples = Counted(ConversationSampler(subjects, drawn, tokenizer, config.seed).samples())
-    intents = {f"{e.subject}.{e.intent}": index for index, e in enumerate(e for s in subjects for e in s.exchanges)}
-    checks = {
-        label: list(islice(ConversationSampler(subjects, drawn, tokenizer, 1, True, new).samples(), HELDOUT_SAMPLES))
-        for label, new in (("known replies", False), ("held-out replies", True))
-    }
+    known = wordings(subjects, [n for n in names.train[:400] if pieces.whole(n)][:EXAMPLE_NAMES], config.seed)
+    intents = Intents(known, config.run)
     kinds = name_kinds(tokenizer, pieces)
     model = new_model(config, tokenizer.vocab_size, kinds)
+    lend_meanings(model, *_whole_words(tokenizer, {*kinds[0], *kinds[1]}, config.run))
     model.set_attn_implementation("eager")
+    print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens, {len(intents.names)} intents")
+    student = Student(config, model, len(intents.names))
+    state = config.run / "state.pt"
+    if state.exists():
+        student.load(state)
+        print(f"goes on after step {student.step}")
+
     of_names = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
     of_names[[*kinds[0], *kinds[1]]] = True
-    print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens, {len(subjects)} subjects")
-    _fit(config, model, tokenizer, samples, checks, intents, of_names)
-    print(
-        f"distinct exchanges trained on: {len(samples.exchanges):,}, of them {len(samples.multi_turn):,} within "
-        f"a longer talk; held-out exchanges: {_heldout(subjects):,}"
+    near = intents.near(meanings, config.run)
+    fitting = Fitting(subjects, everyday, meanings, near, intents, config.run, config.near, config.everyday_share)
+    print(f"everyday lines that mean what a wording means: {sum(fitting.sizes.values()):,}")
+    replies = [line for s in subjects for e in s.exchanges for line in e.reply.train if "{" not in line]
+
+    def source(kind: str, texts: Sequence[str], meanings: Meanings) -> Source:
+        return Source(texts, meanings, intents.near(meanings, config.run), SHARES[kind])
+
+    sources = (
+        source("everyday", everyday, meanings),
+        source("wordings", [wording.text for wording in known], intents.meanings),
+        source("replies", replies, embed(replies, config.run)),
     )
+    rewording = Rewording(
+        sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
+    )
+    drawn = NameSampler(names, pieces)
+    seed = config.seed + student.step
+    course = Course(
+        tokenizer,
+        Lessons(sources, tokenizer, rewording, seed),
+        ConversationSampler(subjects, drawn, tokenizer, seed, fitting=fitting),
+        intents,
+        {
+            label: list(
+                islice(ConversationSampler(subjects, drawn, tokenizer, 1, True, new).samples(), HELDOUT_SAMPLES)
+            )
+            for label, new in (("known replies", False), ("held-out replies", True))
+        },
+        of_names,
+    )
+    _learn_words(config, student, course)
+    _learn_meanings(config, student, course)
+    _learn_replies(config, student, course)
+    print(f"held-out exchanges: {_heldout(subjects):,}")
+    shutil.rmtree(config.run, ignore_errors=True)
 
 
-def _fit(
+def _learn_words(config: TrainingConfig, student: Student, course: Course) -> None:
+    def learn() -> dict[str, float]:
+        return student.learn_words(course.lessons.draw(config.words.batch, 0.0))
+
+    _learn(config, student, "words", 0, config.words, learn)
+
+
+def _learn_meanings(config: TrainingConfig, student: Student, course: Course) -> None:
+    talks = _talks(course, bucketed(course.sampler.samples(), config.talks, config.pool, config.seed))
+
+    def learn() -> dict[str, float]:
+        return student.learn_meanings(course.lessons.draw(config.lessons.batch, config.context), next(talks))
+
+    _learn(config, student, "meanings", config.words.steps, config.lessons, learn)
+
+
+def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
+    begin = config.words.steps + config.lessons.steps
+    talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
+
+    def learn() -> dict[str, float]:
+        lesson = course.lessons.draw(config.further_lessons, config.context)
+        return student.learn_replies(next(talks), course.of_names, lesson)
+
+    _learn(config, student, "replies", begin, config.replies, learn, partial(_show, config, student, course))
+
+
+def _learn(
     config: TrainingConfig,
-    model: BlenderbotForConditionalGeneration,
-    tokenizer: BlenderbotTokenizerFast,
-    samples: Counted,
-    checks: dict[str, list[Sample]],
-    intents: dict[str, int],
-    of_names: torch.Tensor,
+    student: Student,
+    label: str,
+    begin: int,
+    stage: Stage,
+    learn: Callable[[], dict[str, float]],
+    show: Callable[[], str] | None = None,
 ) -> None:
-    pad, start = tokenizer.pad_token_id, model.config.decoder_start_token_id
-    judge = torch.nn.Linear(config.d_model, len(intents))
-    weights = [*model.parameters(), *judge.parameters()]
-    plain = [p for p in weights if p.dim() < 2]
-    matrices = [p for p in weights if p.dim() >= 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
+    """The rest of a stage that begins at step `begin`, kept and shown from time to time."""
+    last = begin + stage.steps
+    if student.step >= last:
+        return
+    bar = tqdm(total=stage.steps, initial=student.step - begin, desc=label, mininterval=5)
+    smooth = _Smooth()
+    while student.step < last:
+        bar.set_postfix(smooth.add(learn()), refresh=False)
+        bar.update()
+        if student.step % config.keep_every == 0 or student.step == last:
+            student.save(config.run / "state.pt")
+        if show and (student.step % config.evaluate_every == 0 or student.step == last):
+            bar.write(show())
+    bar.close()
+
+
+def _show(config: TrainingConfig, student: Student, course: Course) -> str:
+    """Writes the checkpoint; says how well held-out lines are answered."""
+    pad, start = course.tokenizer.pad_token_id, student.model.config.decoder_start_token_id
+    student.model.eval()
+    found = {label: score(student.model, group, pad, start) for label, group in course.checks.items()}
+    save_checkpoint(student.model, course.tokenizer, config.output)
+    shown = "; ".join(f"{label} {s.perplexity:.2f} (top-1 {s.top1:.1%})" for label, s in found.items())
+    return f"step {student.step}: held-out perplexity of {shown}"
+
+
+def _talks(course: Course, batches: Iterator[list[Sample]]) -> Iterator[Talk]:
+    for drawn in batches:
+        batch = collate(drawn, course.tokenizer.pad_token_id, course.tokenizer.bos_token_id)
+        intents = torch.tensor([course.intents[sample.intent] for sample in drawn])
+        yield Talk(batch, own_names(drawn), intents, torch.tensor([sample.plain for sample in drawn]))
+
+
+def _batches(config: TrainingConfig, samples: Iterator[Sample], done: int) -> Iterator[list[Sample]]:
+    short = (sample for sample in samples if len(sample.input_ids) <= config.short_input)
+    size = config.replies.batch
+    return chain(
+        islice(bucketed(short, size, config.pool, config.seed), max(0, config.short_steps - done)),
+        bucketed(samples, size, config.pool, config.seed),
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
-    stream = iter(samples)
-    short = (sample for sample in stream if len(sample.input_ids) <= config.short_input)
-    batches = chain(
-        islice(bucketed(short, config.batch, config.pool, config.seed), config.short_steps),
-        bucketed(stream, config.batch, config.pool, config.seed),
-    )
-    began, tokens, smooth = time.monotonic(), 0, 0.0
-    bar = tqdm(range(1, config.steps + 1), desc="training", unit="step", mininterval=5)
-    for step in bar:
-        drawn = next(batches)
-        batch = collate(drawn, pad, start)
-        labels = batch.pop("labels")
-        tokens += int(batch["attention_mask"].sum()) + int((labels != IGNORED).sum())
-        model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            output = model(**batch, use_cache=False, output_attentions=True)
-        asked = labels != IGNORED
-        loss = cross_entropy(output.logits[asked].float(), labels[asked], label_smoothing=config.label_smoothing)
-        guess = judge(end_states(output.encoder_last_hidden_state, batch["attention_mask"]).float())
-        told = cross_entropy(guess, torch.tensor([intents[sample.intent] for sample in drawn]))
-        astray = copy_loss(output.cross_attentions[-1], batch["input_ids"], batch["attention_mask"], labels, of_names)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss + config.intent_loss * told + config.copy_loss * astray)
-        torch.nn.utils.clip_grad_norm_(weights, config.clip)
-        optimizer.step()
-        schedule.step()
-        smooth = 0.98 * smooth + 0.02 * loss.item()
-        bar.set_postfix(
-            loss=f"{smooth / (1 - 0.98**step):.3f}",
-            intent=f"{told.item():.2f}",
-            copy=f"{astray.item():.2f}",
-            refresh=False,
-        )
-        if step % config.evaluate_every == 0 or step == config.steps:
-            model.eval()
-            found = {label: score(model, group, pad, start) for label, group in checks.items()}
-            shown = "; ".join(f"{label} {s.perplexity:.2f} (top-1 {s.top1:.1%})" for label, s in found.items())
-            speed = tokens / (time.monotonic() - began)
-            bar.write(f"step {step}: held-out perplexity of {shown}; {speed:,.0f} tokens/s")
-            save_checkpoint(model, tokenizer, config.output)
 
 
-def copy_loss(
-    attention: torch.Tensor,
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
-    labels: torch.Tensor,
-    of_names: torch.Tensor,
-) -> torch.Tensor:
-    """How far the last cross-attention looks away from a piece of a name that it should copy.
+class _Smooth:
+    """Running means of what the bar shows."""
 
-    Args:
-        attention: [batch, heads, reply length, input length], probabilities.
-        input_ids: [batch, input length].
-        attention_mask: [batch, input length].
-        labels: [batch, reply length].
-        of_names: [vocabulary], true for pieces of names.
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
 
-    Returns:
-        Mean negative logarithm (nats) of what each head gives to the places of the label; 0 where there is no name.
-    """
-    places = (labels[:, :, None] == input_ids[:, None, :]) & attention_mask[:, None, :].bool()
-    places &= of_names[labels.clamp(min=0)][:, :, None]
-    asked = places.any(-1)
-    if not asked.any():
-        return attention.new_zeros(())
-    share = (attention.float() * places[:, None]).sum(-1).permute(0, 2, 1)[asked]
-    return -(share + 1e-4).log().mean()
+    def add(self, found: dict[str, float]) -> dict[str, str]:
+        for name, value in found.items():
+            self._means[name] = 0.98 * self._means.get(name, value) + 0.02 * value
+        return {name: f"{mean:.3f}" for name, mean in self._means.items()}
 
 
 def name_kinds(tokenizer: BlenderbotTokenizerFast, pieces: Pieces) -> tuple[list[int], list[int]]:
@@ -175,12 +218,12 @@ def name_kinds(tokenizer: BlenderbotTokenizerFast, pieces: Pieces) -> tuple[list
     return heads, [vocabulary[tail] for tail in sorted(pieces.tails) if tail in vocabulary]
 
 
-def _rate(step: int, config: TrainingConfig) -> float:
-    """The share of the peak learning rate: a linear warm-up, then half a cosine down to 2 %."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+def _whole_words(tokenizer: BlenderbotTokenizerFast, pieces: set[int], folder: Path) -> tuple[list[int], torch.Tensor]:
+    """The tokens that are words but no pieces of names, and what the teacher says of each, [words, 384]."""
+    words = {i: token[1:] for token, i in tokenizer.get_vocab().items() if token[0] == "Ġ" and token[1:].isalpha()}
+    chosen = sorted(words.keys() - pieces)
+    meanings = embed([words[i] for i in chosen], folder)
+    return chosen, torch.tensor(meanings.astype("float32"))
 
 
 def _heldout(subjects: Iterable[Subject]) -> int:
@@ -191,11 +234,13 @@ def _heldout(subjects: Iterable[Subject]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.demo.train", description=__doc__)
     parser.add_argument("--output", type=Path, default=CHECKPOINT, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
-    parser.add_argument("--batch", type=int, default=TrainingConfig.batch)
+    parser.add_argument("--run", type=Path, default=RUN, help="folder that an interrupted run goes on from")
+    parser.add_argument("--threads", type=int, default=TrainingConfig.threads)
     arguments = parser.parse_args()
-    config = replace(TrainingConfig(), **vars(arguments))
-    train(config)
+    try:
+        train(replace(TrainingConfig(), **vars(arguments)))
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+"""What the teacher says about the dialogues: which intent a line has, and which reply goes with it."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from models.demo.dialogues import Exchange, Subject
+from models.demo.teacher import Meanings, embed
+
+FILLINGS = 4
+BLOCK = 1024
+CLOSEST = 16
+INTENT_SHARPNESS = 20.0
+REPLY_SHARPNESS = 12.0
+
+Floats = NDArray[np.float32]
+
+
+def label(exchange: Exchange) -> str:
+    """The name of an intent among all subjects."""
+    return f"{exchange.subject}.{exchange.intent}"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A user line as somebody may write it, its slots filled."""
+
+    text: str
+    intent: str
+
+
+def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> list[Wording]:
+    """Every training line; those with slots several times, filled with training values."""
+    random = Random(seed)
+    made = []
+    for subject in subjects:
+        for exchange in subject.exchanges:
+            for line in exchange.user.train:
+                for _ in range(FILLINGS if "{" in line else 1):
+                    made.append(Wording(_filled(line, subject, names, random), label(exchange)))
+    return made
+
+
+def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -> str:
+    values = {slot: random.choice(split.train) for slot, split in subject.slots.items()}
+    return line.format_map({"name": random.choice(names), **values})
+
+
+class Intents:
+    """Tells the intents of lines by the training wordings that mean nearly the same."""
+
+    def __init__(self, known: Sequence[Wording], folder: Path) -> None:
+        self.names = tuple(dict.fromkeys(wording.intent for wording in known))
+        self._index = {name: i for i, name in enumerate(self.names)}
+        self.meanings = embed([wording.text for wording in known], folder)
+        self._known = torch.tensor(self.meanings.astype(np.float32))
+        self._owners = torch.tensor([self._index[wording.intent] for wording in known])
+
+    def __getitem__(self, intent: str) -> int:
+        return self._index[intent]
+
+    def near(self, meanings: Meanings, folder: Path) -> "Near":
+        """The closest intents of each line; kept in `folder`, and read from there again."""
+        digest = sha256(meanings.tobytes() + self.meanings.tobytes() + "".join(self.names).encode()).hexdigest()[:16]
+        kept = folder / f"near-{digest}.npz"
+        if not kept.exists():
+            parts = [
+                self.closeness(torch.tensor(meanings[start : start + BLOCK].astype(np.float32))).topk(self._closest)
+                for start in tqdm(range(0, len(meanings), BLOCK), desc="nearest", unit="block", mininterval=5)
+            ]
+            fresh = kept.with_suffix(".new.npz")
+            cosines = torch.cat([part.values for part in parts]).numpy().astype(np.float16)
+            np.savez(
+                fresh, cosines=cosines, intents=torch.cat([part.indices for part in parts]).numpy().astype(np.int16)
+            )
+            fresh.replace(kept)
+        found = np.load(kept)
+        return Near(found["intents"], found["cosines"])
+
+    def closeness(self, meanings: Tensor) -> Tensor:
+        """Cosine of each line to the closest wording of each intent: [lines, 384] to [lines, intents]."""
+        near = meanings @ self._known.T
+        found = torch.full((len(meanings), len(self.names)), -1.0)
+        return found.scatter_reduce(1, self._owners.expand(len(meanings), -1), near, "amax")
+
+    @property
+    def _closest(self) -> int:
+        return min(CLOSEST, len(self.names))
+
+
+@dataclass(frozen=True)
+class Near:
+    """The intents that are closest to each line, the closest first: numbers and cosines, [lines, at most 16]."""
+
+    intents: NDArray[np.int16]
+    cosines: NDArray[np.float16]
+
+
+class Fitting:
+    """Draws a user line and a reply of an exchange that go together: the closer in meaning, the likelier.
+
+    Beside the wordings of an intent it draws everyday lines that mean about the same as one of them.
+    """
+
+    def __init__(
+        self,
+        subjects: Iterable[Subject],
+        everyday: Sequence[str],
+        meanings: Meanings,
+        near: Near,
+        intents: Intents,
+        folder: Path,
+        least: float,
+        share: float,
+    ) -> None:
+        self._share = share
+        exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
+        slots = {subject.name: subject.slots for subject in subjects}
+
+        def plain(line: str, exchange: Exchange) -> str:
+            values = {slot: split.train[0] for slot, split in slots[exchange.subject].items()}
+            return line.format_map({"name": "Alex", **values})
+
+        lines = [(e, line) for e in exchanges for line in (*e.user.train, *e.reply.train)]
+        vectors = embed([plain(line, e) for e, line in lines], folder).astype(np.float32)
+        found = {(label(e), line): vector for (e, line), vector in zip(lines, vectors, strict=True)}
+        taken = _taken(near, intents, least)
+        self._drawn: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
+        self._taken: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
+        for exchange in exchanges:
+            intent = label(exchange)
+            replies = np.stack([found[intent, reply] for reply in exchange.reply.train])
+            slotted = np.array(["{" in reply for reply in exchange.reply.train])
+            own = np.stack([found[intent, line] for line in exchange.user.train])
+            self._drawn[intent] = tuple(zip(exchange.user.train, _shares(own, replies, slotted & False), strict=True))
+            if exchange.free and taken.get(intent) and not slotted.all():
+                lines_near = taken[intent]
+                shares = _shares(meanings[lines_near].astype(np.float32), replies, slotted)
+                self._taken[intent] = tuple(zip((without_braces(everyday[i]) for i in lines_near), shares, strict=True))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many everyday lines each intent has."""
+        return {intent: len(lines) for intent, lines in self._taken.items()}
+
+    def draw(self, exchange: Exchange, random: Random) -> tuple[str, str]:
+        """A user line, its slots unfilled, and a reply."""
+        intent = label(exchange)
+        everyday = self._taken.get(intent, ())
+        wide = min(1.0, len(everyday) / 10)
+        pool = everyday if everyday and random.random() < self._share * wide else self._drawn[intent]
+        line, shares = random.choice(pool)
+        return line, random.choices(exchange.reply.train, shares)[0]
+
+
+def _taken(near: Near, intents: Intents, least: float) -> dict[str, list[int]]:
+    """The lines, by number, whose closest wording has at least the cosine `least`, by the intent of that wording."""
+    found: dict[str, list[int]] = {}
+    for line in np.flatnonzero(near.cosines[:, 0] >= least).tolist():
+        found.setdefault(intents.names[near.intents[line, 0]], []).append(line)
+    return found
+
+
+def _shares(lines: Floats, replies: Floats, barred: NDArray[np.bool_]) -> list[tuple[float, ...]]:
+    """The chance of each reply after each line; none for those `barred`."""
+    scores = np.where(barred, -np.inf, REPLY_SHARPNESS * (lines @ replies.T))
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    return [tuple(row) for row in (weights / weights.sum(1, keepdims=True)).tolist()]
+
+
+def without_braces(line: str) -> str:
+    """The line as it is, where braces would mark slots."""
+    return re.sub("[{}]", "", line)

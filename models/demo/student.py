@@ -1,0 +1,240 @@
+"""The model with what only its training needs: heads, losses, the optimizer, and all of it kept in a file."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cosine_similarity,
+    cross_entropy,
+    dropout,
+    normalize,
+    scaled_dot_product_attention,
+)
+from transformers import BlenderbotForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
+
+from models.demo.batches import IGNORED
+from models.demo.config import TrainingConfig
+from models.demo.lessons import Lesson
+from models.demo.teacher import WIDTH
+
+CONTRAST = 20.0
+NAME_WEIGHT = 20.0
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Replies to learn, and what is known of the talks that they end.
+
+    `batch` is as `collate` makes it, `own_names` [talks, input length] as `own_names` does; `intents` [talks] is the
+    number of each last line's intent, `plain` [talks] true where the reply holds nothing that must be copied.
+    """
+
+    batch: dict[str, Tensor]
+    own_names: Tensor
+    intents: Tensor
+    plain: Tensor
+
+
+class Student:
+    """Trains a model step by step. The encoder's state at `</s>` tells the meaning and the intent of the last line."""
+
+    def __init__(self, config: TrainingConfig, model: BlenderbotForConditionalGeneration, intents: int) -> None:
+        self.model = model
+        self.step = 0
+        self._config = config
+        self._meaning = torch.nn.Linear(config.d_model, WIDTH)
+        self._judge = torch.nn.Linear(config.d_model, intents)
+        self._naming = torch.nn.Linear(config.d_model, 1)
+        encoder = [*model.model.encoder.layers.parameters(), *model.model.encoder.embed_positions.parameters()]
+        known = {id(weight) for weight in encoder}
+        others = [weight for weight in model.parameters() if id(weight) not in known]
+        heads = [*self._meaning.parameters(), *self._judge.parameters(), *self._naming.parameters()]
+        self._weights = [*encoder, *others, *heads]
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [w for w in weights if (w.dim() > 1) is matrix], "weight_decay": decay, "of_encoder": inside}
+                for weights, inside in ((encoder, True), ([*others, *heads], False))
+                for matrix, decay in ((True, config.weight_decay), (False, 0.0))
+            ],
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes all that training goes on from; `path` holds either the old state or all of the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        torch.save({"step": self.step, **{name: part.state_dict() for name, part in self._parts().items()}}, fresh)
+        fresh.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes on from what `save` wrote.
+
+        Raises:
+            ValueError: it is the state of another configuration or of other dialogues.
+        """
+        state = torch.load(path, weights_only=True)
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{path} is of another training run; remove it to begin anew") from error
+        self.step = int(state["step"])
+
+    def learn_words(self, lesson: Lesson) -> dict[str, float]:
+        """One step of the encoder's last layer and the embeddings. Returns what to show of the losses."""
+        self.model.train()
+        loss, cosine = self._lesson(lesson, skipped=len(self.model.model.encoder.layers) - 1)
+        self._update(loss)
+        return {"cosine": cosine}
+
+    def learn_meanings(self, lesson: Lesson, talk: Talk) -> dict[str, float]:
+        """One step of the encoder. Returns what to show of the losses."""
+        self.model.train()
+        loss, cosine = self._lesson(lesson)
+        _, told, named = self._read(talk)
+        self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
+        return {"cosine": cosine, "intent": told.item(), "name": named.item()}
+
+    def learn_replies(self, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
+        """One step of the whole model; `of_names` [vocabulary] is true for pieces of names.
+
+        Returns:
+            What to show of the losses.
+        """
+        config, batch = self._config, talk.batch
+        self.model.train()
+        seen, labels = batch["attention_mask"], batch["labels"]
+        states, told, named = self._read(talk)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            output = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=self._shown(seen, talk.plain),
+                decoder_input_ids=batch["decoder_input_ids"],
+                use_cache=False,
+                output_attentions=True,
+            )
+        asked = labels != IGNORED
+        said = cross_entropy(output.logits[asked].float(), labels[asked], label_smoothing=config.label_smoothing)
+        astray = copy_loss(output.cross_attentions[-1], batch["input_ids"], seen, labels, of_names)
+        further, cosine = self._lesson(lesson)
+        read = config.intent_loss * told + config.name_loss * named
+        self._update(said + read + config.copy_loss * astray + further)
+        losses = {"loss": said, "intent": told, "name": named, "copy": astray}
+        return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
+
+    def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
+        config = self._config
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            ends = end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask, skipped).float()
+        mine = normalize(self._meaning(ends), dim=1)
+        cosine = cosine_similarity(mine, lesson.meanings).mean()
+        apart = cross_entropy(CONTRAST * mine @ lesson.meanings.T, torch.arange(len(mine)))
+        told = -(lesson.likely * self._judge(ends).log_softmax(1).gather(1, lesson.intents)).sum(1).mean()
+        return 2 * (1 - cosine) + 0.5 * apart + config.intent_loss * told, cosine.item()
+
+    def _read(self, talk: Talk) -> tuple[Tensor, Tensor, Tensor]:
+        """The encoder's states of talks, and how wrong their intents and names are."""
+        seen = talk.batch["attention_mask"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            states = self.model.model.encoder(input_ids=talk.batch["input_ids"], attention_mask=seen).last_hidden_state
+        ends = states[torch.arange(len(states)), seen.sum(1) - 1].float()
+        told = cross_entropy(self._judge(ends), talk.intents)
+        guess = self._naming(states.float())[..., 0][seen.bool()]
+        weight = torch.tensor(NAME_WEIGHT)
+        named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
+        return states, told, named
+
+    def _shown(self, seen: Tensor, plain: Tensor) -> Tensor:
+        """What the decoder may look at: all that is `seen`, or now and then only `</s>`."""
+        alone = plain & (torch.rand(len(seen)) < self._config.end_only)
+        ends = torch.zeros_like(seen)
+        ends[torch.arange(len(seen)), seen.sum(1) - 1] = 1
+        return torch.where(alone[:, None], ends, seen)
+
+    def _update(self, loss: Tensor) -> None:
+        now = rate(self.step, self._config)
+        whole = self.step >= self._config.words.steps + self._config.lessons.steps
+        for group in self._optimizer.param_groups:
+            group["lr"] = now * (self._config.encoder_rate if whole and group["of_encoder"] else 1.0)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_([p for p in self._weights if p.grad is not None], self._config.clip)
+        self._optimizer.step()
+        self.step += 1
+
+    def _parts(self) -> dict[str, torch.nn.Module | torch.optim.Optimizer]:
+        return {
+            "model": self.model,
+            "meaning": self._meaning,
+            "judge": self._judge,
+            "naming": self._naming,
+            "optimizer": self._optimizer,
+        }
+
+
+def rate(step: int, config: TrainingConfig) -> float:
+    """The learning rate: in each stage a linear warm-up, then half a cosine down to 2 % of the stage's peak."""
+    for stage in config.stages:
+        if step < stage.steps or stage is config.stages[-1]:
+            break
+        step -= stage.steps
+    if step < config.warmup:
+        return stage.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, stage.steps - config.warmup)
+    return stage.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def end_states(encoder: BlenderbotEncoder, input_ids: Tensor, attention_mask: Tensor, skipped: int = 0) -> Tensor:
+    """The encoder's states at each last token, [batch, width], without computing the last layer anywhere else.
+
+    The first `skipped` layers are left out.
+    """
+    rows, ends = torch.arange(len(input_ids)), attention_mask.sum(1) - 1
+    p, training = encoder.dropout, encoder.training
+    states = dropout(encoder.embed_tokens(input_ids) + encoder.embed_positions(input_ids.shape), p, training)
+    allowed = attention_mask.bool()[:, None, None]
+    barred = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
+    for layer in encoder.layers[skipped:-1]:
+        states = layer(states, barred.expand(-1, -1, input_ids.shape[1], -1), None)[0]
+    layer = encoder.layers[-1]
+    attention = layer.self_attn
+    normed = layer.self_attn_layer_norm(states)
+
+    def heads(projected: Tensor) -> Tensor:
+        return projected.view(len(rows), -1, attention.num_heads, attention.head_dim).transpose(1, 2)
+
+    query, key, value = attention.q_proj(normed[rows, ends]), attention.k_proj(normed), attention.v_proj(normed)
+    looked = scaled_dot_product_attention(heads(query), heads(key), heads(value), attn_mask=allowed)
+    last = states[rows, ends] + dropout(attention.out_proj(looked.transpose(1, 2).flatten(1)), p, training)
+    hidden = layer.activation_fn(layer.fc1(layer.final_layer_norm(last)))
+    found: Tensor = encoder.layer_norm(last + dropout(layer.fc2(hidden), p, training))
+    return found
+
+
+def copy_loss(attention: Tensor, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, of_names: Tensor) -> Tensor:
+    """How far the last cross-attention looks away from a piece of a name that it should copy.
+
+    Args:
+        attention: [batch, heads, reply length, input length], probabilities.
+        input_ids: [batch, input length].
+        attention_mask: [batch, input length].
+        labels: [batch, reply length].
+        of_names: [vocabulary], true for pieces of names.
+
+    Returns:
+        Mean negative logarithm (nats) of what each head gives to the places of the label; 0 where there is no name.
+    """
+    places = (labels[:, :, None] == input_ids[:, None, :]) & attention_mask[:, None, :].bool()
+    places &= of_names[labels.clamp(min=0)][:, :, None]
+    asked = places.any(-1)
+    if not asked.any():
+        return attention.new_zeros(())
+    share = (attention.float() * places[:, None]).sum(-1).permute(0, 2, 1)[asked]
+    return -(share + 1e-4).log().mean()

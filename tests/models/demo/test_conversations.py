@@ -1,0 +1,42 @@
+"""Talks mark the user's own name, once it was told, and no other."""
+
+from itertools import islice
+
+import pytest
+from transformers import AutoTokenizer
+
+from models.demo.config import CHECKPOINT, DIALOGUES, NAMES
+from models.demo.conversations import ConversationSampler, Sample, runs_of
+from models.demo.dialogues import load_subjects
+from models.demo.names import NameSampler, find_pieces, load_names
+
+TOKENIZER = AutoTokenizer.from_pretrained(CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    names = load_names(NAMES)
+    drawn = NameSampler(names, find_pieces(names.train))
+    return list(islice(ConversationSampler(load_subjects(DIALOGUES), drawn, TOKENIZER, 3).samples(), 400))
+
+
+def test_the_name_that_is_asked_for_is_marked_where_it_was_told(samples: list[Sample]) -> None:
+    recalls = [sample for sample in samples if sample.intent == "names.recall"]
+
+    assert len(recalls) > 20
+    for sample in recalls:
+        marked = [i for i, own in zip(sample.input_ids, sample.own_name, strict=True) if own]
+        name = TOKENIZER.decode(marked).split()[0]
+        assert name in sample.reply.replace("'", " ")
+
+
+def test_names_of_others_are_not_marked(samples: list[Sample]) -> None:
+    others = [sample for sample in samples if sample.intent.startswith("other_names.") and sample.turns == 1]
+
+    assert others
+    assert not any(any(sample.own_name) for sample in others)
+
+
+def test_only_whole_runs_count() -> None:
+    assert runs_of((1, 2), (1, 2, 3, 1, 3, 2, 1, 2)) == (True, True, False, False, False, False, True, True)
+    assert runs_of((), (1, 2)) == (False, False)

@@ -1,0 +1,63 @@
+"""The dialogues keep their rules, and the rules find what breaks them."""
+
+from dataclasses import replace
+
+import pytest
+
+from models.demo.config import DIALOGUES
+from models.demo.dialogues import Exchange, Split, Subject, load_subjects, problems, without_overlap
+
+SUBJECTS = load_subjects(DIALOGUES)
+
+
+def test_the_dialogues_break_no_rule() -> None:
+    assert list(problems(SUBJECTS)) == []
+
+
+def test_every_held_out_line_and_reply_is_unlike_the_training_ones() -> None:
+    assert without_overlap(SUBJECTS) == SUBJECTS
+
+
+def test_there_are_enough_intents_each_said_in_many_ways() -> None:
+    exchanges = [exchange for subject in SUBJECTS for exchange in subject.exchanges]
+
+    assert len(exchanges) >= 450
+    assert min(len(exchange.user.train + exchange.user.heldout) for exchange in exchanges) >= 20
+
+
+def test_no_reply_answers_two_intents() -> None:
+    replies = [line for s in SUBJECTS for e in s.exchanges for line in e.reply.train + e.reply.heldout]
+
+    assert len(replies) == len(set(replies))
+
+
+def test_no_line_names_a_slot_that_its_subject_lacks() -> None:
+    for subject in SUBJECTS:
+        values = {slot: split.train[0] for slot, split in subject.slots.items()} | {"name": "Max"}
+        for exchange in subject.exchanges:
+            for line in exchange.user.heldout + exchange.reply.heldout:
+                line.format_map(values)
+
+
+@pytest.mark.parametrize("again", ["Tea or coffee?", "tea or coffee", "TEA OR COFFEE"])
+def test_a_wording_of_two_intents_is_reported_whatever_its_case_and_punctuation(again: str) -> None:
+    drinks = _subject("drinks", "Tea or coffee?")
+    meals = _subject("meals", again)
+
+    assert [p for p in problems((drinks, meals)) if "also a line" in p] == [
+        f"meals.choice: also a line of drinks.choice: {again}"
+    ]
+
+
+def test_wordings_that_differ_in_a_slot_or_mean_an_untold_name_are_not_the_same() -> None:
+    asked = _subject("names", "What is my name?")
+    (exchange,) = asked.exchanges
+    untold = replace(asked, exchanges=(replace(exchange, intent="untold", no_name=True),))
+
+    assert not [p for p in problems((asked, untold)) if "also a line" in p]
+    assert not [p for p in problems((_subject("a", "{pet}?"), _subject("b", "{dish}?"))) if "also a line" in p]
+
+
+def _subject(name: str, line: str) -> Subject:
+    exchange = Exchange(name, "choice", Split((line,), ()), Split((), ()))
+    return Subject(name, frozenset(), {}, (exchange,))

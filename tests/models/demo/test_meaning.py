@@ -1,0 +1,92 @@
+"""Lines and replies that mean the same are drawn together."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.demo import meaning
+from models.demo.dialogues import Exchange, Split, Subject, words
+from models.demo.everyday import unlike
+from models.demo.meaning import Fitting, Intents, wordings
+from models.demo.teacher import WIDTH
+
+PETS = Exchange(
+    "pets", "pet_story", Split(("my cat is asleep", "the {pet} barks"), ()), Split(("A cat!", "A dog barks!"), ())
+)
+FOOD = Exchange("food", "hungry", Split(("I want soup",), ()), Split(("Soup is warm.", "Bread fills."), ()))
+SUBJECTS = (
+    Subject("pets", frozenset(), {"pet": Split(("dog",), ("fox",))}, (PETS,)),
+    Subject("food", frozenset(), {}, (FOOD,)),
+)
+
+
+def embed(texts: Sequence[str], folder: Path) -> NDArray[np.float16]:
+    """In place of the teacher: texts are alike as far as they share words."""
+    vectors = np.zeros((len(texts), WIDTH), np.float32)
+    for row, text in zip(vectors, texts, strict=True):
+        for word in words(text):
+            row[Random(word).randrange(WIDTH)] += 1
+    found: NDArray[np.float16] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meaning, "embed", embed)
+
+
+def _fitting(folder: Path, everyday: Sequence[str], share: float) -> Fitting:
+    intents = Intents(wordings(SUBJECTS, ["Anna"], 1), folder)
+    meanings = embed(everyday, folder)
+    return Fitting(SUBJECTS, everyday, meanings, intents.near(meanings, folder), intents, folder, 0.7, share)
+
+
+def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
+    intents = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path)
+
+    near = intents.near(embed(["my cat sleeps", "want soup"], tmp_path), tmp_path)
+
+    assert [intents.names[i] for i in near.intents[:, 0]] == ["pets.pet_story", "food.hungry"]
+    assert (near.cosines[:, 0] > near.cosines[:, 1]).all()
+
+
+def test_what_is_near_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    intents, lines = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path), embed(["my cat sleeps"], tmp_path)
+    first = intents.near(lines, tmp_path)
+    monkeypatch.setattr(Intents, "closeness", None)
+
+    again = intents.near(lines, tmp_path)
+
+    assert (again.intents == first.intents).all()
+    assert (again.cosines == first.cosines).all()
+
+
+def test_slots_of_wordings_are_filled_with_training_values_only() -> None:
+    assert {w.text for w in wordings(SUBJECTS, ["Anna"], 1)} == {"my cat is asleep", "the dog barks", "I want soup"}
+
+
+def test_the_reply_that_is_closer_to_the_line_is_drawn_more_often(tmp_path: Path) -> None:
+    fitting, random = _fitting(tmp_path, ["zebra"], 0.0), Random(3)
+
+    drawn = Counter(fitting.draw(PETS, random) for _ in range(400))
+
+    assert drawn["my cat is asleep", "A cat!"] > 2 * drawn["my cat is asleep", "A dog barks!"]
+    assert drawn["the {pet} barks", "A dog barks!"] > 2 * drawn["the {pet} barks", "A cat!"]
+
+
+def test_everyday_lines_stand_in_for_wordings_only_where_they_mean_the_same(tmp_path: Path) -> None:
+    lines = ["i want soup", "i want soup now", "the weather is grey"] * 5
+    fitting, random = _fitting(tmp_path, lines, 1.0), Random(3)
+
+    assert fitting.sizes == {"food.hungry": 10}
+    assert {fitting.draw(FOOD, random)[0] for _ in range(50)} == {"i want soup", "i want soup now"}
+    assert {fitting.draw(PETS, random)[0] for _ in range(50)} == {"my cat is asleep", "the {pet} barks"}
+
+
+def test_lines_that_are_held_out_are_told_in_any_case_and_punctuation() -> None:
+    assert unlike(["Why not?", "hello", "why, not"], ["WHY NOT", "bye"]) == [1]
