@@ -32,8 +32,9 @@ class TrainingConfig:
     First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
-    (`name_loss`). Then the whole model learns `replies`, the encoder's layers at `encoder_rate` of the learning rate
-    and beside `further_lessons` more lines.
+    (`name_loss`). Then the whole model learns to answer: `lines` with nothing before them, from the encoder's state at
+    `</s>` alone, and last `replies` in talks; the encoder's layers at `encoder_rate` of the learning rate and beside
+    `further_lessons` more lines.
     `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at least
     `near` count as wordings, too: `everyday_share` of an intent's lines are such. In `end_only` of the replies that
     hold nothing to copy, the decoder sees the encoder's state at `</s>` and no other. `copy_loss` weighs an auxiliary
@@ -57,10 +58,11 @@ class TrainingConfig:
     everyday_share: float = 0.4
     words: Stage = Stage(3500, 512, 3e-3)
     lessons: Stage = Stage(1200, 192, 1e-3)
-    replies: Stage = Stage(7000, 32, 1.5e-3)
+    lines: Stage = Stage(4000, 64, 1.5e-3)
+    replies: Stage = Stage(4500, 32, 1e-3)
     context: float = 0.25
     talks: int = 32
-    short_steps: int = 2500
+    short_steps: int = 1500
     short_input: int = 48
     pool: int = 1600
     further_lessons: int = 64
@@ -80,4 +82,4 @@ class TrainingConfig:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.words, self.lessons, self.replies
+        return self.words, self.lessons, self.lines, self.replies

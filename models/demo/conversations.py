@@ -70,11 +70,17 @@ class ConversationSampler:
         while True:
             yield from self.conversation()
 
+    def lines(self) -> Iterator[Sample]:
+        """Without end, samples of one line each whose reply holds nothing to copy."""
+        while True:
+            pool = self._anywhere if self._anywhere and self._random.random() < 0.1 else self._first
+            yield from (sample for sample in self._speak([self._random.choice(pool)], 1.0) if sample.plain)
+
     def conversation(self) -> list[Sample]:
         """The samples of one conversation, one for each reply worth learning."""
         kind = self._random.random()
-        if kind < 0.6 or not (self._introductions and self._recalls):
-            return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (50, 30, 14, 6))[0]), 1.0)
+        if kind < 0.5 or not (self._introductions and self._recalls):
+            return self._speak(self._chain(self._random.choices((1, 2, 3, 4), (30, 40, 20, 10))[0]), 1.0)
         between = self._chain(self._random.choices((0, 1, 2, 3), (15, 50, 25, 10))[0], self._random.random() < 0.3)
         if kind < 0.95:
             before = self._chain(1) if self._random.random() < 0.12 else []

@@ -106,7 +106,7 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
         for exchange in subject.exchanges:
             where = f"{subject.name}.{exchange.intent}"
             counts = (len(exchange.user.train), len(exchange.user.heldout), len(exchange.reply.train))
-            if any(have < need for have, need in zip(counts, (16, 4, 6), strict=True)):
+            if any(have < need for have, need in zip(counts, (16, 4, 3), strict=True)):
                 yield f"{where}: too few lines (user, held-out user, replies: {counts})"
             for parent in exchange.after:
                 if parent not in intents:

@@ -50,6 +50,12 @@ def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> li
     return made
 
 
+def _plain(line: str, subject: Subject) -> str:
+    """The line with an example in each slot."""
+    values = {slot: split.train[0] for slot, split in subject.slots.items()}
+    return line.format_map({"name": "Alex", **values})
+
+
 def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -> str:
     values = {slot: random.choice(split.train) for slot, split in subject.slots.items()}
     return line.format_map({"name": random.choice(names), **values})
@@ -124,14 +130,9 @@ class Fitting:
     ) -> None:
         self._share = share
         exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
-        slots = {subject.name: subject.slots for subject in subjects}
-
-        def plain(line: str, exchange: Exchange) -> str:
-            values = {slot: split.train[0] for slot, split in slots[exchange.subject].items()}
-            return line.format_map({"name": "Alex", **values})
-
+        owners = {subject.name: subject for subject in subjects}
         lines = [(e, line) for e in exchanges for line in (*e.user.train, *e.reply.train)]
-        vectors = embed([plain(line, e) for e, line in lines], folder).astype(np.float32)
+        vectors = embed([_plain(line, owners[e.subject]) for e, line in lines], folder).astype(np.float32)
         found = {(label(e), line): vector for (e, line), vector in zip(lines, vectors, strict=True)}
         taken = _taken(near, intents, least)
         self._drawn: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}

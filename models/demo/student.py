@@ -102,6 +102,28 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
+    def learn_lines(self, talk: Talk, lesson: Lesson) -> dict[str, float]:
+        """One step of the whole model, whose decoder sees the encoder's state at `</s>` alone.
+
+        Returns:
+            What to show of the losses.
+        """
+        config, batch = self._config, talk.batch
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
+            output = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=ends[:, None]),
+                attention_mask=torch.ones(len(ends), 1, dtype=torch.int64),
+                decoder_input_ids=batch["decoder_input_ids"],
+                use_cache=False,
+            )
+        told = cross_entropy(self._judge(ends.float()), talk.intents)
+        said = self._said(output.logits, batch["labels"])
+        further, cosine = self._lesson(lesson)
+        self._update(said + config.intent_loss * told + further)
+        return {"loss": said.item(), "intent": told.item(), "cosine": cosine}
+
     def learn_replies(self, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
         """One step of the whole model; `of_names` [vocabulary] is true for pieces of names.
 
@@ -120,8 +142,7 @@ class Student:
                 use_cache=False,
                 output_attentions=True,
             )
-        asked = labels != IGNORED
-        said = cross_entropy(output.logits[asked].float(), labels[asked], label_smoothing=config.label_smoothing)
+        said = self._said(output.logits, labels)
         astray = copy_loss(output.cross_attentions[-1], batch["input_ids"], seen, labels, of_names)
         further, cosine = self._lesson(lesson)
         read = config.intent_loss * told + config.name_loss * named
@@ -150,6 +171,10 @@ class Student:
         weight = torch.tensor(NAME_WEIGHT)
         named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
+
+    def _said(self, logits: Tensor, labels: Tensor) -> Tensor:
+        asked = labels != IGNORED
+        return cross_entropy(logits[asked].float(), labels[asked], label_smoothing=self._config.label_smoothing)
 
     def _shown(self, seen: Tensor, plain: Tensor) -> Tensor:
         """What the decoder may look at: all that is `seen`, or now and then only `</s>`."""

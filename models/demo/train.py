@@ -116,6 +116,7 @@ def train(config: TrainingConfig) -> None:
     )
     _learn_words(config, student, course)
     _learn_meanings(config, student, course)
+    _learn_lines(config, student, course)
     _learn_replies(config, student, course)
     print(f"held-out exchanges: {_heldout(subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
@@ -137,8 +138,18 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
     _learn(config, student, "meanings", config.words.steps, config.lessons, learn)
 
 
-def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
+def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> None:
+    talks = _talks(course, bucketed(course.sampler.lines(), config.lines.batch, config.pool, config.seed))
+
+    def learn() -> dict[str, float]:
+        return student.learn_lines(next(talks), course.lessons.draw(config.further_lessons, 0.0))
+
     begin = config.words.steps + config.lessons.steps
+    _learn(config, student, "lines", begin, config.lines, learn, partial(_show, config, student, course))
+
+
+def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
+    begin = config.words.steps + config.lessons.steps + config.lines.steps
     talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
 
     def learn() -> dict[str, float]:

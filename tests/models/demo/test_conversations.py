@@ -14,10 +14,14 @@ TOKENIZER = AutoTokenizer.from_pretrained(CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
+def sampler() -> ConversationSampler:
     names = load_names(NAMES)
-    drawn = NameSampler(names, find_pieces(names.train))
-    return list(islice(ConversationSampler(load_subjects(DIALOGUES), drawn, TOKENIZER, 3).samples(), 400))
+    return ConversationSampler(load_subjects(DIALOGUES), NameSampler(names, find_pieces(names.train)), TOKENIZER, 3)
+
+
+@pytest.fixture(scope="module")
+def samples(sampler: ConversationSampler) -> list[Sample]:
+    return list(islice(sampler.samples(), 400))
 
 
 def test_the_name_that_is_asked_for_is_marked_where_it_was_told(samples: list[Sample]) -> None:
@@ -35,6 +39,14 @@ def test_names_of_others_are_not_marked(samples: list[Sample]) -> None:
 
     assert others
     assert not any(any(sample.own_name) for sample in others)
+
+
+def test_lines_stand_alone_and_ask_for_nothing_to_be_copied(sampler: ConversationSampler) -> None:
+    lines = list(islice(sampler.lines(), 400))
+
+    assert {line.turns for line in lines} == {1}
+    assert all(line.plain for line in lines)
+    assert len({line.intent for line in lines}) > 200
 
 
 def test_only_whole_runs_count() -> None:

@@ -24,6 +24,7 @@ SMALL = replace(
     warmup=2,
     words=Stage(10, 8, 3e-3),
     lessons=Stage(10, 8, 1e-3),
+    lines=Stage(10, 4, 1e-3),
     replies=Stage(10, 4, 1e-3),
 )
 VOCABULARY = 40
@@ -99,6 +100,14 @@ def test_lessons_teach_names_and_intents_and_leave_the_decoder_as_it_is(student:
     assert torch.equal(before, student.model.model.decoder.layers[0].fc1.weight)
 
 
+def test_lines_are_answered_from_the_state_at_the_end_alone(student: Student) -> None:
+    losses = [student.learn_lines(_talk(), _lesson()) for _ in range(8)]
+
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert losses[-1]["intent"] < losses[0]["intent"]
+    assert losses[-1]["cosine"] > losses[0]["cosine"]
+
+
 def test_replies_are_learnt_together_with_lessons(student: Student) -> None:
     names = torch.zeros(VOCABULARY, dtype=torch.bool)
 
@@ -148,9 +157,9 @@ def test_the_state_of_another_run_is_refused_by_name(tmp_path: Path, student: St
 
 
 def test_each_stage_warms_up_and_dies_away() -> None:
-    rates = [rate(step, SMALL) for step in range(30)]
+    rates = [rate(step, SMALL) for step in range(40)]
 
-    for begin, stage in zip((0, 10, 20), SMALL.stages, strict=True):
+    for begin, stage in zip((0, 10, 20, 30), SMALL.stages, strict=True):
         assert rates[begin] == pytest.approx(stage.learning_rate / 2)
         assert max(rates[begin : begin + 10]) == pytest.approx(stage.learning_rate)
         assert rates[begin + 9] < 0.1 * stage.learning_rate
