@@ -18,11 +18,15 @@ BANNED_NGRAM = 3
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run: `steps` batches of `batch` lines or replies; `learning_rate` is the peak after the warm-up."""
+    """A part of a run: `steps` batches of `batch` lines or replies; `learning_rate` is the peak after the warm-up.
+
+    The encoder's layers learn at `encoder_share` of that.
+    """
 
     steps: int
     batch: int
     learning_rate: float
+    encoder_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,11 @@ class TrainingConfig:
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
     (`name_loss`). Then the whole model learns to answer: `lines` with nothing before them, from the encoder's state at
-    `</s>` alone, and last `replies` in talks; the encoder's layers at `encoder_rate` of the learning rate and beside
-    `further_lessons` more lines.
+    `</s>` alone, and last `replies` in talks, beside `further_lessons` more lines for the encoder.
     `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at least
-    `near` count as wordings, too: `everyday_share` of an intent's lines are such. In `end_only` of the replies that
-    hold nothing to copy, the decoder sees the encoder's state at `</s>` and no other. `copy_loss` weighs an auxiliary
-    loss: the last cross-attention looks at the piece of a name that comes next.
+    `near` count as wordings, too: `everyday_share` of an intent's lines are such. Two auxiliary losses tell
+    the decoder where to look: `copy_loss`, at the piece of a name that comes next; `focus_loss`, everywhere else at
+    `</s>`, so that new words do not lead it astray. `spelling_loss` keeps each piece of a name readable in its state.
     The first `short_steps` replies see only inputs of at most `short_input` tokens.
     """
 
@@ -58,19 +61,19 @@ class TrainingConfig:
     everyday_share: float = 0.4
     words: Stage = Stage(3500, 512, 3e-3)
     lessons: Stage = Stage(1200, 192, 1e-3)
-    lines: Stage = Stage(4000, 64, 1.5e-3)
-    replies: Stage = Stage(4500, 32, 1e-3)
+    lines: Stage = Stage(4000, 64, 1.5e-3, 0.15)
+    replies: Stage = Stage(3500, 32, 1e-3, 0.5)
     context: float = 0.25
     talks: int = 32
-    short_steps: int = 1500
+    short_steps: int = 1200
     short_input: int = 48
     pool: int = 1600
     further_lessons: int = 64
-    encoder_rate: float = 0.15
-    end_only: float = 0.5
     intent_loss: float = 0.5
     name_loss: float = 1.0
     copy_loss: float = 1.0
+    focus_loss: float = 0.5
+    spelling_loss: float = 0.5
     warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0

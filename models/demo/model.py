@@ -91,10 +91,17 @@ def new_model(
             shared = torch.randn(config.d_model)
             kind = model.model.shared.weight[ids]
             model.model.shared.weight[ids] = KIND_SHARE * (kind + shared / shared.norm())
-        last = model.model.decoder.layers[-1].encoder_attn
-        last.v_proj.weight.mul_(NOISE_SCALE).add_(torch.eye(config.d_model))
-        last.out_proj.weight.mul_(NOISE_SCALE).add_(COPY_SCALE * torch.eye(config.d_model))
+    hand_on(model)
     return model
+
+
+@torch.no_grad()
+def hand_on(model: BlenderbotForConditionalGeneration) -> None:
+    """The last cross-attention begins (anew) by handing on what it looks at, so that names can be copied."""
+    last, width = model.model.decoder.layers[-1].encoder_attn, model.config.d_model
+    for projection, scale in ((last.v_proj, 1.0), (last.out_proj, COPY_SCALE)):
+        projection.weight.normal_(std=NOISE_SCALE * width**-0.5).add_(scale * torch.eye(width))
+        projection.bias.zero_()
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The model with what only its training needs: heads, losses, the optimizer, and all of it kept in a file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
 
 from models.demo.batches import IGNORED
-from models.demo.config import TrainingConfig
+from models.demo.config import Stage, TrainingConfig
 from models.demo.lessons import Lesson
 from models.demo.teacher import WIDTH
 
@@ -137,17 +138,26 @@ class Student:
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             output = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=self._shown(seen, talk.plain),
+                attention_mask=seen,
                 decoder_input_ids=batch["decoder_input_ids"],
                 use_cache=False,
                 output_attentions=True,
             )
         said = self._said(output.logits, labels)
         astray = copy_loss(output.cross_attentions[-1], batch["input_ids"], seen, labels, of_names)
+        aside = focus_loss(output.cross_attentions, talk, of_names)
+        misspelt = self._misspelt(states.float(), batch["input_ids"], of_names)
         further, cosine = self._lesson(lesson)
         read = config.intent_loss * told + config.name_loss * named
-        self._update(said + read + config.copy_loss * astray + further)
-        losses = {"loss": said, "intent": told, "name": named, "copy": astray}
+        self._update(
+            said
+            + read
+            + config.copy_loss * astray
+            + config.focus_loss * aside
+            + config.spelling_loss * misspelt
+            + further
+        )
+        losses = {"loss": said, "intent": told, "name": named, "copy": astray, "focus": aside, "spelling": misspelt}
         return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
@@ -176,18 +186,21 @@ class Student:
         asked = labels != IGNORED
         return cross_entropy(logits[asked].float(), labels[asked], label_smoothing=self._config.label_smoothing)
 
-    def _shown(self, seen: Tensor, plain: Tensor) -> Tensor:
-        """What the decoder may look at: all that is `seen`, or now and then only `</s>`."""
-        alone = plain & (torch.rand(len(seen)) < self._config.end_only)
-        ends = torch.zeros_like(seen)
-        ends[torch.arange(len(seen)), seen.sum(1) - 1] = 1
-        return torch.where(alone[:, None], ends, seen)
+    def _misspelt(self, states: Tensor, input_ids: Tensor, of_names: Tensor) -> Tensor:
+        """How wrong the pieces of names are that the last cross-attention would hand on from their own places."""
+        places, pieces = of_names[input_ids], of_names.nonzero()[:, 0]
+        if not places.any():
+            return states.new_zeros(())
+        copying = self.model.model.decoder.layers[-1].encoder_attn
+        handed = self.model.model.decoder.layer_norm(copying.out_proj(copying.v_proj(states[places])))
+        numbers = of_names.cumsum(0) - 1
+        return cross_entropy(handed @ self.model.model.shared.weight[pieces].T, numbers[input_ids[places]])
 
     def _update(self, loss: Tensor) -> None:
-        now = rate(self.step, self._config)
-        whole = self.step >= self._config.words.steps + self._config.lessons.steps
+        stage, done = at(self.step, self._config)
+        now = rate(stage, done, self._config.warmup)
         for group in self._optimizer.param_groups:
-            group["lr"] = now * (self._config.encoder_rate if whole and group["of_encoder"] else 1.0)
+            group["lr"] = now * (stage.encoder_share if group["of_encoder"] else 1.0)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_([p for p in self._weights if p.grad is not None], self._config.clip)
@@ -204,16 +217,21 @@ class Student:
         }
 
 
-def rate(step: int, config: TrainingConfig) -> float:
-    """The learning rate: in each stage a linear warm-up, then half a cosine down to 2 % of the stage's peak."""
+def at(step: int, config: TrainingConfig) -> tuple[Stage, int]:
+    """The stage of a step, and how many steps of it are done."""
     for stage in config.stages:
         if step < stage.steps or stage is config.stages[-1]:
             break
         step -= stage.steps
-    if step < config.warmup:
-        return stage.learning_rate * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, stage.steps - config.warmup)
-    return stage.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    return stage, step
+
+
+def rate(stage: Stage, done: int, warmup: int) -> float:
+    """The learning rate after `done` steps: a linear warm-up, then half a cosine down to 2 % of the stage's peak."""
+    if done < warmup:
+        return stage.learning_rate * (done + 1) / warmup
+    share = (done - warmup) / max(1, stage.steps - warmup)
+    return stage.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def end_states(encoder: BlenderbotEncoder, input_ids: Tensor, attention_mask: Tensor, skipped: int = 0) -> Tensor:
@@ -241,6 +259,25 @@ def end_states(encoder: BlenderbotEncoder, input_ids: Tensor, attention_mask: Te
     hidden = layer.activation_fn(layer.fc1(layer.final_layer_norm(last)))
     found: Tensor = encoder.layer_norm(last + dropout(layer.fc2(hidden), p, training))
     return found
+
+
+def focus_loss(attentions: Sequence[Tensor], talk: Talk, of_names: Tensor) -> Tensor:
+    """How far the cross-attention looks away from `</s>` where a reply copies nothing from the talk.
+
+    Args:
+        attentions: of each layer, [batch, heads, reply length, input length], probabilities.
+        talk: what was read and said.
+        of_names: [vocabulary], true for pieces of names.
+
+    Returns:
+        Mean negative logarithm (nats) of what each head gives to `</s>`.
+    """
+    labels, seen = talk.batch["labels"], talk.batch["attention_mask"].bool()
+    repeated = ((labels[:, :, None] == talk.batch["input_ids"][:, None, :]) & seen[:, None, :]).any(-1)
+    copied = repeated & (of_names[labels.clamp(min=0)] | ~talk.plain[:, None])
+    rows, ends = torch.arange(len(labels)), seen.sum(1) - 1
+    share = torch.stack([layer[rows, :, :, ends] for layer in attentions]).float().permute(1, 3, 0, 2)
+    return -(share[(labels != IGNORED) & ~copied] + 1e-4).log().mean()
 
 
 def copy_loss(attention: Tensor, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, of_names: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from models.demo.everyday import load_everyday, unlike
 from models.demo.heldout import load_heldout
 from models.demo.lessons import Lessons, Source
 from models.demo.meaning import Fitting, Intents, wordings
-from models.demo.model import lend_meanings, new_model, save_checkpoint
+from models.demo.model import hand_on, lend_meanings, new_model, save_checkpoint
 from models.demo.names import NameSampler, Pieces, find_pieces, load_names
 from models.demo.scoring import score
 from models.demo.student import Student, Talk
@@ -150,6 +150,8 @@ def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> No
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
     begin = config.words.steps + config.lessons.steps + config.lines.steps
+    if student.step == begin:
+        hand_on(student.model)
     talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
 
     def learn() -> dict[str, float]:

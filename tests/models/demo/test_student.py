@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from models.demo.config import Stage, TrainingConfig
 from models.demo.lessons import Lesson
 from models.demo.model import lend_meanings, new_model
-from models.demo.student import Student, Talk, end_states, rate
+from models.demo.student import Student, Talk, at, end_states, focus_loss, rate
 from models.demo.teacher import WIDTH
 
 SMALL = replace(
@@ -24,8 +24,8 @@ SMALL = replace(
     warmup=2,
     words=Stage(10, 8, 3e-3),
     lessons=Stage(10, 8, 1e-3),
-    lines=Stage(10, 4, 1e-3),
-    replies=Stage(10, 4, 1e-3),
+    lines=Stage(10, 4, 1e-3, 0.1),
+    replies=Stage(10, 4, 1e-3, 0.1),
 )
 VOCABULARY = 40
 INTENTS = 2
@@ -117,8 +117,28 @@ def test_replies_are_learnt_together_with_lessons(student: Student) -> None:
     assert losses[-1]["cosine"] > losses[0]["cosine"]
 
 
+def test_names_stay_readable_and_the_rest_is_answered_from_the_end(student: Student) -> None:
+    names = torch.arange(VOCABULARY) < 10
+
+    losses = [student.learn_replies(_talk(), names, _lesson()) for _ in range(8)]
+
+    for loss in ("copy", "focus", "spelling"):
+        assert 0 < losses[-1][loss] < losses[0][loss]
+
+
+def test_replies_that_look_elsewhere_than_at_the_end_are_at_fault() -> None:
+    talk, names = _talk(), torch.zeros(VOCABULARY, dtype=torch.bool)
+    seen = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 7, [1] * 5 + [0] * 2])
+    talk = replace(talk, batch={**talk.batch, "attention_mask": seen}, plain=torch.ones(4, dtype=torch.bool))
+    at_the_end = torch.zeros(4, 2, 7, 7)
+    at_the_end[torch.arange(4), :, :, seen.sum(1) - 1] = 1.0
+
+    assert focus_loss([at_the_end], talk, names).abs() < 1e-3
+    assert focus_loss([at_the_end.roll(1, -1)], talk, names) > 5
+
+
 def test_the_encoder_learns_little_from_replies(student: Student) -> None:
-    student.step = SMALL.words.steps + SMALL.lessons.steps
+    student.step = SMALL.words.steps + SMALL.lessons.steps + SMALL.lines.steps
     names = torch.zeros(VOCABULARY, dtype=torch.bool)
     layers = student.model.model.encoder.layers[1].fc1.weight, student.model.model.decoder.layers[0].fc1.weight
     before = [weight.detach().clone() for weight in layers]
@@ -126,7 +146,7 @@ def test_the_encoder_learns_little_from_replies(student: Student) -> None:
     student.learn_replies(_talk(), names, _lesson())
 
     encoder, decoder = ((new - old).abs().max() for new, old in zip(layers, before, strict=True))
-    assert 0 < encoder < 2 * SMALL.encoder_rate * decoder
+    assert 0 < encoder < 2 * SMALL.replies.encoder_share * decoder
 
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
@@ -157,7 +177,7 @@ def test_the_state_of_another_run_is_refused_by_name(tmp_path: Path, student: St
 
 
 def test_each_stage_warms_up_and_dies_away() -> None:
-    rates = [rate(step, SMALL) for step in range(40)]
+    rates = [rate(*at(step, SMALL), SMALL.warmup) for step in range(40)]
 
     for begin, stage in zip((0, 10, 20, 30), SMALL.stages, strict=True):
         assert rates[begin] == pytest.approx(stage.learning_rate / 2)
