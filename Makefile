@@ -25,7 +25,7 @@ help:
 	@echo "make ray-node  add this machine to it            (HEAD=10.0.0.1)"
 	@echo "make ray-deploy  serve on it; run on the head    (STORE=redis://10.0.0.4:6379/0 MODEL=auto REPLICAS=4)"
 	@echo "make export   convert a checkpoint to ONNX   (MODEL=hub id or folder)"
-	@echo "make bench    measure this project beside torch and stock Optimum, in 20 minutes"
+	@echo "make bench    measure this project beside torch and stock Optimum, in 15 minutes"
 	@echo "make bench-all  beside every rival, in two hours; goes on where it was interrupted"
 	@echo "make test     run the tests, on all cores    (ARGS=tests/one_file.py, or any of pytest's)"
 	@echo "make lint     check style and types"
