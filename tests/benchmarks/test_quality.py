@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.export_child import exported
 
 def test_an_export_is_compared_with_its_checkpoint_on_held_out_dialogues(tmp_path: Path) -> None:
     checkpoint = tmp_path / "talker"
-    write_checkpoint(checkpoint, shape=Shape(4096, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32))
+    tokens = json.loads((DEMO_CHECKPOINT / "config.json").read_text())["vocab_size"]
+    write_checkpoint(checkpoint, shape=Shape(tokens, d_model=32, encoder_layers=1, decoder_layers=2, heads=2, ffn=32))
     for path in DEMO_CHECKPOINT.glob("*token*"):
         shutil.copyfile(path, checkpoint / path.name)
     folder = exported(checkpoint, tmp_path / "talker-fp32", "none")
