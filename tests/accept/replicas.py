@@ -27,7 +27,7 @@ def check() -> list[Line]:
     prompt_format = PromptFormat(AutoTokenizer.from_pretrained(demo), window=echo.EchoModel.window)
     with TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
         flags = ("--replicas", str(REPLICAS), "--store", redis.url(), "--metrics-port", "0")
-        with Replicas("--model", demo, *flags, echoing=True) as replicas:
+        with Replicas("--model", demo, *flags, plant=echo.plant) as replicas:
             lines = [
                 _histories(replicas, prompt_format),
                 _at_once(replicas, prompt_format),
@@ -35,7 +35,7 @@ def check() -> list[Line]:
                 _redis_lost(replicas, redis, prompt_format),
             ]
         few = ("--replicas", "1", "--max-replicas", "2", "--target-requests", "2", "--store", redis.url())
-        with Replicas("--model", demo, *few, "--metrics-port", "0", echoing=True) as replicas:
+        with Replicas("--model", demo, *few, "--metrics-port", "0", plant=echo.plant) as replicas:
             return [*lines, _more_of_them(replicas, prompt_format)]
 
 

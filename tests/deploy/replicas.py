@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -13,12 +14,12 @@ import psutil
 
 from tests.service.process import ServiceProcess
 
-# Replicas that echo what they read, see `tests.service.echo`.
-ECHOING = """
+# What every replica calls before it loads anything.
+PLANTED = """
 import functools, os
 os.environ["RAY_DEDUP_LOGS"] = "0"
 import ray
-environment = {"worker_process_setup_hook": "tests.service.echo.plant", "env_vars": {"PYTHONPATH": os.getcwd()}}
+environment = {{"worker_process_setup_hook": "{}", "env_vars": {{"PYTHONPATH": os.getcwd()}}}}
 ray.init = functools.partial(ray.init, runtime_env=environment)
 """
 METRICS = re.compile(r"Metrics of this replica are at http://127\.0\.0\.1:(\d+)/metrics")
@@ -30,13 +31,14 @@ HEAL_TIMEOUT_S = 60.0
 class Replicas(ServiceProcess):
     """`python -m deploy`, ended with all its processes when the `with` block ends."""
 
-    def __init__(self, *arguments: str | Path, echoing: bool = False) -> None:
+    def __init__(self, *arguments: str | Path, plant: Callable[[], None] | None = None) -> None:
         """
         Args:
             arguments: flags.
-            echoing: whether replies tell what was read, in place of those of the model.
+            plant: called in each replica before it loads anything, such as `tests.service.echo.plant`.
         """
-        super().__init__(*arguments, module="deploy", planted=ECHOING if echoing else "")
+        hook = f"{plant.__module__}.{plant.__qualname__}" if plant else ""
+        super().__init__(*arguments, module="deploy", planted=PLANTED.format(hook) if plant else "")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

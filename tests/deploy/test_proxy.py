@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.replicas import Replicas
+from tests.service import slow
 from tests.service.conftest import LONG_REPLIES
 from tests.service.process import ServiceProcess
 
@@ -27,7 +28,8 @@ BODIES = 150
 @pytest.fixture(scope="module")
 def single(long_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     store = tmp_path_factory.mktemp("store") / "conversations.sqlite3"
-    with Replicas("--model", long_export, "--replicas", "1", "--store", store, "--metrics-port", "0") as started:
+    flags = ("--replicas", "1", "--store", store, "--metrics-port", "0")
+    with Replicas("--model", long_export, *flags, plant=slow.plant) as started:
         yield started
 
 

@@ -55,7 +55,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def replicas(short_export: Path, redis: RedisServer) -> Iterator[Replicas]:
     """Two that echo what they read."""
     flags = ("--replicas", str(COUNT), "--store", redis.url(), "--metrics-port", str(free_port()))
-    with Replicas("--model", short_export, *flags, echoing=True) as started:
+    with Replicas("--model", short_export, *flags, plant=echo.plant) as started:
         yield started
 
 
