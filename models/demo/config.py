@@ -1,6 +1,7 @@
 """Settings of the demo model: where its files are, its shape and its training recipe."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -39,9 +40,9 @@ class TrainingConfig:
     (`name_loss`). Then the whole model learns to answer: `lines` with nothing before them, from the encoder's state at
     `</s>` alone, and last `replies` in talks, beside `further_lessons` more lines for the encoder.
     `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at least
-    `near` count as wordings, too: `everyday_share` of an intent's lines are such. Two auxiliary losses tell
-    the decoder where to look: `copy_loss`, at the piece of a name that comes next; `focus_loss`, everywhere else at
-    `</s>`, so that new words do not lead it astray. `spelling_loss` keeps each piece of a name readable in its state.
+    `near` count as wordings, too: `everyday_share` of an intent's lines are such. Two auxiliary losses tell the
+    decoder where to look: `copy_loss`, at the piece of a name that comes next; `focus_loss`, everywhere else at `</s>`,
+    so that new words do not lead it astray. `spelling_loss` keeps each piece of a name readable in its state.
     The first `short_steps` replies see only inputs of at most `short_input` tokens.
     """
 
@@ -86,3 +87,7 @@ class TrainingConfig:
     @property
     def stages(self) -> tuple[Stage, ...]:
         return self.words, self.lessons, self.lines, self.replies
+
+    def begin(self, stage: Stage) -> int:
+        """The step with which one of the stages begins."""
+        return sum(earlier.steps for earlier in takewhile(lambda other: other is not stage, self.stages))

@@ -7,7 +7,7 @@ from random import Random
 from transformers import BlenderbotTokenizerFast
 
 from models.demo.bans import may_be_said
-from models.demo.dialogues import Exchange, Subject, words
+from models.demo.dialogues import Exchange, Subject, user_words
 from models.demo.meaning import Fitting, label
 from models.demo.names import NameSampler
 from models.demo.tokenizer import encode_history
@@ -61,8 +61,7 @@ class ConversationSampler:
         self._heldout_users = heldout_users
         self._heldout_replies = heldout_replies
         self._fitting = fitting
-        fillers = sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
-        self._rewording = None if heldout_users else Rewording(fillers)
+        self._rewording = None if heldout_users else Rewording(user_words(subjects))
         self._encoded: dict[str, tuple[int, ...]] = {}
 
     def samples(self) -> Iterator[Sample]:

@@ -1,7 +1,7 @@
 """The dialogues: subjects, their exchanges, and what may be said in them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -97,6 +97,11 @@ def _subject(data: Mapping[str, Any]) -> Subject:
     lexicon = frozenset(str(word).lower() for word in data["lexicon"])
     follows_anything = bool(data.get("follows_anything", False))
     return Subject(data["subject"], lexicon, MappingProxyType(slots), exchanges, follows_anything)
+
+
+def user_words(subjects: Iterable[Subject]) -> list[str]:
+    """Every word of the user's training lines, sorted."""
+    return sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
 
 
 def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:

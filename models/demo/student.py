@@ -144,19 +144,13 @@ class Student:
                 output_attentions=True,
             )
         said = self._said(output.logits, labels)
-        astray = copy_loss(output.cross_attentions[-1], batch["input_ids"], seen, labels, of_names)
+        astray = copy_loss(output.cross_attentions[-1], talk, of_names)
         aside = focus_loss(output.cross_attentions, talk, of_names)
         misspelt = self._misspelt(states.float(), batch["input_ids"], of_names)
         further, cosine = self._lesson(lesson)
         read = config.intent_loss * told + config.name_loss * named
-        self._update(
-            said
-            + read
-            + config.copy_loss * astray
-            + config.focus_loss * aside
-            + config.spelling_loss * misspelt
-            + further
-        )
+        looked = config.copy_loss * astray + config.focus_loss * aside
+        self._update(said + read + looked + config.spelling_loss * misspelt + further)
         losses = {"loss": said, "intent": told, "name": named, "copy": astray, "focus": aside, "spelling": misspelt}
         return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
@@ -273,30 +267,33 @@ def focus_loss(attentions: Sequence[Tensor], talk: Talk, of_names: Tensor) -> Te
         Mean negative logarithm (nats) of what each head gives to `</s>`.
     """
     labels, seen = talk.batch["labels"], talk.batch["attention_mask"].bool()
-    repeated = ((labels[:, :, None] == talk.batch["input_ids"][:, None, :]) & seen[:, None, :]).any(-1)
-    copied = repeated & (of_names[labels.clamp(min=0)] | ~talk.plain[:, None])
+    copied = _places(talk).any(-1) & (of_names[labels.clamp(min=0)] | ~talk.plain[:, None])
     rows, ends = torch.arange(len(labels)), seen.sum(1) - 1
     share = torch.stack([layer[rows, :, :, ends] for layer in attentions]).float().permute(1, 3, 0, 2)
     return -(share[(labels != IGNORED) & ~copied] + 1e-4).log().mean()
 
 
-def copy_loss(attention: Tensor, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, of_names: Tensor) -> Tensor:
+def copy_loss(attention: Tensor, talk: Talk, of_names: Tensor) -> Tensor:
     """How far the last cross-attention looks away from a piece of a name that it should copy.
 
     Args:
         attention: [batch, heads, reply length, input length], probabilities.
-        input_ids: [batch, input length].
-        attention_mask: [batch, input length].
-        labels: [batch, reply length].
+        talk: what was read and said.
         of_names: [vocabulary], true for pieces of names.
 
     Returns:
         Mean negative logarithm (nats) of what each head gives to the places of the label; 0 where there is no name.
     """
-    places = (labels[:, :, None] == input_ids[:, None, :]) & attention_mask[:, None, :].bool()
-    places &= of_names[labels.clamp(min=0)][:, :, None]
+    places = _places(talk) & of_names[talk.batch["labels"].clamp(min=0)][:, :, None]
     asked = places.any(-1)
     if not asked.any():
         return attention.new_zeros(())
     share = (attention.float() * places[:, None]).sum(-1).permute(0, 2, 1)[asked]
     return -(share + 1e-4).log().mean()
+
+
+def _places(talk: Talk) -> Tensor:
+    """Where each token of a reply stands in what was read, [batch, reply length, input length], bool."""
+    seen = talk.batch["attention_mask"].bool()
+    same: Tensor = talk.batch["labels"][:, :, None] == talk.batch["input_ids"][:, None, :]
+    return same & seen[:, None, :]

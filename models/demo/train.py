@@ -15,7 +15,7 @@ from transformers import BlenderbotTokenizerFast
 from models.demo.batches import bucketed, collate, own_names
 from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, Stage, TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
-from models.demo.dialogues import Subject, load_subjects, problems, without_overlap, words
+from models.demo.dialogues import Subject, load_subjects, problems, user_words, without_overlap
 from models.demo.everyday import load_everyday, unlike
 from models.demo.heldout import load_heldout
 from models.demo.lessons import Lessons, Source
@@ -96,9 +96,7 @@ def train(config: TrainingConfig) -> None:
         source("wordings", [wording.text for wording in known], intents.meanings),
         source("replies", replies, embed(replies, config.run)),
     )
-    rewording = Rewording(
-        sorted({w for s in subjects for e in s.exchanges for line in e.user.train for w in words(line)})
-    )
+    rewording = Rewording(user_words(subjects))
     drawn = NameSampler(names, pieces)
     seed = config.seed + student.step
     course = Course(
@@ -126,7 +124,7 @@ def _learn_words(config: TrainingConfig, student: Student, course: Course) -> No
     def learn() -> dict[str, float]:
         return student.learn_words(course.lessons.draw(config.words.batch, 0.0))
 
-    _learn(config, student, "words", 0, config.words, learn)
+    _learn(config, student, "words", config.words, learn)
 
 
 def _learn_meanings(config: TrainingConfig, student: Student, course: Course) -> None:
@@ -135,7 +133,7 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
     def learn() -> dict[str, float]:
         return student.learn_meanings(course.lessons.draw(config.lessons.batch, config.context), next(talks))
 
-    _learn(config, student, "meanings", config.words.steps, config.lessons, learn)
+    _learn(config, student, "meanings", config.lessons, learn)
 
 
 def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> None:
@@ -144,12 +142,11 @@ def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> No
     def learn() -> dict[str, float]:
         return student.learn_lines(next(talks), course.lessons.draw(config.further_lessons, 0.0))
 
-    begin = config.words.steps + config.lessons.steps
-    _learn(config, student, "lines", begin, config.lines, learn, partial(_show, config, student, course))
+    _learn(config, student, "lines", config.lines, learn, partial(_show, config, student, course))
 
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
-    begin = config.words.steps + config.lessons.steps + config.lines.steps
+    begin = config.begin(config.replies)
     if student.step == begin:
         hand_on(student.model)
     talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
@@ -158,19 +155,19 @@ def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> 
         lesson = course.lessons.draw(config.further_lessons, config.context)
         return student.learn_replies(next(talks), course.of_names, lesson)
 
-    _learn(config, student, "replies", begin, config.replies, learn, partial(_show, config, student, course))
+    _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
 
 
 def _learn(
     config: TrainingConfig,
     student: Student,
     label: str,
-    begin: int,
     stage: Stage,
     learn: Callable[[], dict[str, float]],
     show: Callable[[], str] | None = None,
 ) -> None:
-    """The rest of a stage that begins at step `begin`, kept and shown from time to time."""
+    """The rest of a stage, kept and shown from time to time."""
+    begin = config.begin(stage)
     last = begin + stage.steps
     if student.step >= last:
         return
