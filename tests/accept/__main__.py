@@ -20,6 +20,7 @@ CHECKS = (
     "serve",
     "parity",
     "engine",
+    "fidelity",
     "quality",
     "dialogues",
     "export",
