@@ -95,6 +95,7 @@ def run(config: ExportConfig, progress: ConsoleProgress) -> None:
 def main(arguments: list[str] | None = None) -> int:
     config = parse(sys.argv[1:] if arguments is None else arguments)
     interrupts.listen()
+    echo.spell_out()
     _quieten_libraries()
     try:
         run(config, SILENT if config.check else ConsoleProgress())

@@ -22,13 +22,14 @@ def check_free(target: Path, *, force: bool) -> None:
     Raises:
         ExportError: saying what stands there.
     """
-    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    places = [target.absolute(), *target.absolute().parents]
+    if lost := next((place for place in places if place.is_symlink() and not place.exists()), None):
+        raise ExportError(f"{lost} is a link to nowhere; remove it, or name another --output-dir.")
+    parent = next(folder for folder in places[1:] or places if folder.exists())
     if not parent.is_dir():
         raise ExportError(f"{parent} is a file, so no folder can be made in it; name another --output-dir.")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ExportError(f"{parent} cannot be written to; name another --output-dir.")
-    if target.is_symlink() and not target.exists():
-        raise ExportError(f"{target} is a link to nowhere; remove it, or name another --output-dir.")
     if target.is_mount() or str(target.resolve()) in {disk.mountpoint for disk in psutil.disk_partitions(all=True)}:
         raise ExportError(f"{target} is a mount point; name a folder in it, such as {target / 'model'}.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from service import libraries, logs
+from service import echo, libraries, logs
 from service.engine import machine
 from service.errors import ConfigurationError
 from service.settings import ServiceConfig, parse
@@ -15,6 +15,7 @@ logger = logging.getLogger("service")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    echo.spell_out()
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
     except ConfigurationError as error:

@@ -1,14 +1,22 @@
-"""What may be repeated of words that were not understood: none that may be a secret in the wrong place."""
+"""How words of users are repeated: none that was not understood and may be a secret in the wrong place."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 # What an API key is, and so what any word may be that was put where a key does not belong.
 SECRET = re.compile(r"[\x21-\x7e]{16,512}")
 FLAG = re.compile(r"--[a-z][a-z_-]{0,29}")
 NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,29}")
 HIDDEN = "..."
+
+
+def spell_out() -> None:
+    """Let standard output take every letter: one that its encoding lacks becomes an escape sequence."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def public(text: str) -> str:

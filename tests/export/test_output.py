@@ -187,6 +187,26 @@ def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
         output.check_free(tmp_path / "out", force=True)
 
 
+@pytest.mark.parametrize("goal", ["absent", "out"])
+def test_a_link_to_nowhere_on_the_way_is_named(tmp_path: Path, goal: str) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / goal)
+    with pytest.raises(ExportError, match=f"^{tmp_path / 'out'} is a link to nowhere"):
+        output.check_free(tmp_path / "out" / "deeper" / "tiny", force=False)
+
+
+def test_the_root_is_refused(tiny_checkpoint: Path) -> None:
+    message = refusal(run_export("--model", tiny_checkpoint, "--output-dir", "/", "--check"))
+    assert message.startswith("/ is a mount point")
+
+
+def test_a_folder_whose_name_the_terminal_cannot_show_is_written(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ("--model", tiny_checkpoint, "--output-dir", tmp_path / "möd 模型", "--no-verify")
+    finished = run_export(*arguments, environment={"PYTHONIOENCODING": "ascii"})
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert f"python -m service --model {tmp_path}" in finished.stdout
+    assert (tmp_path / "möd 模型" / "manifest.json").exists()
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_an_earlier_export_in_a_lower_layer_of_an_overlay_is_replaced_or_left_whole(
     tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch, interrupted: bool

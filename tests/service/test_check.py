@@ -53,6 +53,14 @@ def test_a_right_configuration_is_summed_up_with_exit_code_0(short_export: Path)
     ]
 
 
+def test_a_folder_whose_name_the_terminal_cannot_show_is_told_in_escapes(short_export: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "möd 模型"
+    folder.symlink_to(short_export)
+    ended = run("--model", folder, "--port", "0", "--kernels", "stock", PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert r"m\xf6d \u6a21\u578b" in ended.stdout
+
+
 def test_the_kernels_that_would_serve_are_named(short_export: Path) -> None:
     ended = run("--model", short_export, "--port", "0")
     assert ended.returncode == 0
