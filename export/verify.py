@@ -114,7 +114,8 @@ def load_streamed(checkpoint: Path) -> BlenderbotForConditionalGeneration:
 def compare(checkpoint: Path, exported: Path, *, free: bool) -> dict[str, Any]:
     """Reply to a few prompts with torch and with both ways to run the export, and count equal replies."""
     tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=False)
-    sources = [tokenizer(prompt).input_ids for prompt in PROMPTS]
+    window = read_settings(checkpoint).config.max_position_embeddings
+    sources = [tokenizer(prompt).input_ids[-window:] for prompt in PROMPTS]
     weighed = Hypotheses(len(sources))
     candidates = {
         "stock class": _replies(ORTModelForSeq2SeqLM.from_pretrained(exported), sources, logits_processor=[weighed]),
@@ -140,7 +141,8 @@ def _replies(model: Any, sources: list[list[int]], **others: Any) -> dict[int, l
     own, longest = model.generation_config, max(map(len, sources))
     pad_id = own.pad_token_id or 0
     settings = {"do_sample": False, "num_return_sequences": 1, "return_dict_in_generate": False, **others}
-    settings |= {"min_new_tokens": min(NEW_TOKENS, own.min_length), "max_new_tokens": NEW_TOKENS}
+    length = min(NEW_TOKENS, model.config.max_position_embeddings - 1)
+    settings |= {"min_new_tokens": min(length, own.min_length or 0), "max_new_tokens": length}
     settings["input_ids"] = torch.tensor([[*source, *[pad_id] * (longest - len(source))] for source in sources])
     settings["attention_mask"] = torch.tensor([[place < len(source) for place in range(longest)] for source in sources])
     found = {beams: model.generate(num_beams=beams, **settings).tolist() for beams in sorted({1, own.num_beams})}

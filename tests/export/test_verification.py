@@ -6,10 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from export.parity import TIE_TOLERANCE
+from models.synthetic import write_checkpoint
+from tests.conftest import TINY
 from tests.export_child import ROOT, exported, refusal, run_export
 
 DECODERS = ("stock class", "ours")
@@ -41,6 +44,16 @@ def test_agreement_is_shown_and_kept_in_the_manifest(tiny_checkpoint: Path, targ
     assert measured == {"compared": 3, "equal": dict.fromkeys(WAYS, 3), "largest_gap": 0.0}
     told = "; ".join(f"{way}: 3 of 3" for way in WAYS)
     assert f"Replies that torch in fp32, choosing freely, gives too: {told}\n" in finished.stdout
+
+
+def test_a_model_with_fewer_positions_than_the_comparison_takes_is_compared(tmp_path: Path, target: Path) -> None:
+    checkpoint = tmp_path / "short"
+    write_checkpoint(checkpoint, shape=replace(TINY, positions=8))
+    settings = json.loads((checkpoint / "generation_config.json").read_text())
+    (checkpoint / "generation_config.json").write_text(json.dumps(settings | {"min_length": None, "max_length": 8}))
+    exported(checkpoint, target, "none", "--verify")
+    measured = json.loads((target / "manifest.json").read_text())["verification"]
+    assert measured["equal"] == dict.fromkeys(WAYS, 3)
 
 
 def test_an_export_whose_decoder_says_something_else_is_thrown_away(tiny_checkpoint: Path, target: Path) -> None:
