@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -36,7 +35,6 @@ from models.folder import CROSS_STATES, DECODER_STEP, WEIGHTS, model_name
 from service.engine.machine import available_memory
 
 FUSED_GRAPHS = {CROSS_STATES: cross_states_graph, DECODER_STEP: decoder_step_graph}
-OUT_OF_MEMORY = re.compile("MemoryError|alloc")
 VERSIONED_PACKAGES = ("optimum", "optimum-onnx", "transformers", "torch", "onnx", "onnxruntime", "tokenizers")
 
 
@@ -109,13 +107,12 @@ def _verify(checkpoint: Path, exported: Path, quantization: str, progress: Conso
         progress.note(f"Not compared with torch: that takes {needed:.1f} GB and {free:.1f} GB are available.")
         return {}
     command = [sys.executable, "-m", "export.verify", str(checkpoint), str(exported), quantization]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with progress.stage("Compare with torch"):
-        child = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        child = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     if child.returncode == 0:
         return dict(json.loads(child.stdout.splitlines()[-1]))
     reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    if child.returncode == -signal.SIGKILL or OUT_OF_MEMORY.search(reason):
+    if child.returncode == -signal.SIGKILL or "MemoryError" in reason or "alloc" in reason:
         progress.note(f"Not compared with torch: that ran out of memory ({reason}).")
         return {}
     raise ExportError(f"The exported model cannot be run ({reason}).")

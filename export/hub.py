@@ -99,11 +99,9 @@ class Repository:
         ask = partial(HfApi().model_info, self._model, revision=self._revision, timeout=DEADLINE_S, files_metadata=True)
         try:
             return ask()
-        except errors.GatedRepoError:
-            raise
         except (errors.HfHubHTTPError, ValueError) as error:  # the latter for what no token can be
             status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 401
-            if status not in {401, 403} or not get_token():
+            if isinstance(error, errors.GatedRepoError) or status not in {401, 403} or not get_token():
                 raise
         self._token = False
         return ask(token=False)

@@ -24,10 +24,7 @@ class ConsoleProgress:
     def stage(self, title: str, size: int | None = 0) -> Iterator[Advance]:
         """Name a stage when it begins and its time when it has ended without an error.
 
-        Args:
-            title: what is done.
-            size: bytes to get through, of which what is yielded is told; 0 when they are not counted, None when their
-                number is not known.
+        `size` is in bytes, of which what is yielded is told; 0 when they are not counted, None when it is not known.
         """
         self._begun += 1
         label, told = f"[{self._begun}] {title}", time.monotonic()
