@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from export.hub import Repository
 from export.progress import SILENT, ConsoleProgress
 from models.folder import CONFIG, DEFAULT_MODEL, GENERATION_CONFIG, TOKENIZER
 
-TOKENIZER_CONFIG, VOCAB = "tokenizer_config.json", "vocab.json"
-TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, VOCAB, "merges.txt", "special_tokens_map.json", "added_tokens.json")
+LFS_POINTER = b"version https://git-lfs."
+TOKENIZER_CONFIG, VOCAB, MERGES = "tokenizer_config.json", "vocab.json", "merges.txt"
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, VOCAB, MERGES, "special_tokens_map.json", "added_tokens.json")
 
 
 class Checkpoint(NamedTuple):
@@ -91,18 +93,16 @@ def weight_files(folder: Path) -> list[Path]:
         CheckpointError: there are none, one is missing, or the index is not one.
     """
     for single in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / single).exists():
-            _check_file(folder / single)
+        if _has(folder / single):
             return [folder / single]
         index = folder / f"{single}.index.json"
-        if not index.exists():
+        if not _has(index):
             continue
         places = read_json(index).get("weight_map")
         names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
         if not names or any(not name or Path(name).name != name for name in names):
             raise CheckpointError(f"{index} does not name files of its folder; download the checkpoint again.")
-        missing = next((name for name in names if not (folder / name).is_file()), None)
-        if missing is not None:
+        if missing := next((name for name in names if not _has(folder / name)), None):
             raise CheckpointError(f"{folder} lacks {missing}, which {index.name} names; download the checkpoint again.")
         return [folder / name for name in names]
     raise CheckpointError(f"{folder} holds no weights (model.safetensors or pytorch_model.bin, or an index).")
@@ -111,20 +111,24 @@ def weight_files(folder: Path) -> list[Path]:
 def _checked(checkpoint: Checkpoint, *, weights: bool = True) -> Checkpoint:
     path, source, _ = checkpoint
     for name in (CONFIG, GENERATION_CONFIG, *TOKENIZER_FILES):
-        _check_file(path / name)
+        if _has(path / name) and name.endswith(".json"):
+            read_json(path / name)
     if (model_type := read_json(path / CONFIG).get("model_type")) != "blenderbot":
         raise CheckpointError(f"{source} is not a Blenderbot checkpoint: config.json says model_type {model_type!r}.")
-    for name in (GENERATION_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
-        if (path / name).exists():
-            read_json(path / name)
-    if not (path / TOKENIZER).exists() and not (path / VOCAB).exists():
+    if not any(all((path / name).exists() for name in names) for names in ([TOKENIZER], [VOCAB, MERGES])):
         raise CheckpointError(f"{path} holds no tokenizer (tokenizer.json, or vocab.json with merges.txt).")
     if weights:
         weight_files(path)
     return checkpoint
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what is there and no file, such as a pipe, from which nothing may ever come."""
-    if path.exists() and not path.is_file():
+def _has(path: Path) -> bool:
+    """Whether a file is there; what is no file, such as a pipe, or only stands for one is refused."""
+    if not os.path.lexists(path):
+        return False
+    if not path.is_file():
         raise CheckpointError(f"{path} is not a file; download the checkpoint again.")
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(f"{path} only points to a file of Git LFS; fetch that with git lfs pull.")
+    return True

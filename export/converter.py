@@ -69,7 +69,7 @@ def trace(config: BlenderbotConfig, work: Path) -> dict[str, onnx.ModelProto]:
     model.lm_head.bias, model.final_logits_bias = LOGITS_BIAS, 0  # added where others have their bias
     node: Any = _Layer.apply
     task = {"task": "text2text-generation-with-past", "library_name": "transformers"}
-    constructor = TasksManager.get_exporter_config_constructor("onnx", model, **task)
+    onnx_config = TasksManager.get_exporter_config_constructor("onnx", model, **task)(model.config)
     branches = (work / "decoder_model.onnx", work / "decoder_with_past_model.onnx")
     try:
         with (
@@ -78,10 +78,10 @@ def trace(config: BlenderbotConfig, work: Path) -> dict[str, onnx.ModelProto]:
             patch.object(nn.LayerNorm, "forward", lambda m, x: node(x, "norm", config.d_model, m.weight, m.bias)),
             patch.object(nn.Linear, "forward", lambda m, x: node(x, "linear", m.out_features, m.weight, m.bias)),
         ):
-            for name, (part, onnx_config) in get_encoder_decoder_models_for_export(model, constructor(config)).items():
+            for name, (part, its) in get_encoder_decoder_models_for_export(model, onnx_config).items():
                 # The fix of dynamic axes runs the graph for output sizes that the tracer knows already.
-                settings = {"opset": onnx_config.DEFAULT_ONNX_OPSET, "disable_dynamic_axes_fix": True}
-                export(part, onnx_config, work / f"{name}.onnx", do_constant_folding=False, **settings)
+                settings = {"opset": its.DEFAULT_ONNX_OPSET, "disable_dynamic_axes_fix": True}
+                export(part, its, work / f"{name}.onnx", do_constant_folding=False, **settings)
             merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"This model cannot be converted ({first_clause(error)}).") from error

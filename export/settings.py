@@ -49,8 +49,7 @@ def read_settings(folder: Path) -> Settings:
 def _read_config(path: Path) -> BlenderbotConfig:
     file = path / CONFIG
     try:
-        stored = read_json(file)
-        configuration.check_sizes(stored)
+        configuration.check_sizes(stored := read_json(file))
         if methods := [name for name in stored if callable(getattr(BlenderbotConfig, name, None))]:
             raise ValueError(f"{methods[0]} is no setting")
         config = BlenderbotConfig.from_pretrained(path)
@@ -87,12 +86,11 @@ def _read_generation_config(path: Path, config: BlenderbotConfig) -> GenerationC
         settings.check_window(config.max_position_embeddings)
     except UnsupportedSetting as error:
         raise CheckpointError(f"{file} cannot be served: {str(error).rstrip('.')}; change it there.") from error
-    for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+    for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id", "forced_eos_token_id"):
         token = getattr(generation, name)
-        if token is None and name != "pad_token_id":
+        if token is None and name in ("decoder_start_token_id", "eos_token_id"):
             raise CheckpointError(f"{file} names no {name}; add it there.")
-        known = range(config.vocab_size)
-        if token is not None and (type(found := getattr(settings, name)) is not int or found not in known):
+        if token is not None and not (type(found := getattr(settings, name)) is int and 0 <= found < config.vocab_size):
             raise CheckpointError(f"{file} has {name} {token}, and the model has {config.vocab_size} embeddings.")
     return generation
 
@@ -106,10 +104,10 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
         if isinstance(extra := settings.get("extra_special_tokens"), list):
             extra = [*settings.get("additional_special_tokens", ()), *extra]
             changes = {"extra_special_tokens": {}, "additional_special_tokens": extra}
-        if tokenizer_class_from_name(settings.get("tokenizer_class", "BlenderbotTokenizer")) is None:
+        if tokenizer_class_from_name(settings.get("tokenizer_class") or "BlenderbotTokenizer") is None:
             changes["tokenizer_type"] = "blenderbot"
         tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False, **changes)
-        ids = tokenizer("Hello").input_ids
+        ids = [*tokenizer("Hello").input_ids, tokenizer.eos_token_id]
     except Exception as error:
         raise CheckpointError(f"The tokenizer files in {path} cannot be read ({first_clause(error)}).") from error
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -122,4 +120,6 @@ def _read_tokenizer(path: Path, config: BlenderbotConfig) -> PreTrainedTokenizer
             f'The tokenizer in {path} makes token {number} of "{text}" and the model has {config.vocab_size} '
             "embeddings; take the tokenizer that the model was trained with, or resize the model's embeddings."
         )
+    if tokenizer.eos_token_id is None:
+        raise CheckpointError(f"The tokenizer in {path} has no eos_token; name it in {TOKENIZER_CONFIG}.")
     return tokenizer

@@ -22,12 +22,16 @@ EMBEDDINGS = (SHARED, "model.encoder.embed_tokens.weight", "model.decoder.embed_
 OUTPUT = "lm_head.weight"
 LOGITS_BIAS = "final_logits_bias"
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+# All of a configuration that a reply depends on.
+ARCHITECTURE = ["vocab_size", "d_model", "max_position_embeddings", "scale_embedding", "pad_token_id"]
+ARCHITECTURE += [f"{end}_{size}" for end in ("encoder", "decoder") for size in ("layers", "attention_heads", "ffn_dim")]
 
 
 def hollow_model(config: BlenderbotConfig) -> BlenderbotForConditionalGeneration:
-    """The model of a configuration, with tensors that have shapes and no values."""
+    """The model of a configuration, with tensors that have shapes and no values; how it was trained is left out."""
+    architecture = {name: getattr(config, name) for name in ARCHITECTURE}
     with torch.device("meta"):
-        return BlenderbotForConditionalGeneration(config)
+        return BlenderbotForConditionalGeneration(BlenderbotConfig(**architecture))
 
 
 def shapes_of(config: BlenderbotConfig) -> dict[str, tuple[int, ...]]:
@@ -49,11 +53,8 @@ class Weights:
         files = weight_files(folder)
         # Files from before torch 1.6 cannot be mapped.
         mappable = all(file.suffix == ".safetensors" or zipfile.is_zipfile(file) for file in files)
-        stored: dict[str, torch.Tensor] = {}
-        for file in files:
-            stored |= self._open(file, mappable)
-        tied = config.tie_word_embeddings
-        self._tensors = {name: self._find(stored, name, tied=tied) for name in self.shapes}
+        stored = {name: tensor for file in files for name, tensor in self._open(file, mappable).items()}
+        self._tensors = {name: self._find(stored, name, tied=config.tie_word_embeddings) for name in self.shapes}
         self._mapped = set(map(id, stored.values())) if mappable else set()
         self.sizes = {name: tensor.nbytes for name, tensor in self._tensors.items()}
 
@@ -77,24 +78,21 @@ class Weights:
                 with safe_open(file, framework="pt") as content:
                     return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
             pickled = torch.load(file, map_location="cpu", weights_only=True, mmap=mappable)
-            return {name: tensor for name, tensor in pickled.items() if isinstance(tensor, torch.Tensor)}
+            return {name: tensor.detach() for name, tensor in pickled.items() if isinstance(tensor, torch.Tensor)}
         except Exception as error:
-            raise CheckpointError(
-                f"The weights in {file} cannot be read ({first_clause(error)}); download the checkpoint again."
-            ) from error
+            reason = first_clause(error)
+            raise CheckpointError(f"The weights in {file} cannot be read ({reason}); download them again.") from error
 
     def _find(self, stored: Mapping[str, torch.Tensor], name: str, *, tied: bool) -> torch.Tensor:
-        wanted = [name]
-        if name == SHARED or (name == OUTPUT and tied):
-            wanted = [*EMBEDDINGS, OUTPUT] if tied else [*EMBEDDINGS]
+        same = (*EMBEDDINGS, OUTPUT) if tied else EMBEDDINGS
+        wanted = same if name in same else (name,)
         # A checkpoint of the model without its output projection has names without the prefix.
         names = [*wanted, *(alias.removeprefix("model.") for alias in wanted)]
-        found = next((stored[alias] for alias in names if alias in stored), None)
         shape = self.shapes[name]
-        if found is None and name == LOGITS_BIAS:
-            return torch.zeros(shape)
+        absent = torch.zeros(shape) if name == LOGITS_BIAS else None
+        found = next((stored[alias] for alias in names if alias in stored), absent)
         if found is None:
-            raise CheckpointError(f"The weights in {self._folder} lack {name}; download the checkpoint again.")
+            raise CheckpointError(f"The weights in {self._folder} lack {name}; write them with save_pretrained.")
         holding = f"The weights in {self._folder} hold {name} as"
         if tuple(found.shape) != shape:
             raise CheckpointError(f"{holding} {list(found.shape)}, where config.json says {list(shape)}.")

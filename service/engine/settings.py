@@ -102,7 +102,7 @@ RANGES: Mapping[str, tuple[type[Any], float, float]] = {
     "num_beams": (Integral, 1, 1000),
     "min_length": (Integral, 0, MAX_FLOAT),
     "max_length": (Integral, 2, MAX_FLOAT),
-    "length_penalty": (Real, -MAX_FLOAT, MAX_FLOAT),
+    "length_penalty": (Real, -10, 10),  # the length to its power has to be a float32
     "no_repeat_ngram_size": (Integral, 0, MAX_FLOAT),
     "encoder_no_repeat_ngram_size": (Integral, 0, MAX_FLOAT),
     "repetition_penalty": (Real, MIN_FLOAT, MAX_FLOAT),
@@ -154,6 +154,9 @@ class DecodingSettings:
         settings = {name: value for name, value in config.items() if name not in WITHOUT_BEARING}
         if settings.get("max_length") == UNSET_MAX_LENGTH:
             del settings["max_length"]
+        for name in RANGES.keys() - NONE_MEANS.keys():
+            if settings.get(name, 0) is None:
+                raise UnsupportedSetting(f"The generation setting {name}=None is out of range.")
         for name in END_TOKENS:
             if isinstance(tokens := settings.get(name), list) and len(tokens) == 1:
                 settings[name] = tokens[0]

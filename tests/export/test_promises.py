@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,13 @@ WITHOUT_BEARING: list[dict[str, Any]] = [
     {"eos_token_id": [2], "forced_eos_token_id": [2]},
     {"return_dict_in_generate": True, "output_scores": True, "output_attentions": True},
     {"num_return_sequences": 3, "cache_implementation": "static"},
+]
+# Settings of config.json that say nothing of what the model computes.
+LEFT_OUT: list[dict[str, Any]] = [
+    {"eos_token_id": None},
+    {"is_encoder_decoder": False},
+    {"torchscript": True, "return_dict": False},
+    {"layer_types": ["full_attention"]},
 ]
 
 Change = Callable[[Path], None]
@@ -171,6 +179,60 @@ def in_an_old_pickle(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def pickled_as_parameters(folder: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "model.safetensors")
+    torch.save({name: torch.nn.Parameter(value) for name, value in tensors.items()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+class Trap:
+    """Makes a folder where the export would, when something unpickles it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._folder),)
+
+
+def pickled_with_code(folder: Path) -> None:
+    import torch
+
+    torch.save({MATRIX: Trap(folder.parent / "out")}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def a_link_to_nowhere(name: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder.parent / "absent")
+
+    return change
+
+
+def cloned_without_lfs(folder: Path, name: str = "model.safetensors") -> None:
+    """What git leaves in place of a large file where Git LFS is not installed."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 729868841\n"
+    (folder / name).write_text(pointer)
+
+
+def with_a_shard_cloned_without_lfs(folder: Path) -> None:
+    cloned_without_lfs(folder, "model-00002-of-00002.safetensors")
+
+
+def only_vocab_json(folder: Path) -> None:
+    for name in ("tokenizer.json", "merges.txt"):
+        (folder / name).unlink()
+
+
+def wrapped(tensors: dict[str, Any]) -> None:
+    for name in list(tensors):
+        tensors[f"module.{name}"] = tensors.pop(name)
+
+
 def replaced_by_a_page(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin").write_bytes(b"<html>")
 
@@ -193,6 +255,9 @@ EXPORTED: dict[str, Change] = {
     "a special token past the embeddings": with_tokens("<persona>", special=True),
     "tokens that the model was resized for": with_tokens("brb", "lol", resized=True),
     "embeddings that are not scaled": edited("config.json", scale_embedding=False),
+    **{f"{setting} in config.json": edited("config.json", **setting) for setting in LEFT_OUT},
+    "a tokenizer that names no class": edited("tokenizer_config.json", tokenizer_class=None),
+    "weights pickled as parameters": pickled_as_parameters,
     "weights of float32": of_type("float32"),
     "weights of float64": of_type("float64"),
     "weights of bfloat16": of_type("bfloat16"),
@@ -209,6 +274,9 @@ SAME_REPLY = {
     "special tokens as transformers 5 writes them",
     "a tokenizer of transformers 5 in one file",
     "no start token but bos",
+    *(f"{setting} in config.json" for setting in LEFT_OUT),
+    "a tokenizer that names no class",
+    "weights pickled as parameters",
     "weights of float32",
     "weights of float64",
     "weights in several files",
@@ -231,6 +299,32 @@ REFUSED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no end token": (generation(eos_token_id=None), ("generation_config.json", "eos_token_id")),
     "an end token past the embeddings": (generation(eos_token_id=300), ("generation_config.json", "300 embeddings")),
     "an end token that is a text": (generation(eos_token_id="</s>"), ("generation_config.json", "eos_token_id")),
+    "a forced end token past the embeddings": (
+        generation(forced_eos_token_id=300),
+        ("generation_config.json", "forced_eos_token_id 300", "300 embeddings"),
+    ),
+    "no number of beams": (
+        generation(num_beams=None, length_penalty=1.0),
+        ("generation_config.json", "num_beams=None"),
+    ),
+    "a penalty beyond all numbers": (generation(length_penalty=1e300), ("generation_config.json", "length_penalty")),
+    "generation settings that lead nowhere": (
+        a_link_to_nowhere("generation_config.json"),
+        ("generation_config.json is not a file",),
+    ),
+    "weights that lead nowhere": (a_link_to_nowhere("model.safetensors"), ("model.safetensors is not a file",)),
+    "weights cloned without Git LFS": (cloned_without_lfs, ("model.safetensors only points to", "git lfs pull")),
+    "a file of weights cloned without Git LFS": (
+        in_shards("safetensors", with_a_shard_cloned_without_lfs),
+        ("model-00002-of-00002.safetensors only points to", "git lfs pull"),
+    ),
+    "weights with the names of a trainer": (tensors_changed(wrapped), ("lack model.shared.weight", "save_pretrained")),
+    "a tokenizer without an end token": (
+        edited("tokenizer_config.json", eos_token=None),
+        ("tokenizer", "no eos_token", "tokenizer_config.json"),
+    ),
+    "weights that run code when they are unpickled": (pickled_with_code, ("pytorch_model.bin cannot be read",)),
+    "half a tokenizer": (only_vocab_json, ("holds no tokenizer", "merges.txt")),
     "a start token that is half a one": (generation(decoder_start_token_id=1.5), ("decoder_start_token_id",)),
     "tokens that the model was not resized for": (with_tokens("brb", "lol"), ('token 301 of "brb"', "300 embeddings")),
     "another model's tokenizer": (tokenizer_of_another_model, ("token 300", "300 embeddings")),

@@ -137,6 +137,7 @@ def test_what_is_not_done_is_refused_by_name(pair: Pair, name: str, value: Any) 
         ("repetition_penalty", 0.0),
         ("repetition_penalty", float("nan")),
         ("length_penalty", float("inf")),
+        ("length_penalty", -11.0),
         ("temperature", 0.0),
         ("temperature", float("inf")),
         ("temperature", "hot"),
