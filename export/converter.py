@@ -78,10 +78,10 @@ def trace(config: BlenderbotConfig, work: Path) -> dict[str, onnx.ModelProto]:
             patch.object(nn.LayerNorm, "forward", lambda m, x: node(x, "norm", config.d_model, m.weight, m.bias)),
             patch.object(nn.Linear, "forward", lambda m, x: node(x, "linear", m.out_features, m.weight, m.bias)),
         ):
-            for name, (part, its) in get_encoder_decoder_models_for_export(model, onnx_config).items():
+            for name, (part, part_config) in get_encoder_decoder_models_for_export(model, onnx_config).items():
                 # The fix of dynamic axes runs the graph for output sizes that the tracer knows already.
-                settings = {"opset": its.DEFAULT_ONNX_OPSET, "disable_dynamic_axes_fix": True}
-                export(part, its, work / f"{name}.onnx", do_constant_folding=False, **settings)
+                settings = {"opset": part_config.DEFAULT_ONNX_OPSET, "disable_dynamic_axes_fix": True}
+                export(part, part_config, work / f"{name}.onnx", do_constant_folding=False, **settings)
             merged = merge_decoders(*branches, strict=False, save_path=work / MERGED_DECODER)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(f"This model cannot be converted ({first_clause(error)}).") from error

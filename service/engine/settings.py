@@ -154,8 +154,8 @@ class DecodingSettings:
         settings = {name: value for name, value in config.items() if name not in WITHOUT_BEARING}
         if settings.get("max_length") == UNSET_MAX_LENGTH:
             del settings["max_length"]
-        for name in RANGES.keys() - NONE_MEANS.keys():
-            if settings.get(name, 0) is None:
+        for name in RANGES:
+            if name not in NONE_MEANS and settings.get(name, 0) is None:
                 raise UnsupportedSetting(f"The generation setting {name}=None is out of range.")
         for name in END_TOKENS:
             if isinstance(tokens := settings.get(name), list) and len(tokens) == 1:
