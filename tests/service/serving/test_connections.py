@@ -156,6 +156,7 @@ def test_a_client_that_leaves_stops_costing_though_it_has_sent_more(service: Ser
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall(ASKED["message"] * 50)
     service.wait_idle(timeout_s=5)
+    service.wait_answered(timeout_s=5)
     assert service.metric("chatbot_requests_in_progress") == 1
     assert service.metric("chatbot_cancelled_total") - before <= 1
 
