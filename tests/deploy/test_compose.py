@@ -28,6 +28,8 @@ from tests.service.soak import converse, insist_while
 
 DEPLOY = ROOT / "deploy"
 START_TIMEOUT_S = 20.0
+# More than the service itself allows, so that it says what kept it.
+DRAIN_TIMEOUT_S = 60.0
 # More than run at once, so that some wait for others.
 LEAVERS = 16
 
@@ -115,12 +117,12 @@ def deployed(model: Path, folder: Path) -> Iterator[Deployment]:
 
 
 @contextmanager
-def proxy(ports: list[int], folder: Path) -> Iterator[int]:
+def proxy(ports: list[int], folder: Path, *, request_timeout: str = "30s") -> Iterator[int]:
     """HAProxy with our configuration, its names replaced by addresses of this machine; gives its port."""
     port = free_port()
     text = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")
     text = replace_once(r"bind :8080", f"bind 127.0.0.1:{port}", text)
-    text = replace_once(r"timeout http-request 30s", "timeout http-request 1s", text)
+    text = replace_once(r"timeout http-request 30s", f"timeout http-request {request_timeout}", text)
     servers = "\n    ".join(f"server at-{name} 127.0.0.1:{name}" for name in ports)
     path = folder / "haproxy.cfg"
     path.write_text(replace_once(r"server-template .*", servers, text), encoding="utf-8")
@@ -189,7 +191,7 @@ def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(
 
     def drain() -> None:
         first.signal(signal.SIGTERM)
-        assert first.wait() == 0
+        assert first.wait(DRAIN_TIMEOUT_S) == 0, first.log
         time.sleep(3.0)
 
     outcome = insist_while(doomed.port, prompt_format, clients=8, exchanges=30, within_s=30.0, disturb=drain)
@@ -215,8 +217,12 @@ def test_metrics_are_not_for_those_who_come_through_the_proxy(deployment: Deploy
     assert "chatbot_" not in answer.body
 
 
-def test_a_body_that_trickles_in_is_given_up(deployment: Deployment) -> None:
-    with socket.create_connection(("127.0.0.1", deployment.port), timeout=10) as slow:
+def test_a_body_that_trickles_in_is_given_up(deployment: Deployment, tmp_path: Path) -> None:
+    ports = [service.port for service in deployment.services]
+    with (
+        proxy(ports, tmp_path, request_timeout="1s") as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as slow,
+    ):
         slow.sendall(b"POST /chatbot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + b"x" * 20_000)
         assert slow.recv(100).split()[1] == b"408"
 
