@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -306,7 +305,9 @@ def _weight(name: str, size: tuple[int, ...], rng: np.random.Generator) -> NDArr
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; the exit code is 2 for wrong arguments, 1 for a folder that cannot be written."""
-    parser = argparse.ArgumentParser(prog="python -m models.synthetic", description="Write a checkpoint of random weights.")
+    parser = argparse.ArgumentParser(
+        prog="python -m models.synthetic", description="Write a checkpoint of random weights."
+    )
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--shape", choices=[*SHAPES], default="400m", help="of which model (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace a checkpoint that is there already")
