@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,14 +71,14 @@ def concerns(config: ReplicaConfig) -> Iterator[Finding]:
 
 
 def _serve(config: ReplicaConfig) -> int:
-    ended = threading.Event()
+    signals: list[int] = []
     service = config.service
     provider = Provider(logger.info, service.models_dir or MODELS, quiet=service.log_format == "json")
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if ended.is_set():
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if signals:
             raise KeyboardInterrupt
-        ended.set()
+        signals.append(number)
         provider.cancel()
 
     listen_to_signals(on_signal)
@@ -98,7 +97,9 @@ def _serve(config: ReplicaConfig) -> int:
             # Ray has put its own in their place.
             listen_to_signals(on_signal)
             logger.info("Listening on http://%s:%s with %d replicas", host, port, config.replicas)
-            ended.wait()
+            # A thread of Ray may have taken the signal; its handler runs when this one wakes.
+            while not signals:
+                time.sleep(POLL_S)
             logger.info("Shutting down: running replies finish first.")
     except ModuleNotFoundError as error:
         raise ConfigurationError("Replicas need Ray; run pip install -r requirements/ray.txt.") from error

@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -116,7 +115,7 @@ class Member:
         self.head = config.head or self.address
         token.keep(os.environ, make=not config.head)
 
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def stop(self) -> None:
         """Leave the cluster, at the second time at once."""
         if self._stopping.is_set():
             self._kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from deploy.member import Member, MemberConfig
@@ -11,6 +10,7 @@ from service import logs
 from service.command_line import Program, read_settings
 from service.errors import ConfigurationError
 from service.options import options_of
+from service.signals import on_stop
 
 PROGRAM = Program(
     "python -m deploy.node",
@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         logs.complain(str(error))
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, member.on_signal)
+    on_stop(member.stop)
     return member.run()
 
 

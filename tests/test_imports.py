@@ -22,6 +22,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "service.errors": frozenset({"service.engine"}),
     "service.hub": frozenset({"models.folder"}),
     "service.departure": frozenset({"service.errors"}),
+    "service.signals": frozenset(),
     "service.conversations": frozenset({"service.errors"}),
     "service.chat": frozenset(
         {"models.folder", "service.conversations", "service.departure", "service.engine", "service.errors"}
@@ -30,6 +31,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         {
             *("models", "service.chat", "service.conversations", "service.engine", "service.errors"),
             *("service.settings", "service.metrics", "service.logs", "service.libraries", "service.departure"),
+            "service.signals",
         }
     ),
     "service.http": frozenset(

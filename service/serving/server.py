@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import socket
 import threading
-from types import FrameType
+import time
 
 from flask import Flask
 from waitress.adjustments import Adjustments
@@ -18,6 +17,7 @@ from service.serving.admission import max_at_work
 from service.serving.listener import CONNECTIONS, Listener, Threads, max_connections
 from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
+from service.signals import on_stop
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,7 @@ class Server:
 
         The first signal lets running replies finish while new requests get a 503; a second one ends at once.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        on_stop(self._stop)
         threading.Thread(target=self._server.run, name="listener", daemon=True).start()
         self._ended.wait()
         if self._failure:
@@ -114,16 +113,16 @@ class Server:
             logger.error("Some replies did not finish within %g seconds.", self._config.drain_timeout_s)
         return 0 if finished and not self._failure else 1
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _stop(self) -> None:
         if self._ended.is_set():
             os._exit(1)
         self._ended.set()
 
     def _flush(self) -> None:
         """Give finished replies the time to leave the process."""
-        pause = threading.Event()
-        for _ in range(int(FLUSH_TIMEOUT_S / 0.02)):
+        end = time.monotonic() + FLUSH_TIMEOUT_S
+        while time.monotonic() < end:
             channels = list(self._server.active_channels.values())
             if not any(channel.requests or channel.total_outbufs_len for channel in channels):
                 return
-            pause.wait(0.02)
+            time.sleep(0.02)

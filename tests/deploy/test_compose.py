@@ -191,7 +191,7 @@ def test_a_service_that_drains_finishes_what_it_has_and_soon_gets_no_more(
 
     def drain() -> None:
         first.signal(signal.SIGTERM)
-        assert first.wait(DRAIN_TIMEOUT_S) == 0, first.log
+        assert first.wait(DRAIN_TIMEOUT_S) == 0
         time.sleep(3.0)
 
     outcome = insist_while(doomed.port, prompt_format, clients=8, exchanges=30, within_s=30.0, disturb=drain)

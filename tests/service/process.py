@@ -117,7 +117,10 @@ class ServiceProcess:
 
     def wait(self, timeout_s: float = 30.0) -> int:
         """Wait for its end; returns the exit code."""
-        code = self._process.wait(timeout_s)
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it has not ended within {timeout_s:g} seconds\n{self.log}") from None
         self._reader.join(timeout_s)
         return code
 

@@ -333,7 +333,24 @@ class TestModelFolder:
         assert "python -m export" in complaint
 
 
+# The main thread takes no signal once it serves, so that another one must.
+NOT_IN_THE_MAIN_THREAD = """
+import signal
+from service.serving.server import Server
+run = Server.run
+def blocked(self):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    return run(self)
+Server.run = blocked
+"""
+
+
 class TestStop:
+    def test_a_signal_counts_whichever_thread_takes_it(self, short_export: Path) -> None:
+        with ServiceProcess("--model", short_export, planted=NOT_IN_THE_MAIN_THREAD) as process:
+            process.wait_ready().signal(signal.SIGTERM)
+            assert process.wait(timeout_s=10) == 0
+
     def test_the_first_sigterm_lets_accepted_replies_finish_and_refuses_new_ones(
         self, slow_service: ServiceProcess
     ) -> None:
