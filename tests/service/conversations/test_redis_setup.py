@@ -307,6 +307,13 @@ def follow(server: RedisServer, other: RedisServer) -> None:
             time.sleep(0.05)
 
 
+def replicated(server: RedisServer) -> None:
+    """Wait until the replica of a server has all that was written to it so far."""
+    with Redis(port=server.port) as client:
+        client.set("mark", "")
+        assert client.wait(1, 20_000) == 1
+
+
 def test_a_replica_is_refused_with_what_to_name_instead(pair: tuple[RedisServer, RedisServer]) -> None:
     assert "this server is a replica: name its primary with --store" in refusal(pair[1].url())
 
@@ -318,6 +325,7 @@ def test_when_another_server_takes_over_messages_are_stored_there_without_a_rest
     with Relay(first.port) as relay:
         store = opened(f"redis://127.0.0.1:{relay.port}/0")
         say(store, "a", "one")
+        replicated(first)
         relay.target = second.port
         with Redis(port=second.port) as client:
             client.replicaof("NO", "ONE")
