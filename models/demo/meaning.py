@@ -20,7 +20,7 @@ FILLINGS = 4
 BLOCK = 1024
 CLOSEST = 16
 INTENT_SHARPNESS = 20.0
-REPLY_SHARPNESS = 12.0
+REPLY_SHARPNESS = 20.0
 
 Floats = NDArray[np.float32]
 
@@ -39,11 +39,14 @@ class Wording:
 
 
 def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> list[Wording]:
-    """Every training line; those with slots several times, filled with training values."""
+    """Every training line that means its intent with nothing said before; those with slots several times, filled with
+    training values."""
     random = Random(seed)
     made = []
     for subject in subjects:
         for exchange in subject.exchanges:
+            if exchange.needs_name:
+                continue
             for line in exchange.user.train:
                 for _ in range(FILLINGS if "{" in line else 1):
                     made.append(Wording(_filled(line, subject, names, random), label(exchange)))
@@ -64,8 +67,8 @@ def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -
 class Intents:
     """Tells the intents of lines by the training wordings that mean nearly the same."""
 
-    def __init__(self, known: Sequence[Wording], folder: Path) -> None:
-        self.names = tuple(dict.fromkeys(wording.intent for wording in known))
+    def __init__(self, subjects: Iterable[Subject], known: Sequence[Wording], folder: Path) -> None:
+        self.names = tuple(label(exchange) for subject in subjects for exchange in subject.exchanges)
         self._index = {name: i for i, name in enumerate(self.names)}
         self.meanings = embed([wording.text for wording in known], folder)
         self._known = torch.tensor(self.meanings.astype(np.float32))
@@ -93,7 +96,8 @@ class Intents:
         return Near(found["intents"], found["cosines"])
 
     def closeness(self, meanings: Tensor) -> Tensor:
-        """Cosine of each line to the closest wording of each intent: [lines, 384] to [lines, intents]."""
+        """Cosine of each line to the closest wording of each intent, -1 where none is known: [lines, 384] to
+        [lines, intents]."""
         near = meanings @ self._known.T
         found = torch.full((len(meanings), len(self.names)), -1.0)
         return found.scatter_reduce(1, self._owners.expand(len(meanings), -1), near, "amax")

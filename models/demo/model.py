@@ -87,21 +87,14 @@ def new_model(
         for layer in model.model.encoder.layers[:-1]:
             layer.self_attn.out_proj.weight.zero_()
             layer.fc2.weight.zero_()
+        copying = model.model.decoder.layers[-1].encoder_attn
+        for projection, scale in ((copying.v_proj, 1.0), (copying.out_proj, COPY_SCALE)):
+            projection.weight.normal_(std=NOISE_SCALE * config.d_model**-0.5).add_(scale * torch.eye(config.d_model))
         for ids in kinds:
             shared = torch.randn(config.d_model)
             kind = model.model.shared.weight[ids]
             model.model.shared.weight[ids] = KIND_SHARE * (kind + shared / shared.norm())
-    hand_on(model)
     return model
-
-
-@torch.no_grad()
-def hand_on(model: BlenderbotForConditionalGeneration) -> None:
-    """The last cross-attention begins (anew) by handing on what it looks at, so that names can be copied."""
-    last, width = model.model.decoder.layers[-1].encoder_attn, model.config.d_model
-    for projection, scale in ((last.v_proj, 1.0), (last.out_proj, COPY_SCALE)):
-        projection.weight.normal_(std=NOISE_SCALE * width**-0.5).add_(scale * torch.eye(width))
-        projection.bias.zero_()
 
 
 @torch.no_grad()

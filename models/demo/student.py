@@ -103,13 +103,15 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
-    def learn_lines(self, talk: Talk, lesson: Lesson) -> dict[str, float]:
-        """One step of the whole model, whose decoder sees the encoder's state at `</s>` alone.
+    def learn_lines(self, line: Talk, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
+        """One step of the whole model, whose decoder sees the encoder's state at `</s>` of `line` alone.
+
+        `talk` is only read, so that the encoder does not unlearn that; `of_names` is as for `learn_replies`.
 
         Returns:
             What to show of the losses.
         """
-        config, batch = self._config, talk.batch
+        config, batch = self._config, line.batch
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
@@ -119,11 +121,15 @@ class Student:
                 decoder_input_ids=batch["decoder_input_ids"],
                 use_cache=False,
             )
-        told = cross_entropy(self._judge(ends.float()), talk.intents)
+        known = cross_entropy(self._judge(ends.float()), line.intents)
         said = self._said(output.logits, batch["labels"])
+        states, told, named = self._read(talk)
+        misspelt = self._misspelt(states.float(), talk.batch["input_ids"], of_names)
         further, cosine = self._lesson(lesson)
-        self._update(said + config.intent_loss * told + further)
-        return {"loss": said.item(), "intent": told.item(), "cosine": cosine}
+        read = config.intent_loss * (known + told) + config.name_loss * named + config.spelling_loss * misspelt
+        self._update(said + read + further)
+        losses = {"loss": said, "intent": known, "in talks": told, "name": named, "spelling": misspelt}
+        return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
     def learn_replies(self, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
         """One step of the whole model; `of_names` [vocabulary] is true for pieces of names.

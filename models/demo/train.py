@@ -20,7 +20,7 @@ from models.demo.everyday import load_everyday, unlike
 from models.demo.heldout import load_heldout
 from models.demo.lessons import Lessons, Source
 from models.demo.meaning import Fitting, Intents, wordings
-from models.demo.model import hand_on, lend_meanings, new_model, save_checkpoint
+from models.demo.model import lend_meanings, new_model, save_checkpoint
 from models.demo.names import NameSampler, Pieces, find_pieces, load_names
 from models.demo.scoring import score
 from models.demo.student import Student, Talk
@@ -69,7 +69,7 @@ def train(config: TrainingConfig) -> None:
         print(f"{group} names in 1, 2, 3+ tokens:", ", ".join(f"{share:.1%}" for share in shares.values()))
 
     known = wordings(subjects, [n for n in names.train[:400] if pieces.whole(n)][:EXAMPLE_NAMES], config.seed)
-    intents = Intents(known, config.run)
+    intents = Intents(subjects, known, config.run)
     kinds = name_kinds(tokenizer, pieces)
     model = new_model(config, tokenizer.vocab_size, kinds)
     lend_meanings(model, *_whole_words(tokenizer, {*kinds[0], *kinds[1]}, config.run))
@@ -137,19 +137,19 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
 
 
 def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> None:
-    talks = _talks(course, bucketed(course.sampler.lines(), config.lines.batch, config.pool, config.seed))
+    lines = _talks(course, bucketed(course.sampler.lines(), config.lines.batch, config.pool, config.seed))
+    talks = _talks(course, bucketed(course.sampler.samples(), config.further_talks, config.pool, config.seed))
 
     def learn() -> dict[str, float]:
-        return student.learn_lines(next(talks), course.lessons.draw(config.further_lessons, 0.0))
+        lesson = course.lessons.draw(config.further_lessons, config.context)
+        return student.learn_lines(next(lines), next(talks), course.of_names, lesson)
 
     _learn(config, student, "lines", config.lines, learn, partial(_show, config, student, course))
 
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
-    begin = config.begin(config.replies)
-    if student.step == begin:
-        hand_on(student.model)
-    talks = _talks(course, _batches(config, course.sampler.samples(), student.step - begin))
+    done = student.step - config.begin(config.replies)
+    talks = _talks(course, _batches(config, course.sampler.samples(), done))
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)

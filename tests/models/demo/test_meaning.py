@@ -41,13 +41,13 @@ def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _fitting(folder: Path, everyday: Sequence[str], share: float) -> Fitting:
-    intents = Intents(wordings(SUBJECTS, ["Anna"], 1), folder)
+    intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), folder)
     meanings = embed(everyday, folder)
     return Fitting(SUBJECTS, everyday, meanings, intents.near(meanings, folder), intents, folder, 0.7, share)
 
 
 def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
-    intents = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path)
+    intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path)
 
     near = intents.near(embed(["my cat sleeps", "want soup"], tmp_path), tmp_path)
 
@@ -56,7 +56,7 @@ def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) ->
 
 
 def test_what_is_near_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    intents, lines = Intents(wordings(SUBJECTS, ["Anna"], 1), tmp_path), embed(["my cat sleeps"], tmp_path)
+    intents, lines = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path), embed(["my cat sleeps"], tmp_path)
     first = intents.near(lines, tmp_path)
     monkeypatch.setattr(Intents, "closeness", None)
 
