@@ -2,122 +2,55 @@
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
-from transformers import BlenderbotTokenizerFast
 
 from models.demo.batches import bucketed, collate, own_names
-from models.demo.config import CHECKPOINT, DIALOGUES, EVALUATION, NAMES, RUN, Stage, TrainingConfig
-from models.demo.conversations import ConversationSampler, Sample
-from models.demo.dialogues import Subject, load_subjects, problems, user_words, without_overlap
-from models.demo.everyday import load_everyday, unlike
-from models.demo.heldout import load_heldout
-from models.demo.lessons import Lessons, Source
-from models.demo.meaning import Fitting, Intents, wordings
+from models.demo.config import CHECKPOINT, RUN, Stage, TrainingConfig
+from models.demo.conversations import Sample
+from models.demo.course import Course, Material
+from models.demo.dialogues import Subject
 from models.demo.model import lend_meanings, new_model, save_checkpoint
-from models.demo.names import NameSampler, Pieces, find_pieces, load_names
 from models.demo.scoring import score
 from models.demo.student import Student, Talk
-from models.demo.teacher import Meanings, embed
-from models.demo.tokenizer import build_tokenizer, share_of_tokens
-from models.demo.wording import Rewording
-
-HELDOUT_SAMPLES = 320
-EXAMPLE_NAMES = 40
-SHARES = {"everyday": 0.6, "wordings": 0.3, "replies": 0.1}
-
-
-@dataclass(frozen=True)
-class Course:
-    """All that is learnt: where lines and replies come from, and what they are checked on."""
-
-    tokenizer: BlenderbotTokenizerFast
-    lessons: Lessons
-    sampler: ConversationSampler
-    intents: Intents
-    checks: dict[str, list[Sample]]
-    of_names: torch.Tensor
+from models.demo.tokenizer import share_of_tokens
 
 
 def train(config: TrainingConfig) -> None:
     """Trains as `config` says and writes the checkpoint."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    read = load_subjects(DIALOGUES)
-    for problem in problems(read):
-        print("note:", problem)
-    subjects = without_overlap(read)
-    names = load_names(NAMES)
-    found = load_everyday(config.everyday_lines, config.seed)
-    apart = unlike(found, load_heldout(EVALUATION).lines)
-    everyday, meanings = [found[i] for i in apart], embed(found, config.run)[apart]
-    pieces = find_pieces(names.train)
-    kept = config.run / "tokenizer"
-    if kept.exists():
-        tokenizer = BlenderbotTokenizerFast.from_pretrained(kept)
-    else:
-        tokenizer = build_tokenizer(subjects, names, pieces, config.vocab_size, everyday)
-        tokenizer.save_pretrained(kept)
-    for group, which in (("held-out", names.heldout), ("training", names.train)):
-        shares = share_of_tokens(tokenizer, which)
+    material = Material.gather(config)
+    for group, which in (("held-out", material.names.heldout), ("training", material.names.train)):
+        shares = share_of_tokens(material.tokenizer, which)
         print(f"{group} names in 1, 2, 3+ tokens:", ", ".join(f"{share:.1%}" for share in shares.values()))
-
-    known = wordings(subjects, [n for n in names.train[:400] if pieces.whole(n)][:EXAMPLE_NAMES], config.seed)
-    intents = Intents(subjects, known, config.run)
-    kinds = name_kinds(tokenizer, pieces)
-    model = new_model(config, tokenizer.vocab_size, kinds)
-    lend_meanings(model, *_whole_words(tokenizer, {*kinds[0], *kinds[1]}, config.run))
-    model.set_attn_implementation("eager")
-    print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size:,} tokens, {len(intents.names)} intents")
-    student = Student(config, model, len(intents.names))
+    student = _new_student(config, material)
     state = config.run / "state.pt"
     if state.exists():
         student.load(state)
         print(f"goes on after step {student.step}")
-
-    of_names = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
-    of_names[[*kinds[0], *kinds[1]]] = True
-    near = intents.near(meanings, config.run)
-    fitting = Fitting(subjects, everyday, meanings, near, intents, config.run, config.near, config.everyday_share)
-    print(f"everyday lines that mean what a wording means: {sum(fitting.sizes.values()):,}")
-    replies = [line for s in subjects for e in s.exchanges for line in e.reply.train if "{" not in line]
-
-    def source(kind: str, texts: Sequence[str], meanings: Meanings) -> Source:
-        return Source(texts, meanings, intents.near(meanings, config.run), SHARES[kind])
-
-    sources = (
-        source("everyday", everyday, meanings),
-        source("wordings", [wording.text for wording in known], intents.meanings),
-        source("replies", replies, embed(replies, config.run)),
-    )
-    rewording = Rewording(user_words(subjects))
-    drawn = NameSampler(names, pieces)
-    seed = config.seed + student.step
-    course = Course(
-        tokenizer,
-        Lessons(sources, tokenizer, rewording, seed),
-        ConversationSampler(subjects, drawn, tokenizer, seed, fitting=fitting),
-        intents,
-        {
-            label: list(
-                islice(ConversationSampler(subjects, drawn, tokenizer, 1, True, new).samples(), HELDOUT_SAMPLES)
-            )
-            for label, new in (("known replies", False), ("held-out replies", True))
-        },
-        of_names,
-    )
+    course = Course.of(material, config, config.seed + student.step)
     _learn_words(config, student, course)
     _learn_meanings(config, student, course)
     _learn_lines(config, student, course)
     _learn_replies(config, student, course)
-    print(f"held-out exchanges: {_heldout(subjects):,}")
+    print(f"held-out exchanges: {_heldout(material.subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
+
+
+def _new_student(config: TrainingConfig, material: Material) -> Student:
+    tokens, intents = material.tokenizer.vocab_size, len(material.intents.names)
+    model = new_model(config, tokens, material.name_kinds)
+    lend_meanings(model, *material.word_meanings(config))
+    model.set_attn_implementation("eager")
+    print(f"{model.num_parameters():,} parameters, {tokens:,} tokens, {intents} intents")
+    return Student(config, model, intents)
 
 
 def _learn_words(config: TrainingConfig, student: Student, course: Course) -> None:
@@ -219,21 +152,6 @@ class _Smooth:
         for name, value in found.items():
             self._means[name] = 0.98 * self._means.get(name, value) + 0.02 * value
         return {name: f"{mean:.3f}" for name, mean in self._means.items()}
-
-
-def name_kinds(tokenizer: BlenderbotTokenizerFast, pieces: Pieces) -> tuple[list[int], list[int]]:
-    """Ids of the tokens that begin a name, and of those that end one."""
-    vocabulary = tokenizer.get_vocab()
-    heads = [vocabulary[f"Ġ{head}"] for head in sorted(pieces.heads) if f"Ġ{head}" in vocabulary]
-    return heads, [vocabulary[tail] for tail in sorted(pieces.tails) if tail in vocabulary]
-
-
-def _whole_words(tokenizer: BlenderbotTokenizerFast, pieces: set[int], folder: Path) -> tuple[list[int], torch.Tensor]:
-    """The tokens that are words but no pieces of names, and what the teacher says of each, [words, 384]."""
-    words = {i: token[1:] for token, i in tokenizer.get_vocab().items() if token[0] == "Ġ" and token[1:].isalpha()}
-    chosen = sorted(words.keys() - pieces)
-    meanings = embed([words[i] for i in chosen], folder)
-    return chosen, torch.tensor(meanings.astype("float32"))
 
 
 def _heldout(subjects: Iterable[Subject]) -> int:
