@@ -49,7 +49,7 @@ class TrainingConfig:
 
     output: Path = CHECKPOINT
     run: Path = RUN
-    vocab_size: int = 6144
+    vocab_size: int = 12_288
     d_model: int = 256
     heads: int = 8
     encoder_ffn: int = 2048
@@ -61,8 +61,8 @@ class TrainingConfig:
     everyday_lines: int = 160_000
     near: float = 0.72
     everyday_share: float = 0.4
-    words: Stage = Stage(3500, 512, 3e-3)
-    lessons: Stage = Stage(1200, 192, 1e-3)
+    words: Stage = Stage(5000, 512, 3e-3)
+    lessons: Stage = Stage(1800, 192, 1e-3)
     lines: Stage = Stage(4000, 64, 1.5e-3, 0.15)
     replies: Stage = Stage(3500, 32, 1e-3, 0.15)
     context: float = 0.35

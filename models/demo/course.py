@@ -22,7 +22,7 @@ from models.demo.wording import Rewording
 
 HELDOUT_SAMPLES = 320
 EXAMPLE_NAMES = 40
-SHARES = {"everyday": 0.6, "wordings": 0.3, "replies": 0.1}
+SHARES = {"everyday": 0.55, "wordings": 0.3, "words": 0.1, "replies": 0.05}
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,20 @@ class Material:
         heads = [vocabulary[f"Ġ{head}"] for head in sorted(self.pieces.heads) if f"Ġ{head}" in vocabulary]
         return heads, [vocabulary[tail] for tail in sorted(self.pieces.tails) if tail in vocabulary]
 
-    def word_meanings(self, config: TrainingConfig) -> tuple[list[int], Tensor]:
+    def word_meanings(self, config: TrainingConfig) -> tuple[dict[int, str], Meanings]:
         """The tokens that are words but no pieces of names, and what the teacher says of each, [words, 384]."""
-        heads, tails = self.name_kinds
-        words = {
-            i: token[1:] for token, i in self.tokenizer.get_vocab().items() if token[0] == "Ġ" and token[1:].isalpha()
-        }
-        chosen = sorted(words.keys() - {*heads, *tails})
-        meanings = embed([words[i] for i in chosen], config.run)
-        return chosen, torch.tensor(meanings.astype("float32"))
+        pieces = {piece for kind in self.name_kinds for piece in kind}
+        tokens = sorted((i, token) for token, i in self.tokenizer.get_vocab().items())
+        words = {i: token[1:] for i, token in tokens if token[0] == "Ġ" and token[1:].isalpha() and i not in pieces}
+        return words, embed(list(words.values()), config.run)
 
 
 @dataclass(frozen=True)
 class Course:
-    """Where lines and replies come from, and what they are checked on; `of_names` [vocabulary] marks name pieces."""
+    """Where lines and replies come from, and what they are checked on.
+
+    `of_names` [vocabulary] is true for pieces of names, `in_replies` [tokens] are those of replies that copy nothing.
+    """
 
     tokenizer: BlenderbotTokenizerFast
     lessons: Lessons
@@ -88,6 +88,7 @@ class Course:
     intents: Intents
     checks: dict[str, list[Sample]]
     of_names: Tensor
+    in_replies: Tensor
 
     @classmethod
     def of(cls, material: Material, config: TrainingConfig, seed: int) -> "Course":
@@ -118,9 +119,11 @@ class Course:
             samples = ConversationSampler(subjects, names, tokenizer, 1, True, new_replies).samples()
             return list(islice(samples, HELDOUT_SAMPLES))
 
+        words, meanings = material.word_meanings(config)
         sources = (
             source("everyday", material.everyday, material.meanings),
             source("wordings", [wording.text for wording in material.known], intents.meanings),
+            source("words", list(words.values()), meanings),
             source("replies", replies, embed(replies, config.run)),
         )
         return cls(
@@ -130,4 +133,7 @@ class Course:
             intents,
             {"known replies": check(False), "held-out replies": check(True)},
             of_names,
+            torch.tensor(
+                sorted({i for ids in tokenizer([f" {reply}" for reply in replies])["input_ids"] for i in ids})
+            ),
         )

@@ -103,10 +103,13 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
-    def learn_lines(self, line: Talk, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
+    def learn_lines(
+        self, line: Talk, talk: Talk, choices: Tensor, of_names: Tensor, lesson: Lesson
+    ) -> dict[str, float]:
         """One step of the whole model, whose decoder sees the encoder's state at `</s>` of `line` alone.
 
-        `talk` is only read, so that the encoder does not unlearn that; `of_names` is as for `learn_replies`.
+        It chooses from the tokens `choices` [tokens], which are all that such replies hold. `talk` is only read, so
+        that the encoder does not unlearn that; `of_names` is as for `learn_replies`.
 
         Returns:
             What to show of the losses.
@@ -115,14 +118,14 @@ class Student:
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
-            output = self.model(
+            written = self.model.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=ends[:, None]),
                 attention_mask=torch.ones(len(ends), 1, dtype=torch.int64),
                 decoder_input_ids=batch["decoder_input_ids"],
                 use_cache=False,
             )
         known = cross_entropy(self._judge(ends.float()), line.intents)
-        said = self._said(output.logits, batch["labels"])
+        said = self._said(written.last_hidden_state, batch["labels"], choices)
         states, told, named = self._read(talk)
         misspelt = self._misspelt(states.float(), talk.batch["input_ids"], of_names)
         further, cosine = self._lesson(lesson)
@@ -142,16 +145,16 @@ class Student:
         seen, labels = batch["attention_mask"], batch["labels"]
         states, told, named = self._read(talk)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            output = self.model(
+            written = self.model.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=seen,
                 decoder_input_ids=batch["decoder_input_ids"],
                 use_cache=False,
                 output_attentions=True,
             )
-        said = self._said(output.logits, labels)
-        astray = copy_loss(output.cross_attentions[-1], talk, of_names)
-        aside = focus_loss(output.cross_attentions, talk, of_names)
+        said = self._said(written.last_hidden_state, labels, torch.arange(len(of_names)))
+        astray = copy_loss(written.cross_attentions[-1], talk, of_names)
+        aside = focus_loss(written.cross_attentions, talk, of_names)
         misspelt = self._misspelt(states.float(), batch["input_ids"], of_names)
         further, cosine = self._lesson(lesson)
         read = config.intent_loss * told + config.name_loss * named
@@ -182,9 +185,14 @@ class Student:
         named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
 
-    def _said(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _said(self, states: Tensor, labels: Tensor, choices: Tensor) -> Tensor:
+        """How wrong the next tokens are that the decoder's states choose from `choices`."""
         asked = labels != IGNORED
-        return cross_entropy(logits[asked].float(), labels[asked], label_smoothing=self._config.label_smoothing)
+        weight = self.model.model.shared.weight
+        places = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            logits = states[asked] @ weight[choices].T
+        return cross_entropy(logits.float(), places[labels[asked]], label_smoothing=self._config.label_smoothing)
 
     def _misspelt(self, states: Tensor, input_ids: Tensor, of_names: Tensor) -> Tensor:
         """How wrong the pieces of names are that the last cross-attention would hand on from their own places."""

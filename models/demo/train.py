@@ -47,7 +47,8 @@ def train(config: TrainingConfig) -> None:
 def _new_student(config: TrainingConfig, material: Material) -> Student:
     tokens, intents = material.tokenizer.vocab_size, len(material.intents.names)
     model = new_model(config, tokens, material.name_kinds)
-    lend_meanings(model, *material.word_meanings(config))
+    words, meanings = material.word_meanings(config)
+    lend_meanings(model, list(words), torch.tensor(meanings.astype("float32")))
     model.set_attn_implementation("eager")
     print(f"{model.num_parameters():,} parameters, {tokens:,} tokens, {intents} intents")
     return Student(config, model, intents)
@@ -75,7 +76,7 @@ def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> No
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_lines(next(lines), next(talks), course.of_names, lesson)
+        return student.learn_lines(next(lines), next(talks), course.in_replies, course.of_names, lesson)
 
     _learn(config, student, "lines", config.lines, learn, partial(_show, config, student, course))
 

@@ -103,7 +103,9 @@ def test_lessons_teach_names_and_intents_and_leave_the_decoder_as_it_is(student:
 def test_lines_are_answered_from_the_state_at_the_end_alone(student: Student) -> None:
     names = torch.arange(VOCABULARY) < 10
 
-    losses = [student.learn_lines(_talk(), _talk(), names, _lesson()) for _ in range(30)]
+    choices = torch.arange(3, VOCABULARY)
+
+    losses = [student.learn_lines(_talk(), _talk(), choices, names, _lesson()) for _ in range(30)]
 
     for loss in ("loss", "intent", "in talks", "name", "spelling"):
         assert sum(step[loss] for step in losses[-10:]) < sum(step[loss] for step in losses[:10]), loss
