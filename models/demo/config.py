@@ -37,9 +37,9 @@ class TrainingConfig:
     First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
-    (`name_loss`). Then the whole model learns to answer: `lines` with nothing before them, from the encoder's state at
-    `</s>` alone, and last `replies` in talks. So that the encoder unlearns nothing meanwhile, it goes on with
-    `further_lessons` lines a step, and beside `lines` it reads `further_talks`.
+    (`name_loss`). Then the whole model learns `replies` in talks, each step beside `lines` with nothing before them,
+    which it answers from the state at `</s>` alone. So that the encoder unlearns nothing meanwhile, it goes on
+    with `further_lessons` lines a step.
     `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at least
     `near` count as wordings, too: `everyday_share` of an intent's lines are such. Two auxiliary losses tell the
     decoder where to look: `copy_loss`, at the piece of a name that comes next; `focus_loss`, everywhere else at `</s>`,
@@ -63,15 +63,14 @@ class TrainingConfig:
     everyday_share: float = 0.4
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(1800, 192, 1e-3)
-    lines: Stage = Stage(4000, 64, 1.5e-3, 0.15)
-    replies: Stage = Stage(3500, 32, 1e-3, 0.15)
+    replies: Stage = Stage(4500, 24, 1.2e-3, 0.15)
+    lines: int = 48
     context: float = 0.35
     talks: int = 32
     short_steps: int = 1200
     short_input: int = 48
     pool: int = 1600
     further_lessons: int = 64
-    further_talks: int = 12
     intent_loss: float = 0.5
     name_loss: float = 1.0
     copy_loss: float = 1.0
@@ -88,7 +87,7 @@ class TrainingConfig:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.words, self.lessons, self.lines, self.replies
+        return self.words, self.lessons, self.replies
 
     def begin(self, stage: Stage) -> int:
         """The step with which one of the stages begins."""

@@ -103,20 +103,50 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
-    def learn_lines(
+    def learn_replies(
         self, line: Talk, talk: Talk, choices: Tensor, of_names: Tensor, lesson: Lesson
     ) -> dict[str, float]:
-        """One step of the whole model, whose decoder sees the encoder's state at `</s>` of `line` alone.
+        """One step of the whole model: replies in talks, and replies to single lines.
 
-        It chooses from the tokens `choices` [tokens], which are all that such replies hold. `talk` is only read, so
-        that the encoder does not unlearn that; `of_names` is as for `learn_replies`.
+        Of a line its decoder sees the encoder's state at `</s>` alone.
+
+        Args:
+            line: lines with nothing before them, whose replies copy nothing.
+            talk: lines as they stand in talks.
+            choices: [tokens], all that replies to single lines hold.
+            of_names: [vocabulary], true for pieces of names.
+            lesson: more for the encoder.
 
         Returns:
             What to show of the losses.
         """
-        config, batch = self._config, line.batch
+        config = self._config
         self.model.train()
+        answered, known = self._answer(line, choices)
+        states, told, named = self._read(talk)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            written = self.model.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=talk.batch["attention_mask"],
+                decoder_input_ids=talk.batch["decoder_input_ids"],
+                use_cache=False,
+                output_attentions=True,
+            )
+        said = self._said(written.last_hidden_state, talk.batch["labels"], torch.arange(len(of_names)))
+        astray = copy_loss(written.cross_attentions[-1], talk, of_names)
+        aside = focus_loss(written.cross_attentions, talk, of_names)
+        misspelt = self._misspelt(states.float(), talk.batch["input_ids"], of_names)
+        further, cosine = self._lesson(lesson)
+        read = config.intent_loss * (known + told) + config.name_loss * named + config.spelling_loss * misspelt
+        looked = config.copy_loss * astray + config.focus_loss * aside
+        self._update(answered + said + read + looked + further)
+        losses = {"line": answered, "talk": said, "intent": told, "name": named, "copy": astray, "focus": aside}
+        return {**{name: loss.item() for name, loss in losses.items()}, "spelling": misspelt.item(), "cosine": cosine}
+
+    def _answer(self, line: Talk, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """How wrong replies are that the decoder writes from the states at `</s>` alone, and the intents there."""
+        batch = line.batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
             ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
             written = self.model.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=ends[:, None]),
@@ -125,43 +155,7 @@ class Student:
                 use_cache=False,
             )
         known = cross_entropy(self._judge(ends.float()), line.intents)
-        said = self._said(written.last_hidden_state, batch["labels"], choices)
-        states, told, named = self._read(talk)
-        misspelt = self._misspelt(states.float(), talk.batch["input_ids"], of_names)
-        further, cosine = self._lesson(lesson)
-        read = config.intent_loss * (known + told) + config.name_loss * named + config.spelling_loss * misspelt
-        self._update(said + read + further)
-        losses = {"loss": said, "intent": known, "in talks": told, "name": named, "spelling": misspelt}
-        return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
-
-    def learn_replies(self, talk: Talk, of_names: Tensor, lesson: Lesson) -> dict[str, float]:
-        """One step of the whole model; `of_names` [vocabulary] is true for pieces of names.
-
-        Returns:
-            What to show of the losses.
-        """
-        config, batch = self._config, talk.batch
-        self.model.train()
-        seen, labels = batch["attention_mask"], batch["labels"]
-        states, told, named = self._read(talk)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            written = self.model.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=seen,
-                decoder_input_ids=batch["decoder_input_ids"],
-                use_cache=False,
-                output_attentions=True,
-            )
-        said = self._said(written.last_hidden_state, labels, torch.arange(len(of_names)))
-        astray = copy_loss(written.cross_attentions[-1], talk, of_names)
-        aside = focus_loss(written.cross_attentions, talk, of_names)
-        misspelt = self._misspelt(states.float(), batch["input_ids"], of_names)
-        further, cosine = self._lesson(lesson)
-        read = config.intent_loss * told + config.name_loss * named
-        looked = config.copy_loss * astray + config.focus_loss * aside
-        self._update(said + read + looked + config.spelling_loss * misspelt + further)
-        losses = {"loss": said, "intent": told, "name": named, "copy": astray, "focus": aside, "spelling": misspelt}
-        return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
+        return self._said(written.last_hidden_state, batch["labels"], choices), known
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
         config = self._config

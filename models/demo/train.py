@@ -38,7 +38,6 @@ def train(config: TrainingConfig) -> None:
     course = Course.of(material, config, config.seed + student.step)
     _learn_words(config, student, course)
     _learn_meanings(config, student, course)
-    _learn_lines(config, student, course)
     _learn_replies(config, student, course)
     print(f"held-out exchanges: {_heldout(material.subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
@@ -70,24 +69,14 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
     _learn(config, student, "meanings", config.lessons, learn)
 
 
-def _learn_lines(config: TrainingConfig, student: Student, course: Course) -> None:
-    lines = _talks(course, bucketed(course.sampler.lines(), config.lines.batch, config.pool, config.seed))
-    talks = _talks(course, bucketed(course.sampler.samples(), config.further_talks, config.pool, config.seed))
-
-    def learn() -> dict[str, float]:
-        lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_lines(next(lines), next(talks), course.in_replies, course.of_names, lesson)
-
-    _learn(config, student, "lines", config.lines, learn, partial(_show, config, student, course))
-
-
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
     done = student.step - config.begin(config.replies)
+    lines = _talks(course, bucketed(course.sampler.lines(), config.lines, config.pool, config.seed))
     talks = _talks(course, _batches(config, course.sampler.samples(), done))
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_replies(next(talks), course.of_names, lesson)
+        return student.learn_replies(next(lines), next(talks), course.in_replies, course.of_names, lesson)
 
     _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
 
