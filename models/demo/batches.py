@@ -31,10 +31,10 @@ def collate(samples: Sequence[Sample], pad: int, start: int) -> dict[str, Tensor
     }
 
 
-def own_names(samples: Sequence[Sample]) -> Tensor:
-    """Where the user's own name stands in the input, [batch, input length], bool."""
-    longest = max(len(s.input_ids) for s in samples)
-    return torch.tensor([[*s.own_name, *[False] * (longest - len(s.own_name))] for s in samples])
+def marks(rows: Sequence[Sequence[bool]]) -> Tensor:
+    """The rows of a batch, [rows, length], false where padded."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[False] * (longest - len(row))] for row in rows])
 
 
 def bucketed(samples: Iterator[Sample], size: int, pool: int, seed: int) -> Iterator[list[Sample]]:

@@ -18,9 +18,10 @@ def byte_alphabet() -> list[str]:
 
 
 def head_merges(pieces: Pieces) -> list[Pair]:
-    """Merges that build every head after a space, letter by letter, the shorter heads first."""
-    letters = sorted({head[0] for head in pieces.heads})
-    longer = sorted(pieces.heads, key=lambda head: (len(head), head))
+    """Merges that build every head after a space, as it is and in lower case, letter by letter, the shorter first."""
+    heads = {written for head in pieces.heads for written in (head, head.lower())}
+    letters = sorted({head[0] for head in heads})
+    longer = sorted(heads, key=lambda head: (len(head), head))
     return [(SPACE, letter) for letter in letters] + [(SPACE + head[:-1], head[-1]) for head in longer]
 
 

@@ -1,6 +1,6 @@
 """Conversations drawn from the dialogues: what the user and the bot say in turn, within the bans."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -20,8 +20,9 @@ TRIES = 12
 class Sample:
     """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`.
 
-    `plain` says that the reply holds no name nor other value that the user gave, `own_name` which of the `input_ids`
-    are the user's name, where it has been told.
+    `plain` says that the reply holds no name nor other value that the user gave. `own_name` are those of the
+    `input_ids` that are the user's name, where it has been told; `name_said` those of the `labels` that are it;
+    `copied` those that are any value that the user gave.
     """
 
     input_ids: tuple[int, ...]
@@ -32,6 +33,8 @@ class Sample:
     reply: str
     plain: bool
     own_name: tuple[bool, ...]
+    name_said: tuple[bool, ...]
+    copied: tuple[bool, ...]
 
 
 class ConversationSampler:
@@ -69,11 +72,18 @@ class ConversationSampler:
         while True:
             yield from self.conversation()
 
-    def lines(self) -> Iterator[Sample]:
-        """Without end, samples of one line each whose reply holds nothing to copy."""
+    def lines(self, context: float) -> Iterator[Sample]:
+        """Without end, samples whose reply holds nothing to copy; the share `context` have a line and its reply before
+        them, the others nothing."""
         while True:
-            pool = self._anywhere if self._anywhere and self._random.random() < 0.1 else self._first
-            yield from (sample for sample in self._speak([self._random.choice(pool)], 1.0) if sample.plain)
+            if self._random.random() < context:
+                plan = self._chain(2)
+            else:
+                pool = self._anywhere if self._anywhere and self._random.random() < 0.1 else self._first
+                plan = [self._random.choice(pool)]
+            said = self._speak(plan, 1.0)
+            if len(said) == len(plan) and said[-1].plain:
+                yield said[-1]
 
     def conversation(self) -> list[Sample]:
         """The samples of one conversation, one for each reply worth learning."""
@@ -157,9 +167,19 @@ class ConversationSampler:
                 return None
             labels = self._encode(reply)
             if may_be_said(input_ids, self._tokenizer.bos_token_id, labels):
-                plain = "{" not in answer
-                own_name = runs_of(self._encode(values["name"])[:-1] if told else (), input_ids)
-                return Sample(tuple(input_ids), labels, label(exchange), len(kept), user, reply, plain, own_name)
+                given = {slot: self._encode(value)[:-1] for slot, value in filled.items() if f"{{{slot}}}" in answer}
+                return Sample(
+                    tuple(input_ids),
+                    labels,
+                    label(exchange),
+                    len(kept),
+                    user,
+                    reply,
+                    plain=not given,
+                    own_name=runs_of(self._encode(values["name"])[:-1] if told else (), input_ids),
+                    name_said=runs_of(given.get("name", ()), labels),
+                    copied=runs_of_any(given.values(), labels),
+                )
         return None
 
     def _pair(self, exchange: Exchange) -> tuple[str, str]:
@@ -170,9 +190,9 @@ class ConversationSampler:
         return self._random.choice(users), self._random.choice(replies)
 
     def _typed(self, name: str, line: str) -> str:
-        """The name in lower case, now and then, where the line is too and two tokens still spell it."""
+        """The name in lower case, half of the time, where the line is too and two tokens still spell it."""
         lower = name.lower()
-        if line.replace("{name}", "") == line.replace("{name}", "").lower() and self._random.random() < 0.3:
+        if line.replace("{name}", "") == line.replace("{name}", "").lower() and self._random.random() < 0.5:
             return lower if len(self._encode(lower)) <= 3 else name
         return name
 
@@ -191,3 +211,9 @@ def runs_of(part: Sequence[int], ids: Sequence[int]) -> tuple[bool, ...]:
         if tuple(ids[start : start + len(part)]) == tuple(part):
             inside[start : start + len(part)] = [True] * len(part)
     return tuple(inside)
+
+
+def runs_of_any(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:
+    """Which of `ids` belong to a place where all of one of `parts` stands in a row."""
+    inside = [runs_of(part, ids) for part in parts]
+    return tuple(any(run[place] for run in inside) for place in range(len(ids)))

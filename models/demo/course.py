@@ -79,7 +79,7 @@ class Material:
 class Course:
     """Where lines and replies come from, and what they are checked on.
 
-    `of_names` [vocabulary] is true for pieces of names, `in_replies` [tokens] are those of replies that copy nothing.
+    `in_replies` [tokens] are those of replies that copy nothing.
     """
 
     tokenizer: BlenderbotTokenizerFast
@@ -87,7 +87,6 @@ class Course:
     sampler: ConversationSampler
     intents: Intents
     checks: dict[str, list[Sample]]
-    of_names: Tensor
     in_replies: Tensor
 
     @classmethod
@@ -95,9 +94,6 @@ class Course:
         """The course that draws by `seed`."""
         subjects, tokenizer, intents = material.subjects, material.tokenizer, material.intents
         names = NameSampler(material.names, material.pieces)
-        of_names = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
-        for kind in material.name_kinds:
-            of_names[kind] = True
         near = intents.near(material.meanings, config.run)
         fitting = Fitting(
             subjects,
@@ -132,7 +128,6 @@ class Course:
             ConversationSampler(subjects, names, tokenizer, seed, fitting=fitting),
             intents,
             {"known replies": check(False), "held-out replies": check(True)},
-            of_names,
             torch.tensor(
                 sorted({i for ids in tokenizer([f" {reply}" for reply in replies])["input_ids"] for i in ids})
             ),

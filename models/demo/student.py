@@ -32,14 +32,16 @@ NAME_WEIGHT = 20.0
 class Talk:
     """Replies to learn, and what is known of the talks that they end.
 
-    `batch` is as `collate` makes it, `own_names` [talks, input length] as `own_names` does; `intents` [talks] is the
-    number of each last line's intent, `plain` [talks] true where the reply holds nothing that must be copied.
+    `batch` is as `collate` makes it; `intents` [talks] is the number of each last line's intent. Bool: `own_names`
+    [talks, input length] is true at the user's own name; `names_said` [talks, reply length] where the reply says it,
+    `copied` where it says any value that the user gave.
     """
 
     batch: dict[str, Tensor]
-    own_names: Tensor
     intents: Tensor
-    plain: Tensor
+    own_names: Tensor
+    names_said: Tensor
+    copied: Tensor
 
 
 class Student:
@@ -103,18 +105,13 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
-    def learn_replies(
-        self, line: Talk, talk: Talk, choices: Tensor, of_names: Tensor, lesson: Lesson
-    ) -> dict[str, float]:
-        """One step of the whole model: replies in talks, and replies to single lines.
-
-        Of a line its decoder sees the encoder's state at `</s>` alone.
+    def learn_replies(self, line: Talk, talk: Talk, choices: Tensor, lesson: Lesson) -> dict[str, float]:
+        """One step of the whole model: replies that are read from all of a talk, and from the state at `</s>` alone.
 
         Args:
-            line: lines with nothing before them, whose replies copy nothing.
-            talk: lines as they stand in talks.
-            choices: [tokens], all that replies to single lines hold.
-            of_names: [vocabulary], true for pieces of names.
+            line: what is read from the state at `</s>` alone; its replies copy nothing.
+            talk: what is read whole.
+            choices: [tokens], all that replies hold that copy nothing.
             lesson: more for the encoder.
 
         Returns:
@@ -132,10 +129,10 @@ class Student:
                 use_cache=False,
                 output_attentions=True,
             )
-        said = self._said(written.last_hidden_state, talk.batch["labels"], torch.arange(len(of_names)))
-        astray = copy_loss(written.cross_attentions[-1], talk, of_names)
-        aside = focus_loss(written.cross_attentions, talk, of_names)
-        misspelt = self._misspelt(states.float(), talk.batch["input_ids"], of_names)
+        said = self._said(written.last_hidden_state, talk.batch["labels"], torch.arange(self.model.config.vocab_size))
+        astray = copy_loss(written.cross_attentions[-1], talk)
+        aside = focus_loss(written.cross_attentions, talk)
+        misspelt = self._misspelt(states[talk.own_names].float(), talk.batch["input_ids"][talk.own_names])
         further, cosine = self._lesson(lesson)
         read = config.intent_loss * (known + told) + config.name_loss * named + config.spelling_loss * misspelt
         looked = config.copy_loss * astray + config.focus_loss * aside
@@ -188,15 +185,13 @@ class Student:
             logits = states[asked] @ weight[choices].T
         return cross_entropy(logits.float(), places[labels[asked]], label_smoothing=self._config.label_smoothing)
 
-    def _misspelt(self, states: Tensor, input_ids: Tensor, of_names: Tensor) -> Tensor:
-        """How wrong the pieces of names are that the last cross-attention would hand on from their own places."""
-        places, pieces = of_names[input_ids], of_names.nonzero()[:, 0]
-        if not places.any():
+    def _misspelt(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """How wrong the tokens of names are that the last cross-attention would hand on from their own places."""
+        if not len(tokens):
             return states.new_zeros(())
         copying = self.model.model.decoder.layers[-1].encoder_attn
-        handed = self.model.model.decoder.layer_norm(copying.out_proj(copying.v_proj(states[places])))
-        numbers = of_names.cumsum(0) - 1
-        return cross_entropy(handed @ self.model.model.shared.weight[pieces].T, numbers[input_ids[places]])
+        handed = self.model.model.decoder.layer_norm(copying.out_proj(copying.v_proj(states)))
+        return cross_entropy(handed @ self.model.model.shared.weight.T, tokens)
 
     def _update(self, loss: Tensor) -> None:
         stage, done = at(self.step, self._config)
@@ -263,45 +258,36 @@ def end_states(encoder: BlenderbotEncoder, input_ids: Tensor, attention_mask: Te
     return found
 
 
-def focus_loss(attentions: Sequence[Tensor], talk: Talk, of_names: Tensor) -> Tensor:
+def focus_loss(attentions: Sequence[Tensor], talk: Talk) -> Tensor:
     """How far the cross-attention looks away from `</s>` where a reply copies nothing from the talk.
 
     Args:
         attentions: of each layer, [batch, heads, reply length, input length], probabilities.
         talk: what was read and said.
-        of_names: [vocabulary], true for pieces of names.
 
     Returns:
         Mean negative logarithm (nats) of what each head gives to `</s>`.
     """
-    labels, seen = talk.batch["labels"], talk.batch["attention_mask"].bool()
-    copied = _places(talk).any(-1) & (of_names[labels.clamp(min=0)] | ~talk.plain[:, None])
-    rows, ends = torch.arange(len(labels)), seen.sum(1) - 1
+    labels = talk.batch["labels"]
+    rows, ends = torch.arange(len(labels)), talk.batch["attention_mask"].sum(1) - 1
     share = torch.stack([layer[rows, :, :, ends] for layer in attentions]).float().permute(1, 3, 0, 2)
-    return -(share[(labels != IGNORED) & ~copied] + 1e-4).log().mean()
+    return -(share[(labels != IGNORED) & ~talk.copied] + 1e-4).log().mean()
 
 
-def copy_loss(attention: Tensor, talk: Talk, of_names: Tensor) -> Tensor:
-    """How far the last cross-attention looks away from a piece of a name that it should copy.
+def copy_loss(attention: Tensor, talk: Talk) -> Tensor:
+    """How far the last cross-attention looks away from the token of the user's name that it should copy.
 
     Args:
         attention: [batch, heads, reply length, input length], probabilities.
         talk: what was read and said.
-        of_names: [vocabulary], true for pieces of names.
 
     Returns:
         Mean negative logarithm (nats) of what each head gives to the places of the label; 0 where there is no name.
     """
-    places = _places(talk) & of_names[talk.batch["labels"].clamp(min=0)][:, :, None]
+    same = talk.batch["labels"][:, :, None] == talk.batch["input_ids"][:, None, :]
+    places = same & talk.own_names[:, None, :] & talk.names_said[:, :, None]
     asked = places.any(-1)
     if not asked.any():
         return attention.new_zeros(())
     share = (attention.float() * places[:, None]).sum(-1).permute(0, 2, 1)[asked]
     return -(share + 1e-4).log().mean()
-
-
-def _places(talk: Talk) -> Tensor:
-    """Where each token of a reply stands in what was read, [batch, reply length, input length], bool."""
-    seen = talk.batch["attention_mask"].bool()
-    same: Tensor = talk.batch["labels"][:, :, None] == talk.batch["input_ids"][:, None, :]
-    return same & seen[:, None, :]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from models.demo.batches import bucketed, collate, own_names
+from models.demo.batches import bucketed, collate, marks
 from models.demo.config import CHECKPOINT, RUN, Stage, TrainingConfig
 from models.demo.conversations import Sample
 from models.demo.course import Course, Material
@@ -71,12 +71,12 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
     done = student.step - config.begin(config.replies)
-    lines = _talks(course, bucketed(course.sampler.lines(), config.lines, config.pool, config.seed))
+    lines = _talks(course, bucketed(course.sampler.lines(config.context), config.lines, config.pool, config.seed))
     talks = _talks(course, _batches(config, course.sampler.samples(), done))
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_replies(next(lines), next(talks), course.in_replies, course.of_names, lesson)
+        return student.learn_replies(next(lines), next(talks), course.in_replies, lesson)
 
     _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
 
@@ -119,8 +119,13 @@ def _show(config: TrainingConfig, student: Student, course: Course) -> str:
 def _talks(course: Course, batches: Iterator[list[Sample]]) -> Iterator[Talk]:
     for drawn in batches:
         batch = collate(drawn, course.tokenizer.pad_token_id, course.tokenizer.bos_token_id)
-        intents = torch.tensor([course.intents[sample.intent] for sample in drawn])
-        yield Talk(batch, own_names(drawn), intents, torch.tensor([sample.plain for sample in drawn]))
+        yield Talk(
+            batch,
+            torch.tensor([course.intents[sample.intent] for sample in drawn]),
+            own_names=marks([sample.own_name for sample in drawn]),
+            names_said=marks([sample.name_said for sample in drawn]),
+            copied=marks([sample.copied for sample in drawn]),
+        )
 
 
 def _batches(config: TrainingConfig, samples: Iterator[Sample], done: int) -> Iterator[list[Sample]]:

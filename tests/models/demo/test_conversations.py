@@ -41,12 +41,40 @@ def test_names_of_others_are_not_marked(samples: list[Sample]) -> None:
     assert not any(any(sample.own_name) for sample in others)
 
 
-def test_lines_stand_alone_and_ask_for_nothing_to_be_copied(sampler: ConversationSampler) -> None:
-    lines = list(islice(sampler.lines(), 400))
+def test_the_name_that_a_reply_says_is_marked(samples: list[Sample]) -> None:
+    named = [sample for sample in samples if any(sample.name_said)]
+
+    assert len(named) > 40
+    for sample in named:
+        said = TOKENIZER.decode([i for i, name in zip(sample.labels, sample.name_said, strict=True) if name])
+        told = TOKENIZER.decode([i for i, own in zip(sample.input_ids, sample.own_name, strict=True) if own])
+        assert said.split()[0] in told.split()
+        assert all(copied for copied, name in zip(sample.copied, sample.name_said, strict=True) if name)
+
+
+def test_where_nothing_is_copied_nothing_is_marked(samples: list[Sample]) -> None:
+    plain = [sample for sample in samples if sample.plain]
+    others = [sample for sample in samples if any(sample.copied) and not any(sample.name_said)]
+
+    assert plain
+    assert not any(any(sample.copied) for sample in plain)
+    assert others
+
+
+def test_lines_ask_for_nothing_to_be_copied(sampler: ConversationSampler) -> None:
+    lines = list(islice(sampler.lines(0.0), 400))
 
     assert {line.turns for line in lines} == {1}
     assert all(line.plain for line in lines)
     assert len({line.intent for line in lines}) > 200
+
+
+def test_some_lines_have_others_before_them(sampler: ConversationSampler) -> None:
+    lines = list(islice(sampler.lines(0.35), 400))
+
+    assert 80 < sum(line.turns == 3 for line in lines) < 200
+    assert {line.turns for line in lines} == {1, 3}
+    assert all(line.plain for line in lines)
 
 
 def test_only_whole_runs_count() -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from models.demo.config import Stage, TrainingConfig
 from models.demo.lessons import Lesson
 from models.demo.model import lend_meanings, new_model
-from models.demo.student import Student, Talk, at, end_states, focus_loss, rate
+from models.demo.student import Student, Talk, at, copy_loss, end_states, focus_loss, rate
 from models.demo.teacher import WIDTH
 
 SMALL = replace(
@@ -53,7 +53,7 @@ def _lesson() -> Lesson:
 def _talk() -> Talk:
     ids = torch.randint(4, VOCABULARY, (4, 7), generator=torch.Generator().manual_seed(2))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids, "labels": ids}
-    return Talk(batch, ids < 10, torch.tensor([0, 1, 0, 1]), torch.tensor([True, False, True, False]))
+    return Talk(batch, torch.tensor([0, 1, 0, 1]), own_names=ids < 10, names_said=ids < 10, copied=ids < 10)
 
 
 def test_the_encoder_comes_closer_to_what_the_teacher_says(student: Student) -> None:
@@ -108,20 +108,38 @@ def test_replies_are_learnt_in_talks_and_to_single_lines_beside_lessons(student:
 
 
 def _learn_replies(student: Student) -> dict[str, float]:
-    return student.learn_replies(
-        _talk(), _talk(), torch.arange(3, VOCABULARY), torch.arange(VOCABULARY) < 10, _lesson()
-    )
+    return student.learn_replies(_talk(), _talk(), torch.arange(3, VOCABULARY), _lesson())
 
 
 def test_replies_that_look_elsewhere_than_at_the_end_are_at_fault() -> None:
-    talk, names = _talk(), torch.zeros(VOCABULARY, dtype=torch.bool)
+    talk = _talk()
     seen = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 7, [1] * 5 + [0] * 2])
-    talk = replace(talk, batch={**talk.batch, "attention_mask": seen}, plain=torch.ones(4, dtype=torch.bool))
+    talk = replace(talk, batch={**talk.batch, "attention_mask": seen}, copied=torch.zeros(4, 7, dtype=torch.bool))
     at_the_end = torch.zeros(4, 2, 7, 7)
     at_the_end[torch.arange(4), :, :, seen.sum(1) - 1] = 1.0
 
-    assert focus_loss([at_the_end], talk, names).abs() < 1e-3
-    assert focus_loss([at_the_end.roll(1, -1)], talk, names) > 5
+    assert focus_loss([at_the_end], talk).abs() < 1e-3
+    assert focus_loss([at_the_end.roll(1, -1)], talk) > 5
+
+
+def test_what_is_copied_may_be_looked_for_anywhere() -> None:
+    talk = replace(_talk(), copied=torch.ones(4, 7, dtype=torch.bool))
+    talk.copied[:, 3] = False
+    at_the_beginning, at_the_end = torch.zeros(4, 2, 7, 7), torch.zeros(4, 2, 7, 7)
+    at_the_beginning[..., 0], at_the_end[..., -1] = 1.0, 1.0
+    both = torch.where(talk.copied[:, None, :, None], at_the_beginning, at_the_end)
+
+    assert focus_loss([both], talk).abs() < 1e-3
+
+
+def test_copies_of_a_name_that_look_elsewhere_are_at_fault() -> None:
+    talk = _talk()
+    own = torch.eye(7).expand(4, 2, 7, 7)
+
+    assert talk.own_names.any()
+    assert copy_loss(own, talk).abs() < 1e-3
+    assert copy_loss(own.roll(1, -1), talk) > 5
+    assert copy_loss(own, replace(talk, names_said=torch.zeros(4, 7, dtype=torch.bool))) == 0
 
 
 def test_the_encoder_learns_little_from_replies(student: Student) -> None:
