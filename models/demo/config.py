@@ -62,7 +62,7 @@ class TrainingConfig:
     near: float = 0.72
     everyday_share: float = 0.4
     words: Stage = Stage(5000, 512, 3e-3)
-    lessons: Stage = Stage(1800, 192, 1e-3)
+    lessons: Stage = Stage(2500, 192, 1e-3)
     replies: Stage = Stage(4500, 24, 1.2e-3, 0.15)
     lines: int = 48
     context: float = 0.35
