@@ -37,14 +37,15 @@ class TrainingConfig:
     First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
-    (`name_loss`). Then the whole model learns `replies` in talks, each step beside `lines` which it answers from the
-    state at `</s>` alone. So that the encoder unlearns nothing meanwhile, it goes on with `further_lessons` lines a
-    step. The share `context` of the lines and of those in lessons have others before them. Everyday lines whose cosine
-    to a wording is at least `near` count as wordings, too: `everyday_share` of an intent's lines are such.
+    (`name_loss`). Then the whole model learns `replies` in talks, and in each step those to `lines` more, which it
+    answers from the state at `</s>` alone. So that the encoder unlearns nothing meanwhile, it goes on with
+    `further_lessons` lines a step. The share `context` of the lines and of those in lessons have others before them.
+    Everyday lines whose cosine to a wording is at least `near` count as wordings, too: `everyday_share` of an intent's
+    lines are such.
     Two auxiliary losses tell the decoder where to look: `copy_loss`, at the token of the user's name that comes next;
-    `focus_loss`, everywhere else at `</s>`, so that new words do not lead it astray. `spelling_loss` keeps each token
-    of a name readable in its state.
-    The first `short_steps` replies see only inputs of at most `short_input` tokens.
+    `focus_loss`, at `</s>` wherever nothing is copied, so that new words do not lead it astray. `spelling_loss` keeps
+    each token of a name readable in its state. In the first `short_steps` steps of the last stage, talks have at most
+    `short_input` tokens. Of the samples drawn, `pool` at a time are sorted into batches.
     """
 
     output: Path = CHECKPOINT
@@ -69,7 +70,7 @@ class TrainingConfig:
     talks: int = 32
     short_steps: int = 1200
     short_input: int = 48
-    pool: int = 1600
+    pool: int = 1536
     further_lessons: int = 64
     intent_loss: float = 0.5
     name_loss: float = 1.0

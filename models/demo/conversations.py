@@ -20,9 +20,9 @@ TRIES = 12
 class Sample:
     """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`.
 
-    `plain` says that the reply holds no name nor other value that the user gave. `own_name` are those of the
-    `input_ids` that are the user's name, where it has been told; `name_said` those of the `labels` that are it;
-    `copied` those that are any value that the user gave.
+    `plain` says that the reply holds no name nor other value that the user gave. `own_name` marks the `input_ids` that
+    are the user's name, where it has been told; `name_said` the `labels` in which the reply says that name, `copied`
+    those of any value that the user gave.
     """
 
     input_ids: tuple[int, ...]
@@ -176,9 +176,9 @@ class ConversationSampler:
                     user,
                     reply,
                     plain=not given,
-                    own_name=runs_of(self._encode(values["name"])[:-1] if told else (), input_ids),
-                    name_said=runs_of(given.get("name", ()), labels),
-                    copied=runs_of_any(given.values(), labels),
+                    own_name=runs_of([self._encode(values["name"])[:-1]] if told else [], input_ids),
+                    name_said=runs_of([given["name"]] if "name" in given else [], labels),
+                    copied=runs_of(given.values(), labels),
                 )
         return None
 
@@ -204,16 +204,11 @@ class ConversationSampler:
         return self._encoded[text]
 
 
-def runs_of(part: Sequence[int], ids: Sequence[int]) -> tuple[bool, ...]:
-    """Which of `ids` belong to a place where all of `part` stands in a row."""
-    inside = [False] * len(ids)
-    for start in range(len(ids) - len(part) + 1 if part else 0):
-        if tuple(ids[start : start + len(part)]) == tuple(part):
-            inside[start : start + len(part)] = [True] * len(part)
-    return tuple(inside)
-
-
-def runs_of_any(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:
+def runs_of(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:
     """Which of `ids` belong to a place where all of one of `parts` stands in a row."""
-    inside = [runs_of(part, ids) for part in parts]
-    return tuple(any(run[place] for run in inside) for place in range(len(ids)))
+    inside = [False] * len(ids)
+    for part in parts:
+        for start in range(len(ids) - len(part) + 1):
+            if tuple(ids[start : start + len(part)]) == tuple(part):
+                inside[start : start + len(part)] = [True] * len(part)
+    return tuple(inside)

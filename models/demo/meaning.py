@@ -39,8 +39,8 @@ class Wording:
 
 
 def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> list[Wording]:
-    """Every training line that means its intent with nothing said before; those with slots several times, filled with
-    training values."""
+    """Every training line but those that ask for a name that has been told, which say the same while none has been;
+    those with slots several times, filled with training values."""
     random = Random(seed)
     made = []
     for subject in subjects:

@@ -119,8 +119,8 @@ class Student:
         """
         config = self._config
         self.model.train()
-        answered, known = self._answer(line, choices)
-        states, told, named = self._read(talk)
+        answered, line_intents = self._answer(line, choices)
+        states, talk_intents, named = self._read(talk)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             written = self.model.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
@@ -134,14 +134,16 @@ class Student:
         aside = focus_loss(written.cross_attentions, talk)
         misspelt = self._misspelt(states[talk.own_names].float(), talk.batch["input_ids"][talk.own_names])
         further, cosine = self._lesson(lesson)
-        read = config.intent_loss * (known + told) + config.name_loss * named + config.spelling_loss * misspelt
+        intents = line_intents + talk_intents
+        read = config.intent_loss * intents + config.name_loss * named + config.spelling_loss * misspelt
         looked = config.copy_loss * astray + config.focus_loss * aside
         self._update(answered + said + read + looked + further)
-        losses = {"line": answered, "talk": said, "intent": told, "name": named, "copy": astray, "focus": aside}
-        return {**{name: loss.item() for name, loss in losses.items()}, "spelling": misspelt.item(), "cosine": cosine}
+        losses = {"line": answered, "talk": said, "intent": talk_intents, "name": named, "spelling": misspelt}
+        losses |= {"copy": astray, "focus": aside}
+        return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
     def _answer(self, line: Talk, choices: Tensor) -> tuple[Tensor, Tensor]:
-        """How wrong replies are that the decoder writes from the states at `</s>` alone, and the intents there."""
+        """How wrong replies are that the decoder writes from the states at `</s>` alone, and the intents told there."""
         batch = line.batch
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
             ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
@@ -151,8 +153,8 @@ class Student:
                 decoder_input_ids=batch["decoder_input_ids"],
                 use_cache=False,
             )
-        known = cross_entropy(self._judge(ends.float()), line.intents)
-        return self._said(written.last_hidden_state, batch["labels"], choices), known
+        told = cross_entropy(self._judge(ends.float()), line.intents)
+        return self._said(written.last_hidden_state, batch["labels"], choices), told
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
         config = self._config
@@ -177,7 +179,8 @@ class Student:
         return states, told, named
 
     def _said(self, states: Tensor, labels: Tensor, choices: Tensor) -> Tensor:
-        """How wrong the next tokens are that the decoder's states choose from `choices`."""
+        """How wrong the next tokens are that the decoder's states choose from `choices`; labels that are none of these
+        do not count."""
         asked = labels != IGNORED
         weight = self.model.model.shared.weight
         places = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))

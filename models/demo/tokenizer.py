@@ -41,9 +41,9 @@ def build_tokenizer(
     return _wrap(first + learn_merges(cut, room, banned=whole))
 
 
-def share_of_tokens(tokenizer: BlenderbotTokenizerFast, names: Iterable[str]) -> dict[int, float]:
-    """The share of `names` that are 1, 2 and 3 or more tokens."""
-    sizes = Counter(min(3, len(tokenizer(name, add_special_tokens=False)["input_ids"])) for name in names)
+def share_of_tokens(tokenizer: BlenderbotTokenizerFast, words: Iterable[str]) -> dict[int, float]:
+    """The share of `words` that are 1, 2 and 3 or more tokens."""
+    sizes = Counter(min(3, len(tokenizer(word, add_special_tokens=False)["input_ids"])) for word in words)
     return {size: sizes[size] / sizes.total() for size in (1, 2, 3)}
 
 

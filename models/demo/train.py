@@ -14,8 +14,9 @@ from tqdm import tqdm
 from models.demo.batches import bucketed, collate, marks
 from models.demo.config import CHECKPOINT, RUN, Stage, TrainingConfig
 from models.demo.conversations import Sample
-from models.demo.course import Course, Material
+from models.demo.course import Course
 from models.demo.dialogues import Subject
+from models.demo.material import Material
 from models.demo.model import lend_meanings, new_model, save_checkpoint
 from models.demo.scoring import score
 from models.demo.student import Student, Talk
@@ -46,8 +47,7 @@ def train(config: TrainingConfig) -> None:
 def _new_student(config: TrainingConfig, material: Material) -> Student:
     tokens, intents = material.tokenizer.vocab_size, len(material.intents.names)
     model = new_model(config, tokens, material.name_kinds)
-    words, meanings = material.word_meanings(config)
-    lend_meanings(model, list(words), torch.tensor(meanings.astype("float32")))
+    lend_meanings(model, list(material.words), torch.tensor(material.word_meanings.astype("float32")))
     model.set_attn_implementation("eager")
     print(f"{model.num_parameters():,} parameters, {tokens:,} tokens, {intents} intents")
     return Student(config, model, intents)
@@ -99,10 +99,10 @@ def _learn(
     while student.step < last:
         bar.set_postfix(smooth.add(learn()), refresh=False)
         bar.update()
-        if student.step % config.keep_every == 0 or student.step == last:
-            student.save(config.run / "state.pt")
         if show and (student.step % config.evaluate_every == 0 or student.step == last):
             bar.write(show())
+        if student.step % config.keep_every == 0 or student.step == last:
+            student.save(config.run / "state.pt")
     bar.close()
 
 

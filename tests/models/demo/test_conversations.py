@@ -11,12 +11,13 @@ from models.demo.dialogues import load_subjects
 from models.demo.names import NameSampler, find_pieces, load_names
 
 TOKENIZER = AutoTokenizer.from_pretrained(CHECKPOINT)
+SUBJECTS = load_subjects(DIALOGUES)
 
 
 @pytest.fixture(scope="module")
 def sampler() -> ConversationSampler:
     names = load_names(NAMES)
-    return ConversationSampler(load_subjects(DIALOGUES), NameSampler(names, find_pieces(names.train)), TOKENIZER, 3)
+    return ConversationSampler(SUBJECTS, NameSampler(names, find_pieces(names.train)), TOKENIZER, 3)
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +43,30 @@ def test_names_of_others_are_not_marked(samples: list[Sample]) -> None:
 
 
 def test_the_name_that_a_reply_says_is_marked(samples: list[Sample]) -> None:
-    named = [sample for sample in samples if any(sample.name_said)]
+    named = [sample for sample in samples if sample.intent in ("names.introduce", "names.recall")]
 
     assert len(named) > 40
     for sample in named:
-        said = TOKENIZER.decode([i for i, name in zip(sample.labels, sample.name_said, strict=True) if name])
         told = TOKENIZER.decode([i for i, own in zip(sample.input_ids, sample.own_name, strict=True) if own])
-        assert said.split()[0] in told.split()
-        assert all(copied for copied, name in zip(sample.copied, sample.name_said, strict=True) if name)
+        said = TOKENIZER.decode([i for i, name in zip(sample.labels, sample.name_said, strict=True) if name])
+        assert said.split() == [told.split()[0]]
+        assert sample.copied == sample.name_said
+
+
+def test_other_values_that_a_reply_copies_are_marked_and_nothing_else(samples: list[Sample]) -> None:
+    values = {value for subject in SUBJECTS for slot in subject.slots.values() for value in slot.train}
+    others = [sample for sample in samples if not sample.plain and not any(sample.name_said)]
+
+    assert len(others) > 10
+    for sample in others:
+        assert TOKENIZER.decode([i for i, c in zip(sample.labels, sample.copied, strict=True) if c]).strip() in values
 
 
 def test_where_nothing_is_copied_nothing_is_marked(samples: list[Sample]) -> None:
     plain = [sample for sample in samples if sample.plain]
-    others = [sample for sample in samples if any(sample.copied) and not any(sample.name_said)]
 
     assert plain
     assert not any(any(sample.copied) for sample in plain)
-    assert others
 
 
 def test_lines_ask_for_nothing_to_be_copied(sampler: ConversationSampler) -> None:
@@ -78,5 +86,6 @@ def test_some_lines_have_others_before_them(sampler: ConversationSampler) -> Non
 
 
 def test_only_whole_runs_count() -> None:
-    assert runs_of((1, 2), (1, 2, 3, 1, 3, 2, 1, 2)) == (True, True, False, False, False, False, True, True)
-    assert runs_of((), (1, 2)) == (False, False)
+    assert runs_of([(1, 2)], (1, 2, 3, 1, 3, 2, 1, 2)) == (True, True, False, False, False, False, True, True)
+    assert runs_of([(1,), (2, 3)], (1, 2, 3, 2)) == (True, True, True, False)
+    assert runs_of([], (1, 2)) == (False, False)

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from models.demo import meaning
@@ -68,6 +70,17 @@ def test_what_is_near_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pyt
 
 def test_slots_of_wordings_are_filled_with_training_values_only() -> None:
     assert {w.text for w in wordings(SUBJECTS, ["Anna"], 1)} == {"my cat is asleep", "the dog barks", "I want soup"}
+
+
+def test_what_asks_for_a_name_that_has_been_told_is_known_by_no_wording(tmp_path: Path) -> None:
+    recall = replace(FOOD, intent="recall", needs_name=True)
+    subjects = [*SUBJECTS, Subject("names", frozenset(), {}, (replace(recall, subject="names"),))]
+    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), tmp_path)
+
+    closeness = intents.closeness(torch.tensor(embed(["I want soup"], tmp_path).astype(np.float32)))[0]
+
+    assert closeness[intents["names.recall"]] == -1
+    assert closeness[intents["food.hungry"]] > 0.99
 
 
 def test_the_reply_that_is_closer_to_the_line_is_drawn_more_often(tmp_path: Path) -> None:

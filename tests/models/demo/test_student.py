@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
+from transformers.modeling_outputs import BaseModelOutput
 
 from models.demo.config import Stage, TrainingConfig
 from models.demo.lessons import Lesson
@@ -28,6 +29,8 @@ SMALL = replace(
 )
 VOCABULARY = 40
 INTENTS = 2
+# Tokens that replies hold, in no order.
+CHOICES = torch.tensor([30, 7, 12, 25, 9, 33, 18, 4, 21, 38, 15, 28])
 
 
 @pytest.fixture
@@ -35,11 +38,11 @@ def student() -> Student:
     return _student()
 
 
-def _student(intents: int = INTENTS) -> Student:
+def _student(intents: int = INTENTS, config: TrainingConfig = SMALL) -> Student:
     torch.manual_seed(0)
-    model = new_model(SMALL, VOCABULARY, ([4, 5], [6]))
+    model = new_model(config, VOCABULARY, ([4, 5], [6]))
     model.set_attn_implementation("eager")
-    return Student(SMALL, model, intents)
+    return Student(config, model, intents)
 
 
 def _lesson() -> Lesson:
@@ -100,11 +103,42 @@ def test_lessons_teach_names_and_intents_and_leave_the_decoder_as_it_is(student:
 
 
 def test_replies_are_learnt_in_talks_and_to_single_lines_beside_lessons(student: Student) -> None:
+    student.step = SMALL.begin(SMALL.replies)
     losses = [_learn_replies(student) for _ in range(30)]
 
     for loss in ("line", "talk", "intent", "name", "copy", "focus", "spelling"):
         assert 0 < sum(step[loss] for step in losses[-10:]) < sum(step[loss] for step in losses[:10]), loss
     assert losses[-1]["cosine"] > losses[0]["cosine"]
+
+
+def test_lines_are_answered_from_the_state_at_the_end_alone() -> None:
+    exact = replace(SMALL, bfloat16=False, label_smoothing=0.0, dropout=0.0)
+    student, line = _student(config=exact), _talk()
+    seen = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 7, [1] * 5 + [0] * 2])
+    line = replace(line, batch={**line.batch, "attention_mask": seen})
+    states = student.model.model.encoder(input_ids=line.batch["input_ids"], attention_mask=seen).last_hidden_state
+    ends = states[torch.arange(4), seen.sum(1) - 1][:, None]
+    from_ends = _said_of(student, line, ends, torch.ones(4, 1, dtype=torch.int64))
+    from_all = _said_of(student, line, states, seen)
+
+    learnt = student.learn_replies(line, _talk(), CHOICES, _lesson())["line"]
+
+    assert learnt == pytest.approx(from_ends.item(), abs=1e-5)
+    assert from_all.item() != pytest.approx(from_ends.item(), abs=1e-3)
+
+
+def _said_of(student: Student, line: Talk, states: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """The loss of the line's labels where the decoder reads `states` and chooses from `CHOICES` alone."""
+    written = student.model(
+        encoder_outputs=BaseModelOutput(last_hidden_state=states),
+        attention_mask=seen,
+        decoder_input_ids=line.batch["decoder_input_ids"],
+    )
+    barred = torch.full((VOCABULARY,), -torch.inf).index_fill(0, CHOICES, 0.0)
+    labels = line.batch["labels"]
+    asked = torch.isin(labels, CHOICES)
+    assert not asked.all()
+    return cross_entropy((written.logits + barred)[asked], labels[asked])
 
 
 def _learn_replies(student: Student) -> dict[str, float]:
