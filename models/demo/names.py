@@ -63,7 +63,7 @@ def find_pieces(names: Sequence[str]) -> Pieces:
 class NameSampler:
     """Draws names to train on: real ones, and new ones made of two pieces."""
 
-    def __init__(self, names: Names, pieces: Pieces, synthetic: float = 0.5, single: float = 0.06) -> None:
+    def __init__(self, names: Names, pieces: Pieces, synthetic: float = 0.5, single: float = 0.25) -> None:
         self._real = [name for name in names.train if pieces.whole(name)]
         self._heads = sorted(pieces.heads)
         self._tails = sorted(pieces.tails)
