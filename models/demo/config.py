@@ -38,13 +38,14 @@ class TrainingConfig:
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
     (`name_loss`). Then the whole model learns `replies` in talks, and in each step those to `lines` more, which it
-    answers from the state at `</s>` alone. So that the encoder unlearns nothing meanwhile, it goes on with
-    `further_lessons` lines a step. The share `context` of the lines and of those in lessons have others before them.
-    Everyday lines whose cosine to a wording is at least `near` count as wordings, too: `everyday_share` of an intent's
-    lines are such.
+    answers from the state at `</s>` alone: first to wordings of intents, in the last stage to any lines, each `judged`
+    by the model itself, whose encoder tells the intent of a new line better than its decoder. So that the encoder
+    unlearns nothing meanwhile, it goes on with `further_lessons` lines a step. The share `context` of the lines and of
+    those in lessons have others before them. Everyday lines whose cosine to a wording is at least `near` count as
+    wordings, too: `everyday_share` of an intent's lines are such.
     Two auxiliary losses tell the decoder where to look: `copy_loss`, at the token of the user's name that comes next;
     `focus_loss`, at `</s>` wherever nothing is copied, so that new words do not lead it astray. `spelling_loss` keeps
-    each token of a name readable in its state. In the first `short_steps` steps of the last stage, talks have at most
+    each token of a name readable in its state. In the first `short_steps` steps of `replies`, talks have at most
     `short_input` tokens. Of the samples drawn, `pool` at a time are sorted into batches.
     """
 
@@ -65,6 +66,7 @@ class TrainingConfig:
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(2500, 192, 1e-3)
     replies: Stage = Stage(4500, 24, 1.2e-3, 0.15)
+    judged: Stage = Stage(1700, 24, 8e-4, 0.15)
     lines: int = 48
     context: float = 0.35
     talks: int = 32
@@ -88,7 +90,7 @@ class TrainingConfig:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.words, self.lessons, self.replies
+        return self.words, self.lessons, self.replies, self.judged
 
     def begin(self, stage: Stage) -> int:
         """The step with which one of the stages begins."""

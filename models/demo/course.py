@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from transformers import BlenderbotTokenizerFast
 
+from models.demo.answers import Answers
 from models.demo.config import TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
 from models.demo.dialogues import user_words
 from models.demo.lessons import Lessons, Source
 from models.demo.material import Material
-from models.demo.meaning import Fitting, Intents
+from models.demo.meaning import Fitting, Intents, label
 from models.demo.names import NameSampler
 from models.demo.teacher import Meanings, embed
 from models.demo.wording import Rewording
@@ -33,6 +34,7 @@ class Course:
     lessons: Lessons
     sampler: ConversationSampler
     intents: Intents
+    answers: Answers
     checks: dict[str, list[Sample]]
     in_replies: Tensor
 
@@ -41,7 +43,10 @@ class Course:
         """The course that draws by `seed`."""
         subjects, tokenizer, intents = material.subjects, material.tokenizer, material.intents
         names = NameSampler(material.names, material.pieces)
-        replies = [line for s in subjects for e in s.exchanges for line in e.reply.train if "{" not in line]
+        exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
+        said = [(label(e), line) for e in exchanges for line in e.reply.train if "{" not in line]
+        replies, spoken = [line for _, line in said], embed([line for _, line in said], config.run)
+        owners = [intents[intent] for intent, _ in said]
 
         def source(kind: str, texts: Sequence[str], meanings: Meanings) -> Source:
             return Source(texts, meanings, intents.near(meanings, config.run), SHARES[kind])
@@ -55,7 +60,7 @@ class Course:
             everyday,
             source("wordings", [wording.text for wording in material.known], intents.meanings),
             source("words", list(material.words.values()), material.word_meanings),
-            source("replies", replies, embed(replies, config.run)),
+            source("replies", replies, spoken),
         )
         fitting = Fitting(
             subjects,
@@ -74,6 +79,18 @@ class Course:
             Lessons(sources, tokenizer, Rewording(user_words(subjects)), seed),
             ConversationSampler(subjects, names, tokenizer, seed, fitting=fitting),
             intents,
+            Answers(_by_intent(owners, encoded, spoken), tokenizer.pad_token_id, tokenizer.bos_token_id, seed),
             {"known replies": check(False), "held-out replies": check(True)},
             torch.tensor(sorted({i for ids in encoded for i in ids})),
         )
+
+
+def _by_intent(
+    owners: Sequence[int], replies: Sequence[Sequence[int]], meanings: Meanings
+) -> dict[int, tuple[list[Sequence[int]], Tensor]]:
+    """The replies of each intent, and what the teacher says of them."""
+    places: dict[int, list[int]] = {}
+    for place, owner in enumerate(owners):
+        places.setdefault(owner, []).append(place)
+    vectors = torch.tensor(meanings.astype("float32"))
+    return {owner: ([replies[place] for place in own], vectors[own]) for owner, own in places.items()}

@@ -142,6 +142,15 @@ class Student:
         losses |= {"copy": astray, "focus": aside}
         return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
+    @torch.no_grad()
+    def judge(self, lesson: Lesson) -> Tensor:
+        """The likeliest intent of each line, [lines], int64."""
+        self.model.eval()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            ends = end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask)
+        likeliest: Tensor = self._judge(ends.float()).argmax(1)
+        return likeliest
+
     def _answer(self, line: Talk, choices: Tensor) -> tuple[Tensor, Tensor]:
         """How wrong replies are that the decoder writes from the states at `</s>` alone, and the intents told there."""
         batch = line.batch

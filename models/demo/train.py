@@ -40,6 +40,7 @@ def train(config: TrainingConfig) -> None:
     _learn_words(config, student, course)
     _learn_meanings(config, student, course)
     _learn_replies(config, student, course)
+    _learn_judged(config, student, course)
     print(f"held-out exchanges: {_heldout(material.subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
 
@@ -79,6 +80,18 @@ def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> 
         return student.learn_replies(next(lines), next(talks), course.in_replies, lesson)
 
     _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
+
+
+def _learn_judged(config: TrainingConfig, student: Student, course: Course) -> None:
+    talks = _talks(course, bucketed(course.sampler.samples(), config.judged.batch, config.pool, config.seed))
+
+    def learn() -> dict[str, float]:
+        lines = course.lessons.draw(config.lines, config.context)
+        line = course.answers.to(lines, student.judge(lines))
+        lesson = course.lessons.draw(config.further_lessons, config.context)
+        return student.learn_replies(line, next(talks), course.in_replies, lesson)
+
+    _learn(config, student, "judged", config.judged, learn, partial(_show, config, student, course))
 
 
 def _learn(

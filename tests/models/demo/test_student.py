@@ -26,6 +26,7 @@ SMALL = replace(
     words=Stage(10, 8, 3e-3),
     lessons=Stage(10, 8, 1e-3),
     replies=Stage(10, 4, 1e-3, 0.1),
+    judged=Stage(10, 4, 1e-3, 0.1),
 )
 VOCABULARY = 40
 INTENTS = 2
@@ -187,6 +188,15 @@ def test_the_encoder_learns_little_from_replies(student: Student) -> None:
     assert 0 < encoder < 2 * SMALL.replies.encoder_share * decoder
 
 
+def test_the_model_judges_lines_as_it_has_learnt_to(student: Student) -> None:
+    lesson = _lesson()
+    for _ in range(60):
+        student.learn_words(lesson)
+
+    assert torch.equal(student.judge(lesson), lesson.intents[:, 0])
+    assert not student.judge(lesson).requires_grad
+
+
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole, first, second = _student(), _student(), _student()
     for pupil, steps in ((whole, 4), (first, 2)):
@@ -215,9 +225,9 @@ def test_the_state_of_another_run_is_refused_by_name(tmp_path: Path, student: St
 
 
 def test_each_stage_warms_up_and_dies_away() -> None:
-    rates = [rate(*at(step, SMALL), SMALL.warmup) for step in range(30)]
+    rates = [rate(*at(step, SMALL), SMALL.warmup) for step in range(40)]
 
-    for begin, stage in zip((0, 10, 20), SMALL.stages, strict=True):
+    for begin, stage in zip((0, 10, 20, 30), SMALL.stages, strict=True):
         assert rates[begin] == pytest.approx(stage.learning_rate / 2)
         assert max(rates[begin : begin + 10]) == pytest.approx(stage.learning_rate)
         assert rates[begin + 9] < 0.1 * stage.learning_rate
