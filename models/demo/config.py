@@ -66,7 +66,7 @@ class TrainingConfig:
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(2500, 192, 1e-3)
     replies: Stage = Stage(4500, 24, 1.2e-3, 0.15)
-    judged: Stage = Stage(1700, 24, 8e-4, 0.15)
+    judged: Stage = Stage(1600, 80, 8e-4, 0.15)
     lines: int = 48
     context: float = 0.35
     talks: int = 32

@@ -83,10 +83,10 @@ def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> 
 
 
 def _learn_judged(config: TrainingConfig, student: Student, course: Course) -> None:
-    talks = _talks(course, bucketed(course.sampler.samples(), config.judged.batch, config.pool, config.seed))
+    talks = _talks(course, bucketed(course.sampler.samples(), config.replies.batch, config.pool, config.seed))
 
     def learn() -> dict[str, float]:
-        lines = course.lessons.draw(config.lines, config.context)
+        lines = course.lessons.draw(config.judged.batch, config.context)
         line = course.answers.to(lines, student.judge(lines))
         lesson = course.lessons.draw(config.further_lessons, config.context)
         return student.learn_replies(line, next(talks), course.in_replies, lesson)
