@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -62,6 +62,30 @@ def _plain(line: str, subject: Subject) -> str:
 def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -> str:
     values = {slot: random.choice(split.train) for slot, split in subject.slots.items()}
     return line.format_map({"name": random.choice(names), **values})
+
+
+def with_one_reply(subjects: Iterable[Subject], folder: Path) -> tuple[Subject, ...]:
+    """The dialogues with one training reply to each exchange that needs nothing said before, so that who knows the intent
+    knows the reply: the one that is closest in meaning to all of its user lines, of those that copy nothing if there
+    are such."""
+    found = tuple(subjects)
+    free = [(subject, exchange) for subject in found for exchange in subject.exchanges if exchange.free]
+    lines = [(s, line) for s, e in free for line in (*e.user.train, *e.reply.train)]
+    vectors = iter(embed([_plain(line, subject) for subject, line in lines], folder).astype(np.float32))
+    chosen: dict[str, str] = {}
+    for _, exchange in free:
+        asked = np.stack([next(vectors) for _ in exchange.user.train])
+        replies = np.stack([next(vectors) for _ in exchange.reply.train])
+        copying = np.array(["{" in reply for reply in exchange.reply.train])
+        closeness = (asked @ replies.T).mean(0) - 2 * (copying & ~copying.all())
+        chosen[label(exchange)] = exchange.reply.train[int(closeness.argmax())]
+
+    def narrowed(exchange: Exchange) -> Exchange:
+        if not exchange.free:
+            return exchange
+        return replace(exchange, reply=replace(exchange.reply, train=(chosen[label(exchange)],)))
+
+    return tuple(replace(subject, exchanges=tuple(map(narrowed, subject.exchanges))) for subject in found)
 
 
 class Intents:
