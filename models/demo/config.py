@@ -45,8 +45,9 @@ class TrainingConfig:
     wordings, too: `everyday_share` of an intent's lines are such.
     Two auxiliary losses tell the decoder where to look: `copy_loss`, at the token of the user's name that comes next;
     `focus_loss`, at `</s>` wherever nothing is copied, so that new words do not lead it astray. `spelling_loss` keeps
-    each token of a name readable in its state. In the first `short_steps` steps of `replies`, talks have at most
-    `short_input` tokens. Of the samples drawn, `pool` at a time are sorted into batches.
+    each token of a name readable in its state. Tokens that still decide which reply it is count `deciding_weight`
+    times. In the first `short_steps` steps of `replies`, talks have at most `short_input` tokens. Of the samples drawn,
+    `pool` at a time are sorted into batches.
     """
 
     output: Path = CHECKPOINT
@@ -79,6 +80,7 @@ class TrainingConfig:
     copy_loss: float = 1.0
     focus_loss: float = 0.5
     spelling_loss: float = 0.5
+    deciding_weight: float = 8.0
     warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0

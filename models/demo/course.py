@@ -11,6 +11,7 @@ from transformers import BlenderbotTokenizerFast
 from models.demo.answers import Answers
 from models.demo.config import TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
+from models.demo.deciding import Deciding
 from models.demo.dialogues import user_words
 from models.demo.lessons import Lessons, Source
 from models.demo.material import Material
@@ -35,6 +36,7 @@ class Course:
     sampler: ConversationSampler
     intents: Intents
     answers: Answers
+    deciding: Deciding
     checks: dict[str, list[Sample]]
     in_replies: Tensor
 
@@ -74,12 +76,16 @@ class Course:
         )
         print(f"everyday lines that mean what a wording means: {sum(fitting.sizes.values()):,}")
         encoded = tokenizer([f" {reply}" for reply in replies])["input_ids"]
+        deciding = Deciding(encoded)
         return cls(
             tokenizer,
             Lessons(sources, tokenizer, Rewording(user_words(subjects)), seed),
             ConversationSampler(subjects, names, tokenizer, seed, fitting=fitting),
             intents,
-            Answers(_by_intent(owners, encoded, spoken), tokenizer.pad_token_id, tokenizer.bos_token_id, seed),
+            Answers(
+                _by_intent(owners, encoded, spoken), deciding, tokenizer.pad_token_id, tokenizer.bos_token_id, seed
+            ),
+            deciding,
             {"known replies": check(False), "held-out replies": check(True)},
             torch.tensor(sorted({i for ids in encoded for i in ids})),
         )

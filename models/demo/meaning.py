@@ -65,9 +65,9 @@ def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -
 
 
 def with_one_reply(subjects: Iterable[Subject], folder: Path) -> tuple[Subject, ...]:
-    """The dialogues with one training reply to each exchange that needs nothing said before, so that who knows the intent
-    knows the reply: the one that is closest in meaning to all of its user lines, of those that copy nothing if there
-    are such."""
+    """The dialogues with one training reply to each exchange that needs nothing said before, so that who knows the
+    intent knows the reply: the one that is closest in meaning to all of its user lines, of those that copy nothing if
+    there are such."""
     found = tuple(subjects)
     free = [(subject, exchange) for subject in found for exchange in subject.exchanges if exchange.free]
     lines = [(s, line) for s, e in free for line in (*e.user.train, *e.reply.train)]

@@ -34,7 +34,7 @@ class Talk:
 
     `batch` is as `collate` makes it; `intents` [talks] is the number of each last line's intent. Bool: `own_names`
     [talks, input length] is true at the user's own name; `names_said` [talks, reply length] where the reply says it,
-    `copied` where it says any value that the user gave.
+    `copied` where it says any value that the user gave, `deciding` where its tokens still decide which reply it is.
     """
 
     batch: dict[str, Tensor]
@@ -42,6 +42,7 @@ class Talk:
     own_names: Tensor
     names_said: Tensor
     copied: Tensor
+    deciding: Tensor
 
 
 class Student:
@@ -129,7 +130,7 @@ class Student:
                 use_cache=False,
                 output_attentions=True,
             )
-        said = self._said(written.last_hidden_state, talk.batch["labels"], torch.arange(self.model.config.vocab_size))
+        said = self._said(written.last_hidden_state, talk, torch.arange(self.model.config.vocab_size))
         astray = copy_loss(written.cross_attentions[-1], talk)
         aside = focus_loss(written.cross_attentions, talk)
         misspelt = self._misspelt(states[talk.own_names].float(), talk.batch["input_ids"][talk.own_names])
@@ -163,7 +164,7 @@ class Student:
                 use_cache=False,
             )
         told = cross_entropy(self._judge(ends.float()), line.intents)
-        return self._said(written.last_hidden_state, batch["labels"], choices), told
+        return self._said(written.last_hidden_state, line, choices), told
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
         config = self._config
@@ -187,15 +188,22 @@ class Student:
         named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
 
-    def _said(self, states: Tensor, labels: Tensor, choices: Tensor) -> Tensor:
+    def _said(self, states: Tensor, talk: Talk, choices: Tensor) -> Tensor:
         """How wrong the next tokens are that the decoder's states choose from `choices`; labels that are none of these
         do not count."""
+        labels = talk.batch["labels"]
         asked = labels != IGNORED
         weight = self.model.model.shared.weight
         places = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
             logits = states[asked] @ weight[choices].T
-        return cross_entropy(logits.float(), places[labels[asked]], label_smoothing=self._config.label_smoothing)
+        wrong = cross_entropy(
+            logits.float(), places[labels[asked]], label_smoothing=self._config.label_smoothing, reduction="none"
+        )
+        counts = torch.where(talk.deciding[asked], self._config.deciding_weight, 1.0) * (
+            places[labels[asked]] != IGNORED
+        )
+        return (counts * wrong).sum() / counts.sum()
 
     def _misspelt(self, states: Tensor, tokens: Tensor) -> Tensor:
         """How wrong the tokens of names are that the last cross-attention would hand on from their own places."""

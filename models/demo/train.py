@@ -138,6 +138,7 @@ def _talks(course: Course, batches: Iterator[list[Sample]]) -> Iterator[Talk]:
             own_names=marks([sample.own_name for sample in drawn]),
             names_said=marks([sample.name_said for sample in drawn]),
             copied=marks([sample.copied for sample in drawn]),
+            deciding=marks([course.deciding.marks(sample.labels) for sample in drawn]),
         )
 
 

@@ -5,6 +5,7 @@ from torch.nn.functional import normalize
 
 from models.demo.answers import Answers
 from models.demo.batches import IGNORED
+from models.demo.deciding import Deciding
 from models.demo.lessons import Lesson
 from models.demo.teacher import WIDTH
 
@@ -24,7 +25,7 @@ def _lesson(ids: list[list[int]], meanings: torch.Tensor) -> Lesson:
 
 
 def _answers() -> Answers:
-    return Answers(REPLIES, PAD, START, 7)
+    return Answers(REPLIES, Deciding([SHORT, LONG, OTHER]), PAD, START, 7)
 
 
 def test_each_line_gets_the_reply_of_its_intent_that_is_closest_in_meaning() -> None:
@@ -44,6 +45,8 @@ def test_each_line_gets_the_reply_of_its_intent_that_is_closest_in_meaning() -> 
     assert not talk.own_names.any()
     assert talk.copied.shape == talk.names_said.shape == talk.batch["labels"].shape
     assert not talk.copied.any()
+    assert talk.deciding.sum(1).tolist() == [1, 1, 1]
+    assert talk.deciding[:, 0].all()
 
 
 def test_lines_of_an_intent_that_needs_a_value_are_left_out() -> None:
@@ -57,3 +60,11 @@ def test_no_reply_says_three_tokens_of_the_line_back() -> None:
     talk = _answers().to(_lesson([[160, 161, END], [20, 160, 161, 162, END]], MEANINGS[:2]), torch.tensor([1, 1]))
 
     assert talk.batch["input_ids"].tolist() == [[160, 161, END, PAD, PAD]]
+
+
+def test_tokens_decide_as_long_as_replies_that_begin_alike_go_on_differently() -> None:
+    deciding = Deciding([(1, 2, 3, 4), (1, 2, 5, 4), (6, 7)])
+
+    assert deciding.marks((1, 2, 3, 4)) == (True, False, True, False)
+    assert deciding.marks((6, 7)) == (True, False)
+    assert deciding.marks((8, 9)) == (True, False)

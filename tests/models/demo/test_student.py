@@ -57,7 +57,9 @@ def _lesson() -> Lesson:
 def _talk() -> Talk:
     ids = torch.randint(4, VOCABULARY, (4, 7), generator=torch.Generator().manual_seed(2))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids, "labels": ids}
-    return Talk(batch, torch.tensor([0, 1, 0, 1]), own_names=ids < 10, names_said=ids < 10, copied=ids < 10)
+    return Talk(
+        batch, torch.tensor([0, 1, 0, 1]), own_names=ids < 10, names_said=ids < 10, copied=ids < 10, deciding=ids > 30
+    )
 
 
 def test_the_encoder_comes_closer_to_what_the_teacher_says(student: Student) -> None:
@@ -113,7 +115,7 @@ def test_replies_are_learnt_in_talks_and_to_single_lines_beside_lessons(student:
 
 
 def test_lines_are_answered_from_the_state_at_the_end_alone() -> None:
-    exact = replace(SMALL, bfloat16=False, label_smoothing=0.0, dropout=0.0)
+    exact = replace(SMALL, bfloat16=False, label_smoothing=0.0, dropout=0.0, deciding_weight=8.0)
     student, line = _student(config=exact), _talk()
     seen = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 7, [1] * 5 + [0] * 2])
     line = replace(line, batch={**line.batch, "attention_mask": seen})
@@ -139,7 +141,9 @@ def _said_of(student: Student, line: Talk, states: torch.Tensor, seen: torch.Ten
     labels = line.batch["labels"]
     asked = torch.isin(labels, CHOICES)
     assert not asked.all()
-    return cross_entropy((written.logits + barred)[asked], labels[asked])
+    wrong = cross_entropy((written.logits + barred)[asked], labels[asked], reduction="none")
+    counts = torch.where(line.deciding[asked], 8.0, 1.0)
+    return (counts * wrong).sum() / counts.sum()
 
 
 def _learn_replies(student: Student) -> dict[str, float]:
