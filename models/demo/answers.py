@@ -1,7 +1,7 @@
 """Answers to any lines, once it is known which intents they have."""
 
 from collections.abc import Mapping, Sequence
-from random import Random
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,65 +11,62 @@ from models.demo.bans import may_be_said
 from models.demo.batches import IGNORED, marks
 from models.demo.deciding import Deciding
 from models.demo.lessons import Lesson
-from models.demo.meaning import REPLY_SHARPNESS
-from models.demo.student import Talk
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Where replies begin, each up to the last token that still decides which reply it is.
+
+    `rows` [replies], int64, are the lines that they answer; `before` and `labels` [replies, length], int64, the tokens
+    that the decoder reads and those that it says, -100 where padded; `deciding` [replies, length], bool, where a token
+    decides.
+    """
+
+    rows: Tensor
+    before: Tensor
+    labels: Tensor
+    deciding: Tensor
 
 
 class Answers:
-    """Draws a reply for each line among those of its intent: the closer in meaning, the likelier."""
+    """The beginnings of the replies that copy nothing."""
 
-    def __init__(
-        self,
-        replies: Mapping[int, tuple[Sequence[Sequence[int]], Tensor]],
-        deciding: Deciding,
-        pad: int,
-        start: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, replies: Mapping[int, Sequence[int]], deciding: Deciding, pad: int, start: int) -> None:
         """
         Args:
-            replies: of each intent that has some which copy nothing, their ids and what the teacher says of them,
-                [replies, 384].
-            deciding: which of their tokens decide.
+            replies: by intent, the ids of its reply.
+            deciding: which of them decide.
             pad: id of the token that fills up.
             start: id of the token that begins a reply.
-            seed: to draw by.
         """
         self._replies = replies
-        self._deciding = deciding
+        self._marks = {intent: _until_last(deciding.marks(reply)) for intent, reply in replies.items()}
         self._pad = pad
         self._start = start
-        self._random = Random(seed)
 
-    def to(self, lesson: Lesson, intents: Tensor) -> Talk:
-        """Lines with their replies; without those lines whose intent has none, or none that may be said.
+    def to(self, lesson: Lesson, intents: Tensor) -> Beginnings:
+        """What to say to lines; nothing to those whose intent has no such reply, or none that may be said.
 
         Args:
             lesson: the lines.
             intents: of each line, [lines].
         """
         rows: list[int] = []
-        labels: list[Tensor] = []
-        deciding: list[Sequence[bool]] = []
+        said: list[Tensor] = []
         for row, intent in enumerate(intents.tolist()):
-            if intent not in self._replies:
-                continue
-            ids, meanings = self._replies[intent]
-            likely = (REPLY_SHARPNESS * meanings @ lesson.meanings[row]).softmax(0).tolist()
-            reply = self._random.choices(ids, likely)[0]
             line = lesson.input_ids[row][lesson.attention_mask[row].bool()].tolist()
-            if may_be_said(line, self._start, reply):
+            if intent in self._replies and may_be_said(line, self._start, self._replies[intent]):
                 rows.append(row)
-                labels.append(torch.tensor(reply))
-                deciding.append(self._deciding.marks(reply))
-        said = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
-        before = pad_sequence(labels, batch_first=True, padding_value=self._pad)
-        begun = torch.full((len(rows), 1), self._start)
-        batch = {
-            "input_ids": lesson.input_ids[rows],
-            "attention_mask": lesson.attention_mask[rows],
-            "decoder_input_ids": torch.cat([begun, before[:, :-1]], 1),
-            "labels": said,
-        }
-        nowhere, unsaid = torch.zeros_like(batch["input_ids"]).bool(), torch.zeros_like(said).bool()
-        return Talk(batch, intents[rows], own_names=nowhere, names_said=unsaid, copied=unsaid, deciding=marks(deciding))
+                said.append(torch.tensor(self._replies[intent][: len(self._marks[intent])]))
+        before = pad_sequence(said, batch_first=True, padding_value=self._pad)
+        return Beginnings(
+            torch.tensor(rows),
+            torch.cat([torch.full((len(rows), 1), self._start), before[:, :-1]], 1),
+            pad_sequence(said, batch_first=True, padding_value=IGNORED),
+            marks([self._marks[intent] for intent in intents[rows].tolist()]),
+        )
+
+
+def _until_last(found: Sequence[bool]) -> Sequence[bool]:
+    """All up to the last that is true; the first in any case."""
+    return found[: max((place + 1 for place, true in enumerate(found) if true), default=1)]

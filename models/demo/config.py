@@ -37,12 +37,11 @@ class TrainingConfig:
     First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
     vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
-    (`name_loss`). Then the whole model learns `replies` in talks, and in each step those to `lines` more, which it
-    answers from the state at `</s>` alone: first to wordings of intents, in the last stage to any lines, each `judged`
-    by the model itself, whose encoder tells the intent of a new line better than its decoder. So that the encoder
-    unlearns nothing meanwhile, it goes on with `further_lessons` lines a step. The share `context` of the lines and of
-    those in lessons have others before them. Everyday lines whose cosine to a wording is at least `near` count as
-    wordings, too: `everyday_share` of an intent's lines are such.
+    (`name_loss`). Then the whole model learns `replies` in talks, beside `further_lessons` lines a step, from which the
+    encoder goes on learning. The decoder answers these lines from the state at `</s>` alone, each by the intent that
+    the model itself judges it to have, since the encoder soon tells that of a new line better than the decoder. The
+    share `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at
+    least `near` count as wordings, too: `everyday_share` of an intent's lines are such.
     Two auxiliary losses tell the decoder where to look: `copy_loss`, at the token of the user's name that comes next;
     `focus_loss`, at `</s>` wherever nothing is copied, so that new words do not lead it astray. `spelling_loss` keeps
     each token of a name readable in its state. Tokens that still decide which reply it is count `deciding_weight`
@@ -60,21 +59,18 @@ class TrainingConfig:
     encoder_layers: int = 2
     decoder_layers: int = 3
     dropout: float = 0.1
-    label_smoothing: float = 0.05
     everyday_lines: int = 160_000
     near: float = 0.72
     everyday_share: float = 0.4
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(2500, 192, 1e-3)
-    replies: Stage = Stage(4500, 24, 1.2e-3, 0.15)
-    judged: Stage = Stage(1600, 80, 8e-4, 0.15)
-    lines: int = 48
+    replies: Stage = Stage(5000, 24, 1.2e-3, 0.15)
     context: float = 0.35
     talks: int = 32
     short_steps: int = 1200
     short_input: int = 48
     pool: int = 1536
-    further_lessons: int = 64
+    further_lessons: int = 160
     intent_loss: float = 0.5
     name_loss: float = 1.0
     copy_loss: float = 1.0
@@ -92,7 +88,7 @@ class TrainingConfig:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.words, self.lessons, self.replies, self.judged
+        return self.words, self.lessons, self.replies
 
     def begin(self, stage: Stage) -> int:
         """The step with which one of the stages begins."""

@@ -20,9 +20,8 @@ TRIES = 12
 class Sample:
     """One reply to learn. `input_ids` is the history, `labels` the reply, both with `</s>`.
 
-    `plain` says that the reply holds no name nor other value that the user gave. `own_name` marks the `input_ids` that
-    are the user's name, where it has been told; `name_said` the `labels` in which the reply says that name, `copied`
-    those of any value that the user gave.
+    `own_name` marks the `input_ids` that are the user's name, where it has been told; `name_said` the `labels` in which
+    the reply says that name, `copied` those of any value that the user gave.
     """
 
     input_ids: tuple[int, ...]
@@ -31,7 +30,6 @@ class Sample:
     turns: int
     user: str
     reply: str
-    plain: bool
     own_name: tuple[bool, ...]
     name_said: tuple[bool, ...]
     copied: tuple[bool, ...]
@@ -71,19 +69,6 @@ class ConversationSampler:
         """Samples without end."""
         while True:
             yield from self.conversation()
-
-    def lines(self, context: float) -> Iterator[Sample]:
-        """Without end, samples whose reply holds nothing to copy; the share `context` have a line and its reply before
-        them, the others nothing."""
-        while True:
-            if self._random.random() < context:
-                plan = self._chain(2)
-            else:
-                pool = self._anywhere if self._anywhere and self._random.random() < 0.1 else self._first
-                plan = [self._random.choice(pool)]
-            said = self._speak(plan, 1.0)
-            if len(said) == len(plan) and said[-1].plain:
-                yield said[-1]
 
     def conversation(self) -> list[Sample]:
         """The samples of one conversation, one for each reply worth learning."""
@@ -175,7 +160,6 @@ class ConversationSampler:
                     len(kept),
                     user,
                     reply,
-                    plain=not given,
                     own_name=runs_of([self._encode(values["name"])[:-1]] if told else [], input_ids),
                     name_said=runs_of([given["name"]] if "name" in given else [], labels),
                     copied=runs_of(given.values(), labels),

@@ -37,7 +37,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One user intent with its wordings and the replies that fit all of them."""
+    """One user intent with its wordings and the replies that fit all of them.
+
+    `plain_reply` fits, too, and holds no slots; it stands where all other replies do.
+    """
 
     subject: str
     intent: str
@@ -46,6 +49,7 @@ class Exchange:
     after: tuple[str, ...] = ()
     needs_name: bool = False
     no_name: bool = False
+    plain_reply: str = ""
 
     @property
     def introduces(self) -> bool:
@@ -55,7 +59,12 @@ class Exchange:
     @property
     def free(self) -> bool:
         """Whether it makes sense anywhere, with nothing said before."""
-        return not (self.after or self.needs_name or self.no_name or self.introduces)
+        return not (self.after or self.about_name)
+
+    @property
+    def about_name(self) -> bool:
+        """Whether the user tells or asks for their own name in it."""
+        return self.needs_name or self.no_name or self.introduces
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def _subject(data: Mapping[str, Any]) -> Subject:
             after=tuple(e.get("after") or ()),
             needs_name=bool(e.get("needs_name", False)),
             no_name=bool(e.get("no_name", False)),
+            plain_reply=str(e.get("plain_reply", "")),
         )
         for e in data["exchanges"]
     )
@@ -119,7 +129,8 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
             for line in exchange.user.train + exchange.user.heldout:
                 if len(line.split()) not in USER_WORDS:
                     yield f"{where}: user line of {len(line.split())} words: {line}"
-            for line in exchange.reply.train + exchange.reply.heldout:
+            plain = (exchange.plain_reply,) if exchange.plain_reply else ()
+            for line in exchange.reply.train + exchange.reply.heldout + plain:
                 if len(line.split()) not in REPLY_WORDS:
                     yield f"{where}: reply of {len(line.split())} words: {line}"
                 if not subject.lexicon.intersection(words(line)) and "{" not in line:

@@ -10,7 +10,7 @@ from models.demo.config import DIALOGUES, EVALUATION, NAMES, TrainingConfig
 from models.demo.dialogues import Subject, load_subjects, problems, without_overlap
 from models.demo.everyday import load_everyday, unlike
 from models.demo.heldout import load_heldout
-from models.demo.meaning import Intents, Wording, with_one_reply, wordings
+from models.demo.meaning import Intents, Wording, wordings
 from models.demo.names import Names, Pieces, find_pieces, load_names
 from models.demo.teacher import Meanings, embed
 from models.demo.tokenizer import build_tokenizer
@@ -62,7 +62,7 @@ class Material:
         tokenizer = _tokenizer(subjects, names, pieces, everyday, config)
         words = _words(tokenizer, pieces)
         return cls(
-            with_one_reply(subjects, config.run),
+            subjects,
             names,
             pieces,
             everyday,

@@ -1,7 +1,7 @@
 """The model with what only its training needs: heads, losses, the optimizer, and all of it kept in a file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from transformers import BlenderbotForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
 
+from models.demo.answers import Beginnings
 from models.demo.batches import IGNORED
 from models.demo.config import Stage, TrainingConfig
 from models.demo.lessons import Lesson
@@ -106,22 +107,29 @@ class Student:
         self._update(loss + self._config.intent_loss * told + self._config.name_loss * named)
         return {"cosine": cosine, "intent": told.item(), "name": named.item()}
 
-    def learn_replies(self, line: Talk, talk: Talk, choices: Tensor, lesson: Lesson) -> dict[str, float]:
-        """One step of the whole model: replies that are read from all of a talk, and from the state at `</s>` alone.
+    def learn_replies(
+        self, talk: Talk, lesson: Lesson, answers: Callable[[Tensor], Beginnings], choices: Tensor
+    ) -> dict[str, float]:
+        """One step of the whole model: replies in talks, and how those to single lines begin, which the decoder reads
+        from the state at `</s>` alone. The model itself judges which intents these lines have; the surer it is of one,
+        the more it counts. Nothing is dropped out, since the decoder has to learn its replies by heart.
 
         Args:
-            line: what is read from the state at `</s>` alone; its replies copy nothing.
             talk: what is read whole.
-            choices: [tokens], all that replies hold that copy nothing.
-            lesson: more for the encoder.
+            lesson: the lines, from which the encoder goes on learning what they mean, too.
+            answers: tells how the replies begin, once the intents are known, [lines].
+            choices: [tokens], all that these replies hold.
 
         Returns:
             What to show of the losses.
         """
         config = self._config
-        self.model.train()
-        answered, line_intents = self._answer(line, choices)
-        states, talk_intents, named = self._read(talk)
+        self.model.eval()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            ends = self._ends(lesson)
+        further, cosine = self._taught(ends, lesson)
+        answered = self._begin(ends, answers, choices)
+        states, told, named = self._read(talk)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             written = self.model.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
@@ -130,51 +138,57 @@ class Student:
                 use_cache=False,
                 output_attentions=True,
             )
-        said = self._said(written.last_hidden_state, talk, torch.arange(self.model.config.vocab_size))
+        asked = talk.batch["labels"] != IGNORED
+        all_tokens = torch.arange(self.model.config.vocab_size)
+        wrong = self._wrong(written.last_hidden_state[asked], talk.batch["labels"][asked], all_tokens)
+        said = self._weighted(wrong, talk.deciding[asked])
         astray = copy_loss(written.cross_attentions[-1], talk)
         aside = focus_loss(written.cross_attentions, talk)
         misspelt = self._misspelt(states[talk.own_names].float(), talk.batch["input_ids"][talk.own_names])
-        further, cosine = self._lesson(lesson)
-        intents = line_intents + talk_intents
-        read = config.intent_loss * intents + config.name_loss * named + config.spelling_loss * misspelt
+        read = config.intent_loss * told + config.name_loss * named + config.spelling_loss * misspelt
         looked = config.copy_loss * astray + config.focus_loss * aside
         self._update(answered + said + read + looked + further)
-        losses = {"line": answered, "talk": said, "intent": talk_intents, "name": named, "spelling": misspelt}
+        losses = {"line": answered, "talk": said, "intent": told, "name": named, "spelling": misspelt}
         losses |= {"copy": astray, "focus": aside}
         return {**{name: loss.item() for name, loss in losses.items()}, "cosine": cosine}
 
-    @torch.no_grad()
-    def judge(self, lesson: Lesson) -> Tensor:
-        """The likeliest intent of each line, [lines], int64."""
-        self.model.eval()
+    def _begin(self, ends: Tensor, answers: Callable[[Tensor], Beginnings], choices: Tensor) -> Tensor:
+        """How wrong the beginnings are that the decoder writes from the states at `</s>` alone."""
+        sure, judged = self._judge(ends.detach().float()).softmax(1).max(1)
+        said = answers(judged)
+        asked = said.labels != IGNORED
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            ends = end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask)
-        likeliest: Tensor = self._judge(ends.float()).argmax(1)
-        return likeliest
-
-    def _answer(self, line: Talk, choices: Tensor) -> tuple[Tensor, Tensor]:
-        """How wrong replies are that the decoder writes from the states at `</s>` alone, and the intents told there."""
-        batch = line.batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            ends = end_states(self.model.model.encoder, batch["input_ids"], batch["attention_mask"])
             written = self.model.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=ends[:, None]),
-                attention_mask=torch.ones(len(ends), 1, dtype=torch.int64),
-                decoder_input_ids=batch["decoder_input_ids"],
+                encoder_outputs=BaseModelOutput(last_hidden_state=ends[said.rows, None]),
+                attention_mask=torch.ones(len(said.rows), 1, dtype=torch.int64),
+                decoder_input_ids=said.before,
                 use_cache=False,
             )
-        told = cross_entropy(self._judge(ends.float()), line.intents)
-        return self._said(written.last_hidden_state, line, choices), told
+        wrong = self._wrong(written.last_hidden_state[asked], said.labels[asked], choices)
+        shares = sure.detach()[said.rows, None].expand(asked.shape)[asked]
+        return self._weighted(shares * wrong, said.deciding[asked])
+
+    def _weighted(self, wrong: Tensor, deciding: Tensor) -> Tensor:
+        """The mean over tokens, of which those that are `deciding` count more."""
+        counts = torch.where(deciding, self._config.deciding_weight, 1.0)
+        return (counts * wrong).sum() / counts.sum()
+
+    def _ends(self, lesson: Lesson, skipped: int = 0) -> Tensor:
+        return end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask, skipped)
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
-        config = self._config
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            ends = end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask, skipped).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            ends = self._ends(lesson, skipped)
+        return self._taught(ends, lesson)
+
+    def _taught(self, states: Tensor, lesson: Lesson) -> tuple[Tensor, float]:
+        """How far the states at `</s>` are from what the teacher says of the lines, and the cosine to that."""
+        ends = states.float()
         mine = normalize(self._meaning(ends), dim=1)
         cosine = cosine_similarity(mine, lesson.meanings).mean()
         apart = cross_entropy(CONTRAST * mine @ lesson.meanings.T, torch.arange(len(mine)))
         told = -(lesson.likely * self._judge(ends).log_softmax(1).gather(1, lesson.intents)).sum(1).mean()
-        return 2 * (1 - cosine) + 0.5 * apart + config.intent_loss * told, cosine.item()
+        return 2 * (1 - cosine) + 0.5 * apart + self._config.intent_loss * told, cosine.item()
 
     def _read(self, talk: Talk) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder's states of talks, and how wrong their intents and names are."""
@@ -188,22 +202,13 @@ class Student:
         named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
 
-    def _said(self, states: Tensor, talk: Talk, choices: Tensor) -> Tensor:
-        """How wrong the next tokens are that the decoder's states choose from `choices`; labels that are none of these
-        do not count."""
-        labels = talk.batch["labels"]
-        asked = labels != IGNORED
+    def _wrong(self, states: Tensor, labels: Tensor, choices: Tensor) -> Tensor:
+        """How wrong the next token is that each of the decoder's states chooses from `choices`."""
         weight = self.model.model.shared.weight
         places = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            logits = states[asked] @ weight[choices].T
-        wrong = cross_entropy(
-            logits.float(), places[labels[asked]], label_smoothing=self._config.label_smoothing, reduction="none"
-        )
-        counts = torch.where(talk.deciding[asked], self._config.deciding_weight, 1.0) * (
-            places[labels[asked]] != IGNORED
-        )
-        return (counts * wrong).sum() / counts.sum()
+            logits = states @ weight[choices].T
+        return cross_entropy(logits.float(), places[labels], reduction="none")
 
     def _misspelt(self, states: Tensor, tokens: Tensor) -> Tensor:
         """How wrong the tokens of names are that the last cross-attention would hand on from their own places."""

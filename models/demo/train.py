@@ -40,7 +40,6 @@ def train(config: TrainingConfig) -> None:
     _learn_words(config, student, course)
     _learn_meanings(config, student, course)
     _learn_replies(config, student, course)
-    _learn_judged(config, student, course)
     print(f"held-out exchanges: {_heldout(material.subjects):,}")
     shutil.rmtree(config.run, ignore_errors=True)
 
@@ -72,26 +71,13 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
     done = student.step - config.begin(config.replies)
-    lines = _talks(course, bucketed(course.sampler.lines(config.context), config.lines, config.pool, config.seed))
-    talks = _talks(course, _batches(config, course.sampler.samples(), done))
+    talks = _talks(course, _batches(config, course.answering.samples(), done))
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_replies(next(lines), next(talks), course.in_replies, lesson)
+        return student.learn_replies(next(talks), lesson, partial(course.answers.to, lesson), course.in_replies)
 
     _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
-
-
-def _learn_judged(config: TrainingConfig, student: Student, course: Course) -> None:
-    talks = _talks(course, bucketed(course.sampler.samples(), config.replies.batch, config.pool, config.seed))
-
-    def learn() -> dict[str, float]:
-        lines = course.lessons.draw(config.judged.batch, config.context)
-        line = course.answers.to(lines, student.judge(lines))
-        lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_replies(line, next(talks), course.in_replies, lesson)
-
-    _learn(config, student, "judged", config.judged, learn, partial(_show, config, student, course))
 
 
 def _learn(

@@ -22,7 +22,7 @@ def sampler() -> ConversationSampler:
 
 @pytest.fixture(scope="module")
 def samples(sampler: ConversationSampler) -> list[Sample]:
-    return list(islice(sampler.samples(), 400))
+    return list(islice(sampler.samples(), 1600))
 
 
 def test_the_name_that_is_asked_for_is_marked_where_it_was_told(samples: list[Sample]) -> None:
@@ -55,34 +55,11 @@ def test_the_name_that_a_reply_says_is_marked(samples: list[Sample]) -> None:
 
 def test_other_values_that_a_reply_copies_are_marked_and_nothing_else(samples: list[Sample]) -> None:
     values = {value for subject in SUBJECTS for slot in subject.slots.values() for value in slot.train}
-    others = [sample for sample in samples if not sample.plain and not any(sample.name_said)]
+    others = [sample for sample in samples if any(sample.copied) and not any(sample.name_said)]
 
     assert len(others) > 10
     for sample in others:
         assert TOKENIZER.decode([i for i, c in zip(sample.labels, sample.copied, strict=True) if c]).strip() in values
-
-
-def test_where_nothing_is_copied_nothing_is_marked(samples: list[Sample]) -> None:
-    plain = [sample for sample in samples if sample.plain]
-
-    assert plain
-    assert not any(any(sample.copied) for sample in plain)
-
-
-def test_lines_ask_for_nothing_to_be_copied(sampler: ConversationSampler) -> None:
-    lines = list(islice(sampler.lines(0.0), 400))
-
-    assert {line.turns for line in lines} == {1}
-    assert all(line.plain for line in lines)
-    assert len({line.intent for line in lines}) > 200
-
-
-def test_some_lines_have_others_before_them(sampler: ConversationSampler) -> None:
-    lines = list(islice(sampler.lines(0.35), 400))
-
-    assert 80 < sum(line.turns == 3 for line in lines) < 200
-    assert {line.turns for line in lines} == {1, 3}
-    assert all(line.plain for line in lines)
 
 
 def test_only_whole_runs_count() -> None:

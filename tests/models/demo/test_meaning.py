@@ -95,12 +95,24 @@ def test_the_reply_that_is_kept_is_the_closest_to_all_user_lines(tmp_path: Path)
 def test_a_reply_that_copies_nothing_is_kept_if_there_is_one(tmp_path: Path) -> None:
     barks = replace(PETS, reply=Split(("the {pet} barks", "Really?"), ()))
     copying = replace(PETS, reply=Split(("the {pet} barks", "A {pet}!"), ()))
-    kept = [
-        with_one_reply([replace(SUBJECTS[0], exchanges=(exchange,))], tmp_path)[0].exchanges[0].reply.train
-        for exchange in (barks, copying)
+    plain = replace(copying, plain_reply="Is it loud?")
+
+    assert [_kept(exchange, tmp_path) for exchange in (barks, copying, plain)] == [
+        ("Really?",),
+        ("the {pet} barks",),
+        ("Is it loud?",),
     ]
 
-    assert kept == [("Really?",), ("the {pet} barks",)]
+
+def test_all_replies_are_kept_where_the_users_name_is_told_or_asked_for(tmp_path: Path) -> None:
+    told = replace(FOOD, user=Split(("{name} wants soup",), ()))
+
+    for exchange in (told, replace(FOOD, needs_name=True), replace(FOOD, no_name=True)):
+        assert _kept(exchange, tmp_path) == FOOD.reply.train
+
+
+def _kept(exchange: Exchange, folder: Path) -> tuple[str, ...]:
+    return with_one_reply([replace(SUBJECTS[0], exchanges=(exchange,))], folder)[0].exchanges[0].reply.train
 
 
 def test_the_reply_that_is_closer_to_the_line_is_drawn_more_often(tmp_path: Path) -> None:
