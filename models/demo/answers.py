@@ -35,7 +35,7 @@ class Answers:
         """
         Args:
             replies: by intent, the ids of its reply.
-            deciding: which of them decide.
+            deciding: which of their tokens decide.
             pad: id of the token that fills up.
             start: id of the token that begins a reply.
         """
@@ -49,7 +49,7 @@ class Answers:
 
         Args:
             lesson: the lines.
-            intents: of each line, [lines].
+            intents: of each line, [lines]. At least one line can be answered.
         """
         rows: list[int] = []
         said: list[Tensor] = []

@@ -12,10 +12,10 @@ from models.demo.answers import Answers
 from models.demo.config import TrainingConfig
 from models.demo.conversations import ConversationSampler, Sample
 from models.demo.deciding import Deciding
-from models.demo.dialogues import Subject, user_words
+from models.demo.dialogues import Subject, user_words, with_one_reply
 from models.demo.lessons import Lessons, Source
 from models.demo.material import Material
-from models.demo.meaning import Fitting, Intents, label, with_one_reply
+from models.demo.meaning import Fitting, Intents, label
 from models.demo.names import NameSampler
 from models.demo.teacher import Meanings, embed
 from models.demo.wording import Rewording
@@ -29,7 +29,7 @@ class Course:
     """Where lines and replies come from, and what they are checked on.
 
     `sampler` draws talks with all replies, `answering` those with one reply to each intent. `in_replies` [tokens],
-    int64, are the ids of all tokens in such replies that copy nothing, in order.
+    int64, are the ids of all tokens in such replies that copy nothing, ascending.
     """
 
     tokenizer: BlenderbotTokenizerFast
@@ -73,7 +73,7 @@ class Course:
             )
             return ConversationSampler(drawn, names, tokenizer, seed, fitting=fitting)
 
-        answering = with_one_reply(subjects, config.run)
+        answering = with_one_reply(subjects)
         spoken = _replies(answering, about_name=False)
         encoded = {intents[intent]: tokenizer(f" {line}")["input_ids"] for intent, line in spoken}
         deciding = Deciding(encoded.values())
@@ -96,6 +96,7 @@ class Course:
 
 
 def _replies(subjects: Iterable[Subject], about_name: bool = True) -> list[tuple[str, str]]:
-    """The intent and the text of each reply that copies nothing; those that are `about_name` are of the user's."""
+    """The intent and the text of each training reply that copies nothing; without those that have to do with the user's
+    name unless `about_name`."""
     exchanges = [e for subject in subjects for e in subject.exchanges if about_name or not e.about_name]
     return [(label(e), line) for e in exchanges for line in e.reply.train if "{" not in line]

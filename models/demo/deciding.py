@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 class Deciding:
-    """Tells that of replies that are known as a whole."""
+    """Finds where known replies that begin alike go on differently."""
 
     def __init__(self, replies: Iterable[Sequence[int]]) -> None:
         self._next: dict[tuple[int, ...], set[int]] = {}

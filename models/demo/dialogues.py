@@ -39,7 +39,8 @@ class Split:
 class Exchange:
     """One user intent with its wordings and the replies that fit all of them.
 
-    `plain_reply` fits, too, and holds no slots; it stands where all other replies do.
+    The first training reply is the one that fits them best, of those that hold no slots if there are such. Where all
+    hold slots, `plain_reply` fits, too, and holds none.
     """
 
     subject: str
@@ -82,6 +83,19 @@ class Subject:
 
     def followers(self, exchange: Exchange) -> list[Exchange]:
         return [e for e in self.exchanges if exchange.intent in e.after]
+
+
+def with_one_reply(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
+    """The dialogues with one training reply to each exchange that has nothing to do with the user's name, so that who
+    knows the intent knows the reply."""
+
+    def narrowed(exchange: Exchange) -> Exchange:
+        if exchange.about_name:
+            return exchange
+        kept = exchange.plain_reply or exchange.reply.train[0]
+        return replace(exchange, reply=replace(exchange.reply, train=(kept,)))
+
+    return tuple(replace(subject, exchanges=tuple(map(narrowed, subject.exchanges))) for subject in subjects)
 
 
 def load_subjects(folder: Path) -> tuple[Subject, ...]:
@@ -135,7 +149,11 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
                     yield f"{where}: reply of {len(line.split())} words: {line}"
                 if not subject.lexicon.intersection(words(line)) and "{" not in line:
                     yield f"{where}: no lexicon word: {line}"
-            for line in exchange.user.train + exchange.reply.train:
+            if plain and not all("{" in reply for reply in exchange.reply.train):
+                yield f"{where}: a plain reply beside others without slots"
+            if "{" in exchange.plain_reply:
+                yield f"{where}: a plain reply with slots: {exchange.plain_reply}"
+            for line in exchange.user.train + exchange.reply.train + plain:
                 if not line.isascii():
                     yield f"{where}: not ASCII: {line}"
                 for slot in re.findall(r"{(\w+)}", line):
@@ -161,7 +179,7 @@ def _shared_wordings(subjects: tuple[Subject, ...]) -> Iterator[str]:
 def without_overlap(subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:
     """The subjects less each held-out reply that shares half or more of its word 5-grams with any training reply,
     and less each held-out user line that is also a training line."""
-    replies = [line for s in subjects for e in s.exchanges for line in e.reply.train]
+    replies = [line for s in subjects for e in s.exchanges for line in (*e.reply.train, e.plain_reply)]
     lines = {" ".join(words(line)) for s in subjects for e in s.exchanges for line in e.user.train}
     runs = [_runs(line) for line in replies]
 

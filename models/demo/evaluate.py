@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BlenderbotTokenizerFast
 
 from models.demo.config import CHECKPOINT, DIALOGUES, FOLDER, NAMES
 from models.demo.conversations import ConversationSampler
-from models.demo.dialogues import Exchange, Subject, load_subjects, without_overlap
+from models.demo.dialogues import Exchange, Subject, load_subjects, with_one_reply, without_overlap
 from models.demo.model import load_model
 from models.demo.names import NameSampler, find_pieces, load_names
 from models.demo.rubric import on_topic, recalls
@@ -111,7 +111,8 @@ def evaluate(folder: Path, transcripts: Path) -> dict[str, Any]:
     start = model.config.decoder_start_token_id
     scores = {}
     for label, new in (("known", False), ("heldout", True)):
-        sampler = ConversationSampler(subjects, drawn, tokenizer, SEED, heldout_users=True, heldout_replies=new)
+        learnt = with_one_reply(subjects)
+        sampler = ConversationSampler(learnt, drawn, tokenizer, SEED, heldout_users=True, heldout_replies=new)
         scores[label] = score(model, list(islice(sampler.samples(), SCORED_REPLIES)), tokenizer.pad_token_id, start)
     fresh = transcripts.with_suffix(".new")
     fresh.write_text("\n\n".join(map(render, done)) + "\n")

@@ -1,6 +1,6 @@
 """What a run begins with: read, looked at by the teacher, and the vocabulary made of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -31,7 +31,7 @@ class Material:
         known: the training wordings.
         intents: which tell the intents of lines by those.
         tokenizer: with the vocabulary of all of it.
-        words: by id, the tokens that begin a word and are no piece of a name.
+        words: by id, the tokens that begin a word and are no piece of a name as that is spelt with a capital.
         word_meanings: what the teacher says of them, [words, 384].
     """
 
@@ -81,7 +81,7 @@ class Material:
 
 
 def _tokenizer(
-    subjects: Sequence[Subject], names: Names, pieces: Pieces, everyday: Iterable[str], config: TrainingConfig
+    subjects: Sequence[Subject], names: Names, pieces: Pieces, everyday: Sequence[str], config: TrainingConfig
 ) -> BlenderbotTokenizerFast:
     """The tokenizer that these make; kept in the folder of the run, and read from there again."""
     spoken = [(e.user.train, e.reply.train) for subject in subjects for e in subject.exchanges]
@@ -91,7 +91,9 @@ def _tokenizer(
     if kept.exists():
         return BlenderbotTokenizerFast.from_pretrained(kept)
     tokenizer = build_tokenizer(subjects, names, pieces, config.vocab_size, everyday)
-    tokenizer.save_pretrained(kept)
+    fresh = kept.with_suffix(".new")
+    tokenizer.save_pretrained(fresh)
+    fresh.replace(kept)
     return tokenizer
 
 

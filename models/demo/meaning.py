@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -62,36 +62,6 @@ def _plain(line: str, subject: Subject) -> str:
 def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -> str:
     values = {slot: random.choice(split.train) for slot, split in subject.slots.items()}
     return line.format_map({"name": random.choice(names), **values})
-
-
-def with_one_reply(subjects: Iterable[Subject], folder: Path) -> tuple[Subject, ...]:
-    """The dialogues with one training reply to each exchange that has nothing to do with the user's name, so that who
-    knows the intent knows the reply: the one that is closest in meaning to all of its user lines, of those that copy
-    nothing if there are such, or else the plain one if there is such."""
-    found = tuple(subjects)
-    narrow = [(subject, exchange) for subject in found for exchange in subject.exchanges if not exchange.about_name]
-    lines = [(s, line) for s, e in narrow for line in (*e.user.train, *_candidates(e))]
-    vectors = iter(embed([_plain(line, subject) for subject, line in lines], folder).astype(np.float32))
-    chosen: dict[str, str] = {}
-    for _, exchange in narrow:
-        asked = np.stack([next(vectors) for _ in exchange.user.train])
-        candidates = _candidates(exchange)
-        closeness = (asked @ np.stack([next(vectors) for _ in candidates]).T).mean(0)
-        chosen[label(exchange)] = candidates[int(closeness.argmax())]
-
-    def narrowed(exchange: Exchange) -> Exchange:
-        if exchange.about_name:
-            return exchange
-        return replace(exchange, reply=replace(exchange.reply, train=(chosen[label(exchange)],)))
-
-    return tuple(replace(subject, exchanges=tuple(map(narrowed, subject.exchanges))) for subject in found)
-
-
-def _candidates(exchange: Exchange) -> tuple[str, ...]:
-    copying_nothing = tuple(reply for reply in exchange.reply.train if "{" not in reply)
-    if not copying_nothing and exchange.plain_reply:
-        return (exchange.plain_reply,)
-    return copying_nothing or exchange.reply.train
 
 
 class Intents:

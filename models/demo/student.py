@@ -110,9 +110,9 @@ class Student:
     def learn_replies(
         self, talk: Talk, lesson: Lesson, answers: Callable[[Tensor], Beginnings], choices: Tensor
     ) -> dict[str, float]:
-        """One step of the whole model: replies in talks, and how those to single lines begin, which the decoder reads
-        from the state at `</s>` alone. The model itself judges which intents these lines have; the surer it is of one,
-        the more it counts. Nothing is dropped out, since the decoder has to learn its replies by heart.
+        """One step of the whole model: replies in talks, and how those to lines begin, which the decoder reads from the
+        state at `</s>` alone. The model itself judges which intents these lines have; the surer it is of one, the more
+        it counts. Nothing is dropped out, since the decoder has to learn its replies by heart.
 
         Args:
             talk: what is read whole.
@@ -130,20 +130,7 @@ class Student:
         further, cosine = self._taught(ends, lesson)
         answered = self._begin(ends, answers, choices)
         states, told, named = self._read(talk)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            written = self.model.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=talk.batch["attention_mask"],
-                decoder_input_ids=talk.batch["decoder_input_ids"],
-                use_cache=False,
-                output_attentions=True,
-            )
-        asked = talk.batch["labels"] != IGNORED
-        all_tokens = torch.arange(self.model.config.vocab_size)
-        wrong = self._wrong(written.last_hidden_state[asked], talk.batch["labels"][asked], all_tokens)
-        said = self._weighted(wrong, talk.deciding[asked])
-        astray = copy_loss(written.cross_attentions[-1], talk)
-        aside = focus_loss(written.cross_attentions, talk)
+        said, astray, aside = self._reply(talk, states)
         misspelt = self._misspelt(states[talk.own_names].float(), talk.batch["input_ids"][talk.own_names])
         read = config.intent_loss * told + config.name_loss * named + config.spelling_loss * misspelt
         looked = config.copy_loss * astray + config.focus_loss * aside
@@ -154,7 +141,8 @@ class Student:
 
     def _begin(self, ends: Tensor, answers: Callable[[Tensor], Beginnings], choices: Tensor) -> Tensor:
         """How wrong the beginnings are that the decoder writes from the states at `</s>` alone."""
-        sure, judged = self._judge(ends.detach().float()).softmax(1).max(1)
+        with torch.no_grad():
+            sure, judged = self._judge(ends.float()).softmax(1).max(1)
         said = answers(judged)
         asked = said.labels != IGNORED
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
@@ -165,8 +153,24 @@ class Student:
                 use_cache=False,
             )
         wrong = self._wrong(written.last_hidden_state[asked], said.labels[asked], choices)
-        shares = sure.detach()[said.rows, None].expand(asked.shape)[asked]
+        shares = sure[said.rows, None].expand(asked.shape)[asked]
         return self._weighted(shares * wrong, said.deciding[asked])
+
+    def _reply(self, talk: Talk, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How wrong the replies are that the decoder writes from the encoder's `states`, and where it looked: how far
+        from the names to copy, and from `</s>`."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            written = self.model.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=talk.batch["attention_mask"],
+                decoder_input_ids=talk.batch["decoder_input_ids"],
+                use_cache=False,
+                output_attentions=True,
+            )
+        asked = talk.batch["labels"] != IGNORED
+        wrong = self._wrong(written.last_hidden_state[asked], talk.batch["labels"][asked])
+        said = self._weighted(wrong, talk.deciding[asked])
+        return said, copy_loss(written.cross_attentions[-1], talk), focus_loss(written.cross_attentions, talk)
 
     def _weighted(self, wrong: Tensor, deciding: Tensor) -> Tensor:
         """The mean over tokens, of which those that are `deciding` count more."""
@@ -202,13 +206,15 @@ class Student:
         named = binary_cross_entropy_with_logits(guess, talk.own_names[seen.bool()].float(), pos_weight=weight)
         return states, told, named
 
-    def _wrong(self, states: Tensor, labels: Tensor, choices: Tensor) -> Tensor:
-        """How wrong the next token is that each of the decoder's states chooses from `choices`."""
+    def _wrong(self, states: Tensor, labels: Tensor, choices: Tensor | None = None) -> Tensor:
+        """How wrong the next token is that each of the decoder's states chooses, from `choices` or from all tokens."""
         weight = self.model.model.shared.weight
-        places = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))
+        if choices is not None:
+            labels = torch.full((len(weight),), IGNORED).index_copy(0, choices, torch.arange(len(choices)))[labels]
+            weight = weight[choices]
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            logits = states @ weight[choices].T
-        return cross_entropy(logits.float(), places[labels], reduction="none")
+            logits = states @ weight.T
+        return cross_entropy(logits.float(), labels, reduction="none")
 
     def _misspelt(self, states: Tensor, tokens: Tensor) -> Tensor:
         """How wrong the tokens of names are that the last cross-attention would hand on from their own places."""

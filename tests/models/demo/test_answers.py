@@ -47,11 +47,3 @@ def test_no_reply_says_three_tokens_of_the_line_back() -> None:
     said = _answers().to(_lesson([160, 161, END], [20, 160, 161, 162, END]), torch.tensor([2, 2]))
 
     assert said.rows.tolist() == [0]
-
-
-def test_tokens_decide_as_long_as_replies_that_begin_alike_go_on_differently() -> None:
-    deciding = Deciding([(1, 2, 3, 4), (1, 2, 5, 4), (6, 7)])
-
-    assert deciding.marks((1, 2, 3, 4)) == (True, False, True, False)
-    assert deciding.marks((6, 7)) == (True, False)
-    assert deciding.marks((8, 9)) == (True, False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from models.demo.config import DIALOGUES
-from models.demo.dialogues import Exchange, Split, Subject, load_subjects, problems, without_overlap
+from models.demo.dialogues import Exchange, Split, Subject, load_subjects, problems, with_one_reply, without_overlap
 
 SUBJECTS = load_subjects(DIALOGUES)
 
@@ -27,8 +27,42 @@ def test_there_are_enough_intents_each_said_in_many_ways() -> None:
 
 def test_no_reply_answers_two_intents() -> None:
     replies = [line for s in SUBJECTS for e in s.exchanges for line in e.reply.train + e.reply.heldout]
+    replies += [e.plain_reply for s in SUBJECTS for e in s.exchanges if e.plain_reply]
 
     assert len(replies) == len(set(replies))
+
+
+def test_one_reply_is_learnt_to_each_intent_and_it_copies_nothing_where_it_need_not() -> None:
+    exchanges = [e for s in with_one_reply(SUBJECTS) for e in s.exchanges if not e.about_name]
+
+    assert {len(e.reply.train) for e in exchanges} == {1}
+    assert {e.intent for e in exchanges if "{" in e.reply.train[0]} == {"what_is_pets_name", "who_is_person"}
+
+
+def test_all_replies_are_learnt_where_the_users_name_is_told_or_asked_for() -> None:
+    before, after = (
+        [e for s in group for e in s.exchanges if e.about_name] for group in (SUBJECTS, with_one_reply(SUBJECTS))
+    )
+
+    assert len(before) > 2
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("train", "plain", "problem"),
+    [
+        (("A {pet} it is!", "Really?"), "How nice!", "a plain reply beside others without slots"),
+        (("A {pet} it is!",), "How nice, a {pet}!", "a plain reply with slots: How nice, a {pet}!"),
+        (("A {pet} it is!",), "Très bien!", "not ASCII: Très bien!"),
+    ],
+)
+def test_a_plain_reply_is_one_without_slots_where_all_others_have_some(
+    train: tuple[str, ...], plain: str, problem: str
+) -> None:
+    made = _subject("pets", "my {pet} barks")
+    exchange = replace(made.exchanges[0], reply=Split(train, ()), plain_reply=plain)
+
+    assert f"pets.{exchange.intent}: {problem}" in problems((replace(made, exchanges=(exchange,)),))
 
 
 def test_no_line_names_a_slot_that_its_subject_lacks() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.demo import meaning
 from models.demo.dialogues import Exchange, Split, Subject, words
 from models.demo.everyday import unlike
-from models.demo.meaning import Fitting, Intents, with_one_reply, wordings
+from models.demo.meaning import Fitting, Intents, wordings
 from models.demo.teacher import WIDTH
 
 PETS = Exchange(
@@ -81,38 +81,6 @@ def test_what_asks_for_a_name_that_has_been_told_is_known_by_no_wording(tmp_path
 
     assert closeness[intents["names.recall"]] == -1
     assert closeness[intents["food.hungry"]] > 0.99
-
-
-def test_the_reply_that_is_kept_is_the_closest_to_all_user_lines(tmp_path: Path) -> None:
-    bread = replace(FOOD, user=Split(("bread fills me", "I want bread", "soup"), ()))
-    pets, food = with_one_reply((SUBJECTS[0], replace(SUBJECTS[1], exchanges=(bread,))), tmp_path)
-
-    assert [exchange.reply.train for exchange in food.exchanges] == [("Bread fills.",)]
-    assert food.exchanges[0].user == bread.user
-    assert len(pets.exchanges[0].reply.train) == 1
-
-
-def test_a_reply_that_copies_nothing_is_kept_if_there_is_one(tmp_path: Path) -> None:
-    barks = replace(PETS, reply=Split(("the {pet} barks", "Really?"), ()))
-    copying = replace(PETS, reply=Split(("the {pet} barks", "A {pet}!"), ()))
-    plain = replace(copying, plain_reply="Is it loud?")
-
-    assert [_kept(exchange, tmp_path) for exchange in (barks, copying, plain)] == [
-        ("Really?",),
-        ("the {pet} barks",),
-        ("Is it loud?",),
-    ]
-
-
-def test_all_replies_are_kept_where_the_users_name_is_told_or_asked_for(tmp_path: Path) -> None:
-    told = replace(FOOD, user=Split(("{name} wants soup",), ()))
-
-    for exchange in (told, replace(FOOD, needs_name=True), replace(FOOD, no_name=True)):
-        assert _kept(exchange, tmp_path) == FOOD.reply.train
-
-
-def _kept(exchange: Exchange, folder: Path) -> tuple[str, ...]:
-    return with_one_reply([replace(SUBJECTS[0], exchanges=(exchange,))], folder)[0].exchanges[0].reply.train
 
 
 def test_the_reply_that_is_closer_to_the_line_is_drawn_more_often(tmp_path: Path) -> None:

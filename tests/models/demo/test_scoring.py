@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from models.demo.config import CHECKPOINT, DIALOGUES, NAMES
 from models.demo.conversations import ConversationSampler, Sample
-from models.demo.dialogues import load_subjects
+from models.demo.dialogues import load_subjects, with_one_reply
 from models.demo.model import load_model
 from models.demo.names import NameSampler, find_pieces, load_names
 from models.demo.scoring import Score, score
@@ -20,7 +20,7 @@ def _samples(*, new: bool) -> list[Sample]:
     names = load_names(NAMES)
     drawn = NameSampler(names, find_pieces(names.train))
     sampler = ConversationSampler(
-        load_subjects(DIALOGUES), drawn, TOKENIZER, 5, heldout_users=True, heldout_replies=new
+        with_one_reply(load_subjects(DIALOGUES)), drawn, TOKENIZER, 5, heldout_users=True, heldout_replies=new
     )
     return list(islice(sampler.samples(), 60))
 
