@@ -49,7 +49,7 @@ def test_the_name_that_a_reply_says_is_marked(samples: list[Sample]) -> None:
     for sample in named:
         told = TOKENIZER.decode([i for i, own in zip(sample.input_ids, sample.own_name, strict=True) if own])
         said = TOKENIZER.decode([i for i, name in zip(sample.labels, sample.name_said, strict=True) if name])
-        assert said.split() == [told.split()[0]]
+        assert set(said.split()) == {told.split()[0]}
         assert sample.copied == sample.name_said
 
 
@@ -59,7 +59,10 @@ def test_other_values_that_a_reply_copies_are_marked_and_nothing_else(samples: l
 
     assert len(others) > 10
     for sample in others:
-        assert TOKENIZER.decode([i for i, c in zip(sample.labels, sample.copied, strict=True) if c]).strip() in values
+        copied = TOKENIZER.decode([i for i, c in zip(sample.labels, sample.copied, strict=True) if c])
+        for value in sorted(values, key=len, reverse=True):
+            copied = copied.replace(f" {value}", "")
+        assert not copied
 
 
 def test_only_whole_runs_count() -> None:
