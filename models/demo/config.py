@@ -36,7 +36,7 @@ class TrainingConfig:
 
     First the encoder learns what lines mean, as the teacher says: from their `words` alone, with no layer but its last,
     then in `lessons` of lines as they stand in talks, each beside `talks` talks. What a line means is the teacher's
-    vector of it, and how close that is to each intent (`intent_loss`). In talks it learns whose name the user's own is
+    vector of it, and how close that is to each intent (`intent_loss`). In talks it learns which name is the user's own
     (`name_loss`). Then the whole model learns `replies` in talks, beside `further_lessons` lines a step, from which the
     encoder goes on learning. The decoder answers these lines from the state at `</s>` alone, each by the intent that
     the model itself judges it to have, since the encoder soon tells that of a new line better than the decoder. The

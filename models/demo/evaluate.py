@@ -109,9 +109,9 @@ def evaluate(folder: Path, transcripts: Path) -> dict[str, Any]:
 
     drawn = NameSampler(names, find_pieces(names.train))
     start = model.config.decoder_start_token_id
+    learnt = with_one_reply(subjects)
     scores = {}
     for label, new in (("known", False), ("heldout", True)):
-        learnt = with_one_reply(subjects)
         sampler = ConversationSampler(learnt, drawn, tokenizer, SEED, heldout_users=True, heldout_replies=new)
         scores[label] = score(model, list(islice(sampler.samples(), SCORED_REPLIES)), tokenizer.pad_token_id, start)
     fresh = transcripts.with_suffix(".new")

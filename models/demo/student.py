@@ -16,7 +16,7 @@ from torch.nn.functional import (
     scaled_dot_product_attention,
 )
 from transformers import BlenderbotForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqModelOutput
 from transformers.models.blenderbot.modeling_blenderbot import BlenderbotEncoder
 
 from models.demo.answers import Beginnings
@@ -125,8 +125,7 @@ class Student:
         """
         config = self._config
         self.model.eval()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            ends = self._ends(lesson)
+        ends = self._ends(lesson)
         further, cosine = self._taught(ends, lesson)
         answered = self._begin(ends, answers, choices)
         states, told, named = self._read(talk)
@@ -145,13 +144,7 @@ class Student:
             sure, judged = self._judge(ends.float()).softmax(1).max(1)
         said = answers(judged)
         asked = said.labels != IGNORED
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            written = self.model.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=ends[said.rows, None]),
-                attention_mask=torch.ones(len(said.rows), 1, dtype=torch.int64),
-                decoder_input_ids=said.before,
-                use_cache=False,
-            )
+        written = self._written(ends[said.rows, None], torch.ones(len(said.rows), 1, dtype=torch.int64), said.before)
         wrong = self._wrong(written.last_hidden_state[asked], said.labels[asked], choices)
         shares = sure[said.rows, None].expand(asked.shape)[asked]
         return self._weighted(shares * wrong, said.deciding[asked])
@@ -159,18 +152,26 @@ class Student:
     def _reply(self, talk: Talk, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How wrong the replies are that the decoder writes from the encoder's `states`, and where it looked: how far
         from the names to copy, and from `</s>`."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            written = self.model.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=talk.batch["attention_mask"],
-                decoder_input_ids=talk.batch["decoder_input_ids"],
-                use_cache=False,
-                output_attentions=True,
-            )
+        seen, before = talk.batch["attention_mask"], talk.batch["decoder_input_ids"]
+        written = self._written(states, seen, before, output_attentions=True)
         asked = talk.batch["labels"] != IGNORED
         wrong = self._wrong(written.last_hidden_state[asked], talk.batch["labels"][asked])
         said = self._weighted(wrong, talk.deciding[asked])
         return said, copy_loss(written.cross_attentions[-1], talk), focus_loss(written.cross_attentions, talk)
+
+    def _written(
+        self, states: Tensor, seen: Tensor, before: Tensor, output_attentions: bool = False
+    ) -> Seq2SeqModelOutput:
+        """What the decoder makes of the encoder's `states` where they are `seen`, after the tokens `before`."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            written: Seq2SeqModelOutput = self.model.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=seen,
+                decoder_input_ids=before,
+                use_cache=False,
+                output_attentions=output_attentions,
+            )
+        return written
 
     def _weighted(self, wrong: Tensor, deciding: Tensor) -> Tensor:
         """The mean over tokens, of which those that are `deciding` count more."""
@@ -178,12 +179,11 @@ class Student:
         return (counts * wrong).sum() / counts.sum()
 
     def _ends(self, lesson: Lesson, skipped: int = 0) -> Tensor:
-        return end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask, skipped)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
+            return end_states(self.model.model.encoder, lesson.input_ids, lesson.attention_mask, skipped)
 
     def _lesson(self, lesson: Lesson, skipped: int = 0) -> tuple[Tensor, float]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.bfloat16):
-            ends = self._ends(lesson, skipped)
-        return self._taught(ends, lesson)
+        return self._taught(self._ends(lesson, skipped), lesson)
 
     def _taught(self, states: Tensor, lesson: Lesson) -> tuple[Tensor, float]:
         """How far the states at `</s>` are from what the teacher says of the lines, and the cosine to that."""
