@@ -64,7 +64,7 @@ class TrainingConfig:
     everyday_share: float = 0.4
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(2500, 192, 1e-3)
-    replies: Stage = Stage(5000, 24, 1.2e-3, 0.15)
+    replies: Stage = Stage(7000, 24, 1.2e-3, 0.15)
     context: float = 0.35
     talks: int = 32
     short_steps: int = 1200
