@@ -29,7 +29,10 @@ class Beginnings:
 
 
 class Answers:
-    """The beginnings of the replies that copy nothing."""
+    """The beginnings of the replies that copy nothing.
+
+    `tokens` [tokens], int64, are the ids of all that they hold, ascending.
+    """
 
     def __init__(self, replies: Mapping[int, Sequence[int]], deciding: Deciding, pad: int, start: int) -> None:
         """
@@ -41,6 +44,7 @@ class Answers:
         """
         self._replies = replies
         self._marks = {intent: _until_last(deciding.marks(reply)) for intent, reply in replies.items()}
+        self.tokens = torch.tensor(sorted({i for intent in replies for i in self._beginning(intent)}))
         self._pad = pad
         self._start = start
 
@@ -57,7 +61,7 @@ class Answers:
             line = lesson.input_ids[row][lesson.attention_mask[row].bool()].tolist()
             if intent in self._replies and may_be_said(line, self._start, self._replies[intent]):
                 rows.append(row)
-                said.append(torch.tensor(self._replies[intent][: len(self._marks[intent])]))
+                said.append(torch.tensor(self._beginning(intent)))
         before = pad_sequence(said, batch_first=True, padding_value=self._pad)
         return Beginnings(
             torch.tensor(rows),
@@ -65,6 +69,9 @@ class Answers:
             pad_sequence(said, batch_first=True, padding_value=IGNORED),
             marks([self._marks[intent] for intent in intents[rows].tolist()]),
         )
+
+    def _beginning(self, intent: int) -> Sequence[int]:
+        return self._replies[intent][: len(self._marks[intent])]
 
 
 def _until_last(found: Sequence[bool]) -> Sequence[bool]:

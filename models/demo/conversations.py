@@ -14,6 +14,7 @@ from models.demo.tokenizer import encode_history
 from models.demo.wording import Rewording
 
 TRIES = 12
+IN_PASSING = 0.25
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,14 @@ class ConversationSampler:
         values: dict[str, str] = {"name": self._names.draw(self._random)}
         turns: list[str] = []
         samples: list[Sample] = []
-        told = False
-        for exchange in plan:
+        told, passing = False, None
+        for exchange, after in zip(plan, (*plan[1:], None), strict=True):
             told = told or exchange.introduces
-            sample = self._exchange(exchange, values, turns, told)
+            if exchange.introduces and after and after.free and self._random.random() < IN_PASSING:
+                passing = exchange
+                continue
+            sample = self._exchange(exchange, values, turns, told, passing)
+            passing = None
             if sample is None:
                 break
             turns += [sample.user, sample.reply]
@@ -131,7 +136,10 @@ class ConversationSampler:
                 samples.append(sample)
         return samples
 
-    def _exchange(self, exchange: Exchange, values: dict[str, str], turns: Sequence[str], told: bool) -> Sample | None:
+    def _exchange(
+        self, exchange: Exchange, values: dict[str, str], turns: Sequence[str], told: bool, passing: Exchange | None
+    ) -> Sample | None:
+        """The next sample after `turns`, if the bans allow one; in its line the user may tell the name in `passing`."""
         slots = self._subjects[exchange.subject].slots
         for slot, split in slots.items():
             key = f"{exchange.subject}.{slot}"
@@ -142,7 +150,9 @@ class ConversationSampler:
             line, answer = self._pair(exchange)
             if self._rewording:
                 line = self._rewording.draw(line, self._random)
-            if exchange.introduces:
+            if passing:
+                line = _joined(self._random.choice(passing.user.of(self._heldout_users)), line)
+            if exchange.introduces or passing:
                 values["name"] = self._typed(values["name"], line)
             filled["name"] = values["name"]
             user = line.format_map(filled)
@@ -168,10 +178,10 @@ class ConversationSampler:
 
     def _pair(self, exchange: Exchange) -> tuple[str, str]:
         """A user line and a reply, the slots of both unfilled."""
+        reply = self._random.choice(exchange.reply.of(self._heldout_replies))
         if self._fitting:
-            return self._fitting.draw(exchange, self._random)
-        users, replies = exchange.user.of(self._heldout_users), exchange.reply.of(self._heldout_replies)
-        return self._random.choice(users), self._random.choice(replies)
+            return self._fitting.draw(exchange, self._random), reply
+        return self._random.choice(exchange.user.of(self._heldout_users)), reply
 
     def _typed(self, name: str, line: str) -> str:
         """The name in lower case, half of the time, where the line is too and two tokens still spell it."""
@@ -186,6 +196,10 @@ class ConversationSampler:
                 self._encoded.clear()
             self._encoded[text] = tuple(self._tokenizer(" " + text.strip())["input_ids"])
         return self._encoded[text]
+
+
+def _joined(first: str, then: str) -> str:
+    return f"{first}{'' if first[-1] in '.,!?' else '.'} {then}"
 
 
 def runs_of(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:

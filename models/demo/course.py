@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
-from torch import Tensor
 from transformers import BlenderbotTokenizerFast
 
 from models.demo.answers import Answers
@@ -26,21 +24,15 @@ SHARES = {"everyday": 0.55, "wordings": 0.3, "words": 0.1, "replies": 0.05}
 
 @dataclass(frozen=True)
 class Course:
-    """Where lines and replies come from, and what they are checked on.
-
-    `sampler` draws talks with all replies, `answering` those with one reply to each intent. `in_replies` [tokens],
-    int64, are the ids of all tokens in such replies that copy nothing, ascending.
-    """
+    """Where lines and replies come from, and what they are checked on."""
 
     tokenizer: BlenderbotTokenizerFast
     lessons: Lessons
     sampler: ConversationSampler
-    answering: ConversationSampler
     intents: Intents
     answers: Answers
     deciding: Deciding
     checks: dict[str, list[Sample]]
-    in_replies: Tensor
 
     @classmethod
     def of(cls, material: Material, config: TrainingConfig, seed: int) -> "Course":
@@ -59,21 +51,8 @@ class Course:
             source("words", list(material.words.values()), material.word_meanings),
             source("replies", [line for _, line in replies], embed([line for _, line in replies], config.run)),
         )
-
-        def sampler(drawn: Sequence[Subject]) -> ConversationSampler:
-            fitting = Fitting(
-                drawn,
-                everyday.texts,
-                everyday.meanings,
-                everyday.near,
-                intents,
-                config.run,
-                config.near,
-                config.everyday_share,
-            )
-            return ConversationSampler(drawn, names, tokenizer, seed, fitting=fitting)
-
         answering = with_one_reply(subjects)
+        fitting = Fitting(answering, everyday.texts, everyday.near, intents, config.near, config.everyday_share)
         spoken = _replies(answering, about_name=False)
         encoded = {intents[intent]: tokenizer(f" {line}")["input_ids"] for intent, line in spoken}
         deciding = Deciding(encoded.values())
@@ -85,13 +64,11 @@ class Course:
         return cls(
             tokenizer,
             Lessons(sources, tokenizer, Rewording(user_words(subjects)), seed),
-            sampler(subjects),
-            sampler(answering),
+            ConversationSampler(answering, names, tokenizer, seed, fitting=fitting),
             intents,
             Answers(encoded, deciding, tokenizer.pad_token_id, tokenizer.bos_token_id),
             deciding,
             {"known replies": check(False), "held-out replies": check(True)},
-            torch.tensor(sorted({i for ids in encoded.values() for i in ids})),
         )
 
 

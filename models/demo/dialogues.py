@@ -39,8 +39,7 @@ class Split:
 class Exchange:
     """One user intent with its wordings and the replies that fit all of them.
 
-    The first training reply is the one that fits them best, of those that hold no slots if there are such. Where all
-    hold slots, `plain_reply` fits, too, and holds none.
+    The first training reply is the one to learn: it fits nearly all of them, and where it can it holds no slots.
     """
 
     subject: str
@@ -50,7 +49,6 @@ class Exchange:
     after: tuple[str, ...] = ()
     needs_name: bool = False
     no_name: bool = False
-    plain_reply: str = ""
 
     @property
     def introduces(self) -> bool:
@@ -92,8 +90,7 @@ def with_one_reply(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
     def narrowed(exchange: Exchange) -> Exchange:
         if exchange.about_name:
             return exchange
-        kept = exchange.plain_reply or exchange.reply.train[0]
-        return replace(exchange, reply=replace(exchange.reply, train=(kept,)))
+        return replace(exchange, reply=replace(exchange.reply, train=exchange.reply.train[:1]))
 
     return tuple(replace(subject, exchanges=tuple(map(narrowed, subject.exchanges))) for subject in subjects)
 
@@ -114,7 +111,6 @@ def _subject(data: Mapping[str, Any]) -> Subject:
             after=tuple(e.get("after") or ()),
             needs_name=bool(e.get("needs_name", False)),
             no_name=bool(e.get("no_name", False)),
-            plain_reply=str(e.get("plain_reply", "")),
         )
         for e in data["exchanges"]
     )
@@ -143,17 +139,15 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
             for line in exchange.user.train + exchange.user.heldout:
                 if len(line.split()) not in USER_WORDS:
                     yield f"{where}: user line of {len(line.split())} words: {line}"
-            plain = (exchange.plain_reply,) if exchange.plain_reply else ()
-            for line in exchange.reply.train + exchange.reply.heldout + plain:
+            for line in exchange.reply.train + exchange.reply.heldout:
                 if len(line.split()) not in REPLY_WORDS:
                     yield f"{where}: reply of {len(line.split())} words: {line}"
                 if not subject.lexicon.intersection(words(line)) and "{" not in line:
                     yield f"{where}: no lexicon word: {line}"
-            if plain and not all("{" in reply for reply in exchange.reply.train):
-                yield f"{where}: a plain reply beside others without slots"
-            if "{" in exchange.plain_reply:
-                yield f"{where}: a plain reply with slots: {exchange.plain_reply}"
-            for line in exchange.user.train + exchange.reply.train + plain:
+            copying = ["{" in reply for reply in exchange.reply.train]
+            if not exchange.about_name and copying[0] and not all(copying):
+                yield f"{where}: the reply to learn holds a slot, and another does not"
+            for line in exchange.user.train + exchange.reply.train:
                 if not line.isascii():
                     yield f"{where}: not ASCII: {line}"
                 for slot in re.findall(r"{(\w+)}", line):
@@ -179,7 +173,7 @@ def _shared_wordings(subjects: tuple[Subject, ...]) -> Iterator[str]:
 def without_overlap(subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:
     """The subjects less each held-out reply that shares half or more of its word 5-grams with any training reply,
     and less each held-out user line that is also a training line."""
-    replies = [line for s in subjects for e in s.exchanges for line in (*e.reply.train, e.plain_reply)]
+    replies = [line for s in subjects for e in s.exchanges for line in e.reply.train]
     lines = {" ".join(words(line)) for s in subjects for e in s.exchanges for line in e.user.train}
     runs = [_runs(line) for line in replies]
 

@@ -1,6 +1,6 @@
 """What a run begins with: read, looked at by the teacher, and the vocabulary made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -31,7 +31,8 @@ class Material:
         known: the training wordings.
         intents: which tell the intents of lines by those.
         tokenizer: with the vocabulary of all of it.
-        words: by id, the tokens that begin a word and are no piece of a name as that is spelt with a capital.
+        name_kinds: ids of the tokens that begin a name, and of those that end one.
+        words: by id, the other tokens that begin a word.
         word_meanings: what the teacher says of them, [words, 384].
     """
 
@@ -43,6 +44,7 @@ class Material:
     known: Sequence[Wording]
     intents: Intents
     tokenizer: BlenderbotTokenizerFast
+    name_kinds: tuple[list[int], list[int]]
     words: dict[int, str]
     word_meanings: Meanings
 
@@ -60,7 +62,8 @@ class Material:
         examples = [name for name in names.train[:400] if pieces.whole(name)][:EXAMPLE_NAMES]
         known = wordings(subjects, examples, config.seed)
         tokenizer = _tokenizer(subjects, names, pieces, everyday, config)
-        words = _words(tokenizer, pieces)
+        kinds = _name_kinds(tokenizer, pieces, known)
+        words = _words(tokenizer, {piece for kind in kinds for piece in kind})
         return cls(
             subjects,
             names,
@@ -70,14 +73,10 @@ class Material:
             known,
             Intents(subjects, known, config.run),
             tokenizer,
+            kinds,
             words,
             embed(list(words.values()), config.run),
         )
-
-    @property
-    def name_kinds(self) -> tuple[list[int], list[int]]:
-        """Ids of the tokens that begin a name, and of those that end one."""
-        return _name_kinds(self.tokenizer, self.pieces)
 
 
 def _tokenizer(
@@ -97,13 +96,17 @@ def _tokenizer(
     return tokenizer
 
 
-def _name_kinds(tokenizer: BlenderbotTokenizerFast, pieces: Pieces) -> tuple[list[int], list[int]]:
+def _name_kinds(
+    tokenizer: BlenderbotTokenizerFast, pieces: Pieces, known: Iterable[Wording]
+) -> tuple[list[int], list[int]]:
+    """Of the pieces, those in lower case that are words of the wordings, too, are left out."""
     vocabulary = tokenizer.get_vocab()
-    heads = [vocabulary[f"Ġ{head}"] for head in sorted(pieces.heads) if f"Ġ{head}" in vocabulary]
-    return heads, [vocabulary[tail] for tail in sorted(pieces.tails) if tail in vocabulary]
+    ordinary = {word for wording in known for word in wording.text.split()}
+    heads = sorted(pieces.heads | {head.lower() for head in pieces.heads if head.lower() not in ordinary})
+    begin = [vocabulary[f"Ġ{head}"] for head in heads if f"Ġ{head}" in vocabulary]
+    return begin, [vocabulary[tail] for tail in sorted(pieces.tails) if tail in vocabulary]
 
 
-def _words(tokenizer: BlenderbotTokenizerFast, pieces: Pieces) -> dict[int, str]:
-    of_names = {piece for kind in _name_kinds(tokenizer, pieces) for piece in kind}
+def _words(tokenizer: BlenderbotTokenizerFast, of_names: Collection[int]) -> dict[int, str]:
     tokens = sorted((i, token) for token, i in tokenizer.get_vocab().items())
     return {i: token[1:] for i, token in tokens if token[0] == "Ġ" and token[1:].isalpha() and i not in of_names}

@@ -20,7 +20,6 @@ FILLINGS = 4
 BLOCK = 1024
 CLOSEST = 16
 INTENT_SHARPNESS = 20.0
-REPLY_SHARPNESS = 60.0
 
 Floats = NDArray[np.float32]
 
@@ -116,55 +115,45 @@ class Near:
 
 
 class Fitting:
-    """Draws a user line and a reply of an exchange that go together: the closer in meaning, the likelier.
-
-    Beside the wordings of an intent it draws everyday lines that mean about the same as one of them.
-    """
+    """Draws a user line of an exchange: beside its wordings, everyday lines that mean about the same as one of them."""
 
     def __init__(
         self,
         subjects: Iterable[Subject],
         everyday: Sequence[str],
-        meanings: Meanings,
         near: Near,
         intents: Intents,
-        folder: Path,
         least: float,
         share: float,
     ) -> None:
+        """
+        Args:
+            subjects: with the exchanges.
+            everyday: lines.
+            near: the intents closest to these.
+            intents: all of them.
+            least: cosine to a wording from which on a line counts as one.
+            share: of such lines, where there are ten or more.
+        """
         self._share = share
-        exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
-        owners = {subject.name: subject for subject in subjects}
-        lines = [(e, line) for e in exchanges for line in (*e.user.train, *e.reply.train)]
-        vectors = embed([_plain(line, owners[e.subject]) for e, line in lines], folder).astype(np.float32)
-        found = {(label(e), line): vector for (e, line), vector in zip(lines, vectors, strict=True)}
         taken = _taken(near, intents, least)
-        self._drawn: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
-        self._taken: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {}
-        for exchange in exchanges:
-            intent = label(exchange)
-            replies = np.stack([found[intent, reply] for reply in exchange.reply.train])
-            slotted = np.array(["{" in reply for reply in exchange.reply.train])
-            own = np.stack([found[intent, line] for line in exchange.user.train])
-            self._drawn[intent] = tuple(zip(exchange.user.train, _shares(own, replies, slotted & False), strict=True))
-            if exchange.free and taken.get(intent) and not slotted.all():
-                lines_near = taken[intent]
-                shares = _shares(meanings[lines_near].astype(np.float32), replies, slotted)
-                self._taken[intent] = tuple(zip((without_braces(everyday[i]) for i in lines_near), shares, strict=True))
+        free = [exchange for subject in subjects for exchange in subject.exchanges if exchange.free]
+        self._taken = {
+            label(exchange): tuple(without_braces(everyday[i]) for i in taken.get(label(exchange), ()))
+            for exchange in free
+            if "{" not in exchange.reply.train[0]
+        }
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many everyday lines each intent has."""
-        return {intent: len(lines) for intent, lines in self._taken.items()}
+        """How many everyday lines each intent has, if any."""
+        return {intent: len(lines) for intent, lines in self._taken.items() if lines}
 
-    def draw(self, exchange: Exchange, random: Random) -> tuple[str, str]:
-        """A user line, its slots unfilled, and a reply."""
-        intent = label(exchange)
-        everyday = self._taken.get(intent, ())
-        wide = min(1.0, len(everyday) / 10)
-        pool = everyday if everyday and random.random() < self._share * wide else self._drawn[intent]
-        line, shares = random.choice(pool)
-        return line, random.choices(exchange.reply.train, shares)[0]
+    def draw(self, exchange: Exchange, random: Random) -> str:
+        """A user line, its slots unfilled."""
+        everyday = self._taken.get(label(exchange), ())
+        taken = everyday and random.random() < self._share * min(1.0, len(everyday) / 10)
+        return random.choice(everyday if taken else exchange.user.train)
 
 
 def _taken(near: Near, intents: Intents, least: float) -> dict[str, list[int]]:
@@ -173,13 +162,6 @@ def _taken(near: Near, intents: Intents, least: float) -> dict[str, list[int]]:
     for line in np.flatnonzero(near.cosines[:, 0] >= least).tolist():
         found.setdefault(intents.names[near.intents[line, 0]], []).append(line)
     return found
-
-
-def _shares(lines: Floats, replies: Floats, barred: NDArray[np.bool_]) -> list[tuple[float, ...]]:
-    """The chance of each reply after each line; none for those `barred`."""
-    scores = np.where(barred, -np.inf, REPLY_SHARPNESS * (lines @ replies.T))
-    weights = np.exp(scores - scores.max(1, keepdims=True))
-    return [tuple(row) for row in (weights / weights.sum(1, keepdims=True)).tolist()]
 
 
 def without_braces(line: str) -> str:

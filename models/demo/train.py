@@ -71,11 +71,11 @@ def _learn_meanings(config: TrainingConfig, student: Student, course: Course) ->
 
 def _learn_replies(config: TrainingConfig, student: Student, course: Course) -> None:
     done = student.step - config.begin(config.replies)
-    talks = _talks(course, _batches(config, course.answering.samples(), done))
+    talks = _talks(course, _batches(config, course.sampler.samples(), done))
 
     def learn() -> dict[str, float]:
         lesson = course.lessons.draw(config.further_lessons, config.context)
-        return student.learn_replies(next(talks), lesson, partial(course.answers.to, lesson), course.in_replies)
+        return student.learn_replies(next(talks), lesson, partial(course.answers.to, lesson), course.answers.tokens)
 
     _learn(config, student, "replies", config.replies, learn, partial(_show, config, student, course))
 

@@ -47,3 +47,7 @@ def test_no_reply_says_three_tokens_of_the_line_back() -> None:
     said = _answers().to(_lesson([160, 161, END], [20, 160, 161, 162, END]), torch.tensor([2, 2]))
 
     assert said.rows.tolist() == [0]
+
+
+def test_what_the_beginnings_hold_is_all_that_may_be_chosen() -> None:
+    assert _answers().tokens.tolist() == [100, 101, 110, 130, 160]

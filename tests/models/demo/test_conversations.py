@@ -65,6 +65,13 @@ def test_other_values_that_a_reply_copies_are_marked_and_nothing_else(samples: l
         assert not copied
 
 
+def test_a_name_may_be_told_in_passing(samples: list[Sample]) -> None:
+    passing = [sample for sample in samples if sample.turns == 1 and any(sample.own_name) and not any(sample.name_said)]
+
+    assert len(passing) > 10
+    assert "names.introduce" not in {sample.intent for sample in passing}
+
+
 def test_only_whole_runs_count() -> None:
     assert runs_of([(1, 2)], (1, 2, 3, 1, 3, 2, 1, 2)) == (True, True, False, False, False, False, True, True)
     assert runs_of([(1,), (2, 3)], (1, 2, 3, 2)) == (True, True, True, False)

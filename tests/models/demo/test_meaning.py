@@ -1,6 +1,5 @@
-"""Lines and replies that mean the same are drawn together."""
+"""The teacher tells which intents lines have, and which everyday lines stand for a wording."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +43,7 @@ def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _fitting(folder: Path, everyday: Sequence[str], share: float) -> Fitting:
     intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), folder)
-    meanings = embed(everyday, folder)
-    return Fitting(SUBJECTS, everyday, meanings, intents.near(meanings, folder), intents, folder, 0.7, share)
+    return Fitting(SUBJECTS, everyday, intents.near(embed(everyday, folder), folder), intents, 0.7, share)
 
 
 def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
@@ -83,22 +81,13 @@ def test_what_asks_for_a_name_that_has_been_told_is_known_by_no_wording(tmp_path
     assert closeness[intents["food.hungry"]] > 0.99
 
 
-def test_the_reply_that_is_closer_to_the_line_is_drawn_more_often(tmp_path: Path) -> None:
-    fitting, random = _fitting(tmp_path, ["zebra"], 0.0), Random(3)
-
-    drawn = Counter(fitting.draw(PETS, random) for _ in range(400))
-
-    assert drawn["my cat is asleep", "A cat!"] > 2 * drawn["my cat is asleep", "A dog barks!"]
-    assert drawn["the {pet} barks", "A dog barks!"] > 2 * drawn["the {pet} barks", "A cat!"]
-
-
 def test_everyday_lines_stand_in_for_wordings_only_where_they_mean_the_same(tmp_path: Path) -> None:
     lines = ["i want soup", "i want soup now", "the weather is grey"] * 5
     fitting, random = _fitting(tmp_path, lines, 1.0), Random(3)
 
     assert fitting.sizes == {"food.hungry": 10}
-    assert {fitting.draw(FOOD, random)[0] for _ in range(50)} == {"i want soup", "i want soup now"}
-    assert {fitting.draw(PETS, random)[0] for _ in range(50)} == {"my cat is asleep", "the {pet} barks"}
+    assert {fitting.draw(FOOD, random) for _ in range(50)} == {"i want soup", "i want soup now"}
+    assert {fitting.draw(PETS, random) for _ in range(50)} == {"my cat is asleep", "the {pet} barks"}
 
 
 def test_lines_that_are_held_out_are_told_in_any_case_and_punctuation() -> None:
