@@ -145,7 +145,7 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
                 if not subject.lexicon.intersection(words(line)) and "{" not in line:
                     yield f"{where}: no lexicon word: {line}"
             copying = ["{" in reply for reply in exchange.reply.train]
-            if not exchange.about_name and copying[0] and not all(copying):
+            if not exchange.about_name and copying[:1] == [True] and not all(copying):
                 yield f"{where}: the reply to learn holds a slot, and another does not"
             for line in exchange.user.train + exchange.reply.train:
                 if not line.isascii():
