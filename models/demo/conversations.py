@@ -8,13 +8,13 @@ from transformers import BlenderbotTokenizerFast
 
 from models.demo.bans import may_be_said
 from models.demo.dialogues import Exchange, Subject, user_words
-from models.demo.meaning import Fitting, label
+from models.demo.meaning import UserLines, label
 from models.demo.names import NameSampler
 from models.demo.tokenizer import encode_history
 from models.demo.wording import Rewording
 
 TRIES = 12
-IN_PASSING = 0.25
+IN_PASSING = 0.25  # how often an introduction and what follows it are one message
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ConversationSampler:
         seed: int,
         heldout_users: bool = False,
         heldout_replies: bool = False,
-        fitting: Fitting | None = None,
+        lines: UserLines | None = None,
     ) -> None:
         self._subjects = {s.name: s for s in subjects}
         exchanges = [e for s in subjects for e in s.exchanges if e.reply.of(heldout_replies)]
@@ -62,7 +62,7 @@ class ConversationSampler:
         self._random = Random(seed)
         self._heldout_users = heldout_users
         self._heldout_replies = heldout_replies
-        self._fitting = fitting
+        self._lines = lines
         self._rewording = None if heldout_users else Rewording(user_words(subjects))
         self._encoded: dict[str, tuple[int, ...]] = {}
 
@@ -117,11 +117,15 @@ class ConversationSampler:
         return [parent, self._random.choice(self._subjects[parent.subject].followers(parent))]
 
     def _speak(self, plan: Sequence[Exchange], share: float) -> list[Sample]:
-        """The samples of a planned conversation; replies that involve no name are kept with chance `share`."""
+        """The samples of a planned conversation; replies that involve no name are kept with chance `share`.
+
+        An introduction may be told in passing: in one message with what the user says next.
+        """
         values: dict[str, str] = {"name": self._names.draw(self._random)}
         turns: list[str] = []
         samples: list[Sample] = []
-        told, passing = False, None
+        told = False
+        passing: Exchange | None = None
         for exchange, after in zip(plan, (*plan[1:], None), strict=True):
             told = told or exchange.introduces
             if exchange.introduces and after and after.free and self._random.random() < IN_PASSING:
@@ -147,11 +151,8 @@ class ConversationSampler:
                 values[key] = self._random.choice(split.of(self._heldout_users))
         filled = {slot: values[f"{exchange.subject}.{slot}"] for slot in slots}
         for _ in range(TRIES):
-            line, answer = self._pair(exchange)
-            if self._rewording:
-                line = self._rewording.draw(line, self._random)
-            if passing:
-                line = _joined(self._random.choice(passing.user.of(self._heldout_users)), line)
+            answer = self._random.choice(exchange.reply.of(self._heldout_replies))
+            line = self._line(exchange, passing)
             if exchange.introduces or passing:
                 values["name"] = self._typed(values["name"], line)
             filled["name"] = values["name"]
@@ -176,12 +177,15 @@ class ConversationSampler:
                 )
         return None
 
-    def _pair(self, exchange: Exchange) -> tuple[str, str]:
-        """A user line and a reply, the slots of both unfilled."""
-        reply = self._random.choice(exchange.reply.of(self._heldout_replies))
-        if self._fitting:
-            return self._fitting.draw(exchange, self._random), reply
-        return self._random.choice(exchange.user.of(self._heldout_users)), reply
+    def _line(self, exchange: Exchange, passing: Exchange | None) -> str:
+        """What the user says, its slots unfilled."""
+        if self._lines:
+            line = self._lines.draw(exchange, self._random)
+        else:
+            line = self._random.choice(exchange.user.of(self._heldout_users))
+        if passing:
+            line = _joined(self._random.choice(passing.user.of(self._heldout_users)), line)
+        return self._rewording.draw(line, self._random) if self._rewording else line
 
     def _typed(self, name: str, line: str) -> str:
         """The name in lower case, half of the time, where the line is too and two tokens still spell it."""
@@ -199,7 +203,7 @@ class ConversationSampler:
 
 
 def _joined(first: str, then: str) -> str:
-    return f"{first}{'' if first[-1] in '.,!?' else '.'} {then}"
+    return f"{first}{'' if first[-1] in '.!?' else '.'} {then}"
 
 
 def runs_of(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:

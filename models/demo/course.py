@@ -13,7 +13,7 @@ from models.demo.deciding import Deciding
 from models.demo.dialogues import Subject, user_words, with_one_reply
 from models.demo.lessons import Lessons, Source
 from models.demo.material import Material
-from models.demo.meaning import Fitting, Intents, label
+from models.demo.meaning import Intents, UserLines, label
 from models.demo.names import NameSampler
 from models.demo.teacher import Meanings, embed
 from models.demo.wording import Rewording
@@ -52,7 +52,7 @@ class Course:
             source("replies", [line for _, line in replies], embed([line for _, line in replies], config.run)),
         )
         answering = with_one_reply(subjects)
-        fitting = Fitting(answering, everyday.texts, everyday.near, intents, config.near, config.everyday_share)
+        lines = UserLines(answering, everyday.texts, everyday.near, intents, config.near, config.everyday_share)
         spoken = _replies(answering, about_name=False)
         encoded = {intents[intent]: tokenizer(f" {line}")["input_ids"] for intent, line in spoken}
         deciding = Deciding(encoded.values())
@@ -64,7 +64,7 @@ class Course:
         return cls(
             tokenizer,
             Lessons(sources, tokenizer, Rewording(user_words(subjects)), seed),
-            ConversationSampler(answering, names, tokenizer, seed, fitting=fitting),
+            ConversationSampler(answering, names, tokenizer, seed, lines=lines),
             intents,
             Answers(encoded, deciding, tokenizer.pad_token_id, tokenizer.bos_token_id),
             deciding,

@@ -37,9 +37,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One user intent with its wordings and the replies that fit all of them.
+    """One user intent with its wordings and replies.
 
-    The first training reply is the one to learn: it fits nearly all of them, and where it can it holds no slots.
+    The first training reply is the one to learn: it fits nearly all of the wordings, and holds no slots where it can do
+    without. Only of replies about the user's own name all are learnt.
     """
 
     subject: str
@@ -145,7 +146,7 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
                 if not subject.lexicon.intersection(words(line)) and "{" not in line:
                     yield f"{where}: no lexicon word: {line}"
             copying = ["{" in reply for reply in exchange.reply.train]
-            if not exchange.about_name and copying[:1] == [True] and not all(copying):
+            if any(copying[:1]) and not all(copying):
                 yield f"{where}: the reply to learn holds a slot, and another does not"
             for line in exchange.user.train + exchange.reply.train:
                 if not line.isascii():

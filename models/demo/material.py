@@ -99,7 +99,8 @@ def _tokenizer(
 def _name_kinds(
     tokenizer: BlenderbotTokenizerFast, pieces: Pieces, known: Iterable[Wording]
 ) -> tuple[list[int], list[int]]:
-    """Of the pieces, those in lower case that are words of the wordings, too, are left out."""
+    """Ids of the tokens that begin a name, in lower case, too, unless that is a word of the wordings, and of those that
+    end one."""
     vocabulary = tokenizer.get_vocab()
     ordinary = {word for wording in known for word in wording.text.split()}
     heads = sorted(pieces.heads | {head.lower() for head in pieces.heads if head.lower() not in ordinary})

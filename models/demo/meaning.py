@@ -1,4 +1,4 @@
-"""What the teacher says about the dialogues: which intent a line has, and which reply goes with it."""
+"""What the teacher says about the dialogues: which intent a line has."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,6 @@ FILLINGS = 4
 BLOCK = 1024
 CLOSEST = 16
 INTENT_SHARPNESS = 20.0
-
-Floats = NDArray[np.float32]
 
 
 def label(exchange: Exchange) -> str:
@@ -50,12 +48,6 @@ def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> li
                 for _ in range(FILLINGS if "{" in line else 1):
                     made.append(Wording(_filled(line, subject, names, random), label(exchange)))
     return made
-
-
-def _plain(line: str, subject: Subject) -> str:
-    """The line with an example in each slot."""
-    values = {slot: split.train[0] for slot, split in subject.slots.items()}
-    return line.format_map({"name": "Alex", **values})
 
 
 def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -> str:
@@ -114,8 +106,11 @@ class Near:
     cosines: NDArray[np.float16]
 
 
-class Fitting:
-    """Draws a user line of an exchange: beside its wordings, everyday lines that mean about the same as one of them."""
+class UserLines:
+    """Draws user lines of exchanges: their wordings, and everyday lines that mean about the same as one of these.
+
+    Exchanges that a talk must lead to have none of the latter, nor have those whose reply copies a value.
+    """
 
     def __init__(
         self,
@@ -128,26 +123,26 @@ class Fitting:
     ) -> None:
         """
         Args:
-            subjects: with the exchanges.
+            subjects: the dialogues, with the reply to learn first.
             everyday: lines.
-            near: the intents closest to these.
-            intents: all of them.
-            least: cosine to a wording from which on a line counts as one.
-            share: of such lines, where there are ten or more.
+            near: the intents closest to these lines.
+            intents: which `near` numbers.
+            least: the cosine to a wording at which an everyday line counts as one.
+            share: how often such a line is drawn, where there are ten or more.
         """
         self._share = share
         taken = _taken(near, intents, least)
-        free = [exchange for subject in subjects for exchange in subject.exchanges if exchange.free]
         self._taken = {
-            label(exchange): tuple(without_braces(everyday[i]) for i in taken.get(label(exchange), ()))
-            for exchange in free
-            if "{" not in exchange.reply.train[0]
+            label(exchange): tuple(without_braces(everyday[i]) for i in taken[label(exchange)])
+            for subject in subjects
+            for exchange in subject.exchanges
+            if exchange.free and "{" not in exchange.reply.train[0] and label(exchange) in taken
         }
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many everyday lines each intent has, if any."""
-        return {intent: len(lines) for intent, lines in self._taken.items() if lines}
+        """How many everyday lines each intent has that has any."""
+        return {intent: len(lines) for intent, lines in self._taken.items()}
 
     def draw(self, exchange: Exchange, random: Random) -> str:
         """A user line, its slots unfilled."""

@@ -118,7 +118,7 @@ class Student:
             talk: what is read whole.
             lesson: the lines, from which the encoder goes on learning what they mean, too.
             answers: tells how the replies begin, once the intents are known, [lines].
-            choices: [tokens], all that these replies hold.
+            choices: [tokens], all that these beginnings hold.
 
         Returns:
             What to show of the losses.

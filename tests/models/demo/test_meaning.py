@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.demo import meaning
 from models.demo.dialogues import Exchange, Split, Subject, words
 from models.demo.everyday import unlike
-from models.demo.meaning import Fitting, Intents, wordings
+from models.demo.meaning import Intents, UserLines, wordings
 from models.demo.teacher import WIDTH
 
 PETS = Exchange(
@@ -41,9 +41,9 @@ def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meaning, "embed", embed)
 
 
-def _fitting(folder: Path, everyday: Sequence[str], share: float) -> Fitting:
-    intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), folder)
-    return Fitting(SUBJECTS, everyday, intents.near(embed(everyday, folder), folder), intents, 0.7, share)
+def _lines(subjects: Sequence[Subject], everyday: Sequence[str], folder: Path) -> UserLines:
+    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), folder)
+    return UserLines(subjects, everyday, intents.near(embed(everyday, folder), folder), intents, 0.7, 1.0)
 
 
 def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
@@ -82,12 +82,23 @@ def test_what_asks_for_a_name_that_has_been_told_is_known_by_no_wording(tmp_path
 
 
 def test_everyday_lines_stand_in_for_wordings_only_where_they_mean_the_same(tmp_path: Path) -> None:
-    lines = ["i want soup", "i want soup now", "the weather is grey"] * 5
-    fitting, random = _fitting(tmp_path, lines, 1.0), Random(3)
+    everyday = ["i want soup", "i want soup now", "the weather is grey"] * 5
+    lines, random = _lines(SUBJECTS, everyday, tmp_path), Random(3)
 
-    assert fitting.sizes == {"food.hungry": 10}
-    assert {fitting.draw(FOOD, random) for _ in range(50)} == {"i want soup", "i want soup now"}
-    assert {fitting.draw(PETS, random) for _ in range(50)} == {"my cat is asleep", "the {pet} barks"}
+    assert lines.sizes == {"food.hungry": 10}
+    assert {lines.draw(FOOD, random) for _ in range(50)} == {"i want soup", "i want soup now"}
+    assert {lines.draw(PETS, random) for _ in range(50)} == {"my cat is asleep", "the {pet} barks"}
+
+
+@pytest.mark.parametrize(
+    "exchange", [replace(FOOD, after=("menu",)), replace(FOOD, reply=Split(("Soup for {pet}.",), ()))]
+)
+def test_no_everyday_line_stands_for_what_follows_something_or_is_answered_with_a_copy(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    subjects = [Subject("food", frozenset(), {"pet": Split(("dog",), ())}, (exchange,))]
+
+    assert _lines(subjects, ["i want soup"] * 10, tmp_path).sizes == {}
 
 
 def test_lines_that_are_held_out_are_told_in_any_case_and_punctuation() -> None:
