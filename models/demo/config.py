@@ -40,8 +40,8 @@ class TrainingConfig:
     (`name_loss`). Then the whole model learns `replies` in talks, beside `further_lessons` lines a step, from which the
     encoder goes on learning. The decoder answers these lines from the state at `</s>` alone, each by the intent that
     the model itself judges it to have, since the encoder soon tells that of a new line better than the decoder. The
-    share `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording is at
-    least `near` count as wordings, too: `everyday_share` of an intent's lines are such.
+    share `context` of the lines in lessons have others before them. Everyday lines whose cosine to a wording of their
+    intent is at least `near` count as wordings, too: `everyday_share` of an intent's lines are such.
     Two auxiliary losses tell the decoder where to look: `copy_loss`, at the token of the user's name that comes next;
     `focus_loss`, at `</s>` wherever nothing is copied, so that new words do not lead it astray. `spelling_loss` keeps
     each token of a name readable in its state. Tokens that still decide which reply it is count `deciding_weight`
@@ -60,11 +60,11 @@ class TrainingConfig:
     decoder_layers: int = 3
     dropout: float = 0.1
     everyday_lines: int = 160_000
-    near: float = 0.72
+    near: float = 0.68
     everyday_share: float = 0.4
     words: Stage = Stage(5000, 512, 3e-3)
     lessons: Stage = Stage(2500, 192, 1e-3)
-    replies: Stage = Stage(7000, 24, 1.2e-3, 0.15)
+    replies: Stage = Stage(5500, 24, 1.2e-3, 0.15)
     context: float = 0.35
     talks: int = 32
     short_steps: int = 1200

@@ -42,7 +42,7 @@ class Course:
         replies = _replies(subjects)
 
         def source(kind: str, texts: Sequence[str], meanings: Meanings) -> Source:
-            return Source(texts, meanings, intents.near(meanings, config.run), SHARES[kind])
+            return Source(texts, meanings, intents.guess(meanings, config.run), SHARES[kind])
 
         everyday = source("everyday", material.everyday, material.meanings)
         sources = (
@@ -52,7 +52,7 @@ class Course:
             source("replies", [line for _, line in replies], embed([line for _, line in replies], config.run)),
         )
         answering = with_one_reply(subjects)
-        lines = UserLines(answering, everyday.texts, everyday.near, intents, config.near, config.everyday_share)
+        lines = UserLines(answering, everyday.texts, everyday.guesses, intents, config.near, config.everyday_share)
         spoken = _replies(answering, about_name=False)
         encoded = {intents[intent]: tokenizer(f" {line}")["input_ids"] for intent, line in spoken}
         deciding = Deciding(encoded.values())

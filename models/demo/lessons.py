@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import BlenderbotTokenizerFast
 
-from models.demo.meaning import INTENT_SHARPNESS, Near, without_braces
+from models.demo.meaning import Guesses, without_braces
 from models.demo.teacher import Meanings
 from models.demo.tokenizer import history_text
 from models.demo.wording import Rewording
@@ -23,7 +23,7 @@ class Source:
 
     texts: Sequence[str]
     meanings: Meanings
-    near: Near
+    guesses: Guesses
     share: float
 
 
@@ -32,7 +32,7 @@ class Lesson:
     """Lines and what the teacher says of the last one of each.
 
     `input_ids` and `attention_mask` are [lines, length], int64, `meanings` [lines, 384]; `intents` [lines, 16], int64,
-    are the closest intents, `likely` [lines, 16] how likely each is.
+    are the likeliest intents, `likely` [lines, 16] how likely each is.
     """
 
     input_ids: Tensor
@@ -80,11 +80,10 @@ class Lessons:
     def _lesson(self, rows: Sequence[tuple[Source, int, list[int]]]) -> Lesson:
         longest = max(len(ids) for *_, ids in rows)
         pad = self._tokenizer.pad_token_id
-        cosines = torch.tensor(np.stack([source.near.cosines[index] for source, index, _ in rows]))
         return Lesson(
             torch.tensor([[*ids, *[pad] * (longest - len(ids))] for *_, ids in rows]),
             torch.tensor([[*[1] * len(ids), *[0] * (longest - len(ids))] for *_, ids in rows]),
             torch.tensor(np.stack([source.meanings[index] for source, index, _ in rows]).astype(np.float32)),
-            torch.tensor(np.stack([source.near.intents[index] for source, index, _ in rows]).astype(np.int64)),
-            (INTENT_SHARPNESS * cosines.float()).softmax(-1),
+            torch.tensor(np.stack([source.guesses.intents[index] for source, index, _ in rows]).astype(np.int64)),
+            torch.tensor(np.stack([source.guesses.chances[index] for source, index, _ in rows]).astype(np.float32)),
         )

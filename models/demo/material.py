@@ -71,7 +71,7 @@ class Material:
             everyday,
             meanings,
             known,
-            Intents(subjects, known, config.run),
+            Intents(subjects, known, config.run, config.seed),
             tokenizer,
             kinds,
             words,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
 from tqdm import tqdm
 
 from models.demo.dialogues import Exchange, Subject
@@ -18,8 +19,14 @@ from models.demo.teacher import Meanings, embed
 
 FILLINGS = 4
 BLOCK = 1024
-CLOSEST = 16
-INTENT_SHARPNESS = 20.0
+LIKELIEST = 16
+SHARPNESS = 20.0
+CLOSENESS = 10.0
+TEMPERATURE = 2.0
+FIT_STEPS = 300
+FIT_BATCH = 4096
+FIT_RATE = 1e-2
+NOISE = 0.05
 
 
 def label(exchange: Exchange) -> str:
@@ -56,35 +63,43 @@ def _filled(line: str, subject: Subject, names: Sequence[str], random: Random) -
 
 
 class Intents:
-    """Tells the intents of lines by the training wordings that mean nearly the same."""
+    """Tells the intents of lines by what the teacher says that they mean.
 
-    def __init__(self, subjects: Iterable[Subject], known: Sequence[Wording], folder: Path) -> None:
+    Scores of a softmax regression, fitted to the wordings with noise on their vectors, and the cosines to the closest
+    wording of each intent add up; divided by a temperature, they are about as sure as they are right.
+    """
+
+    def __init__(self, subjects: Iterable[Subject], known: Sequence[Wording], folder: Path, seed: int) -> None:
         self.names = tuple(label(exchange) for subject in subjects for exchange in subject.exchanges)
         self._index = {name: i for i, name in enumerate(self.names)}
         self.meanings = embed([wording.text for wording in known], folder)
         self._known = torch.tensor(self.meanings.astype(np.float32))
         self._owners = torch.tensor([self._index[wording.intent] for wording in known])
+        self._regression = _regression(self._known, self._owners, len(self.names), seed)
 
     def __getitem__(self, intent: str) -> int:
         return self._index[intent]
 
-    def near(self, meanings: Meanings, folder: Path) -> "Near":
-        """The closest intents of each line; kept in `folder`, and read from there again."""
-        digest = sha256(meanings.tobytes() + self.meanings.tobytes() + "".join(self.names).encode()).hexdigest()[:16]
-        kept = folder / f"near-{digest}.npz"
+    def guess(self, meanings: Meanings, folder: Path) -> "Guesses":
+        """The likeliest intents of each line; kept in `folder`, and read from there again."""
+        made_of = meanings.tobytes() + self._known.numpy().tobytes() + self._owners.numpy().tobytes()
+        kept = folder / f"guesses-{sha256(made_of).hexdigest()[:16]}.npz"
         if not kept.exists():
             parts = [
-                self.closeness(torch.tensor(meanings[start : start + BLOCK].astype(np.float32))).topk(self._closest)
-                for start in tqdm(range(0, len(meanings), BLOCK), desc="nearest", unit="block", mininterval=5)
+                self._guess(torch.tensor(meanings[start : start + BLOCK].astype(np.float32)))
+                for start in tqdm(range(0, len(meanings), BLOCK), desc="intents", unit="block", mininterval=5)
             ]
+            intents, chances, closeness = (torch.cat(found).numpy() for found in zip(*parts, strict=True))
             fresh = kept.with_suffix(".new.npz")
-            cosines = torch.cat([part.values for part in parts]).numpy().astype(np.float16)
             np.savez(
-                fresh, cosines=cosines, intents=torch.cat([part.indices for part in parts]).numpy().astype(np.int16)
+                fresh,
+                intents=intents.astype(np.int16),
+                chances=chances.astype(np.float16),
+                closeness=closeness.astype(np.float16),
             )
             fresh.replace(kept)
         found = np.load(kept)
-        return Near(found["intents"], found["cosines"])
+        return Guesses(found["intents"], found["chances"], found["closeness"])
 
     def closeness(self, meanings: Tensor) -> Tensor:
         """Cosine of each line to the closest wording of each intent, -1 where none is known: [lines, 384] to
@@ -93,17 +108,45 @@ class Intents:
         found = torch.full((len(meanings), len(self.names)), -1.0)
         return found.scatter_reduce(1, self._owners.expand(len(meanings), -1), near, "amax")
 
-    @property
-    def _closest(self) -> int:
-        return min(CLOSEST, len(self.names))
+    @torch.no_grad()
+    def _guess(self, meanings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        closeness = self.closeness(meanings)
+        scores = (self._regression(SHARPNESS * meanings) + CLOSENESS * closeness) / TEMPERATURE
+        likeliest = scores.topk(min(LIKELIEST, len(self.names)))
+        return likeliest.indices, likeliest.values.softmax(1), closeness.gather(1, likeliest.indices[:, :1])[:, 0]
+
+
+def _regression(known: Tensor, owners: Tensor, intents: int, seed: int) -> torch.nn.Linear:
+    """Tells the intent of a vector times `SHARPNESS`; it begins with the mean direction of each intent's wordings."""
+    random = torch.Generator().manual_seed(seed)
+    layer = torch.nn.Linear(known.shape[1], intents)
+    with torch.no_grad():
+        layer.weight.copy_(normalize(torch.zeros_like(layer.weight).index_add(0, owners, known), dim=1))
+        layer.bias.zero_()
+    optimizer = torch.optim.AdamW(layer.parameters(), FIT_RATE)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, FIT_STEPS)
+    for _ in range(FIT_STEPS):
+        drawn = torch.randint(len(known), (FIT_BATCH,), generator=random)
+        noise = NOISE * torch.randn(FIT_BATCH, known.shape[1], generator=random)
+        loss = cross_entropy(layer(SHARPNESS * normalize(known[drawn] + noise, dim=1)), owners[drawn])
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        falling.step()
+    return layer
 
 
 @dataclass(frozen=True)
-class Near:
-    """The intents that are closest to each line, the closest first: numbers and cosines, [lines, at most 16]."""
+class Guesses:
+    """The intents that lines may have.
+
+    `intents` and `chances`, [lines, at most 16], are their numbers and how likely they are, the likeliest first;
+    `closeness`, [lines], is the cosine to the closest wording of the likeliest.
+    """
 
     intents: NDArray[np.int16]
-    cosines: NDArray[np.float16]
+    chances: NDArray[np.float16]
+    closeness: NDArray[np.float16]
 
 
 class UserLines:
@@ -116,7 +159,7 @@ class UserLines:
         self,
         subjects: Iterable[Subject],
         everyday: Sequence[str],
-        near: Near,
+        guesses: Guesses,
         intents: Intents,
         least: float,
         share: float,
@@ -125,13 +168,13 @@ class UserLines:
         Args:
             subjects: the dialogues, with the reply to learn first.
             everyday: lines.
-            near: the intents closest to these lines.
-            intents: which `near` numbers.
+            guesses: the intents that these lines may have.
+            intents: which `guesses` numbers.
             least: the cosine to a wording at which an everyday line counts as one.
             share: how often such a line is drawn, where there are ten or more.
         """
         self._share = share
-        taken = _taken(near, intents, least)
+        taken = _taken(guesses, intents, least)
         self._taken = {
             label(exchange): tuple(without_braces(everyday[i]) for i in taken[label(exchange)])
             for subject in subjects
@@ -151,11 +194,11 @@ class UserLines:
         return random.choice(everyday if taken else exchange.user.train)
 
 
-def _taken(near: Near, intents: Intents, least: float) -> dict[str, list[int]]:
-    """The lines, by number, whose closest wording has at least the cosine `least`, by the intent of that wording."""
+def _taken(guesses: Guesses, intents: Intents, least: float) -> dict[str, list[int]]:
+    """The lines, by number, at least as close as `least` to a wording of their likeliest intent, by that intent."""
     found: dict[str, list[int]] = {}
-    for line in np.flatnonzero(near.cosines[:, 0] >= least).tolist():
-        found.setdefault(intents.names[near.intents[line, 0]], []).append(line)
+    for line in np.flatnonzero(guesses.closeness >= least).tolist():
+        found.setdefault(intents.names[guesses.intents[line, 0]], []).append(line)
     return found
 
 

@@ -39,31 +39,35 @@ def embed(texts: Sequence[str], folder: Path) -> NDArray[np.float16]:
 @pytest.fixture(autouse=True)
 def teacher_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meaning, "embed", embed)
+    monkeypatch.setattr(meaning, "FIT_BATCH", 64)
 
 
 def _lines(subjects: Sequence[Subject], everyday: Sequence[str], folder: Path) -> UserLines:
-    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), folder)
-    return UserLines(subjects, everyday, intents.near(embed(everyday, folder), folder), intents, 0.7, 1.0)
+    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), folder, 1)
+    return UserLines(subjects, everyday, intents.guess(embed(everyday, folder), folder), intents, 0.7, 1.0)
 
 
-def test_a_line_has_the_intent_of_the_wording_that_is_closest(tmp_path: Path) -> None:
-    intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path)
+def test_a_line_has_the_intent_whose_wordings_mean_nearly_the_same(tmp_path: Path) -> None:
+    intents = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path, 1)
 
-    near = intents.near(embed(["my cat sleeps", "want soup"], tmp_path), tmp_path)
+    found = intents.guess(embed(["my cat sleeps", "want soup"], tmp_path), tmp_path)
 
-    assert [intents.names[i] for i in near.intents[:, 0]] == ["pets.pet_story", "food.hungry"]
-    assert (near.cosines[:, 0] > near.cosines[:, 1]).all()
+    assert [intents.names[i] for i in found.intents[:, 0]] == ["pets.pet_story", "food.hungry"]
+    assert (found.chances[:, 0] > found.chances[:, 1]).all()
+    np.testing.assert_allclose(found.chances.sum(1), 1, atol=1e-3)
+    np.testing.assert_allclose(found.closeness, [2 / 12**0.5, 2 / 6**0.5], atol=1e-3)
 
 
-def test_what_is_near_is_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    intents, lines = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path), embed(["my cat sleeps"], tmp_path)
-    first = intents.near(lines, tmp_path)
+def test_guesses_are_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    intents, lines = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path, 1), embed(["my cat sleeps"], tmp_path)
+    first = intents.guess(lines, tmp_path)
     monkeypatch.setattr(Intents, "closeness", None)
 
-    again = intents.near(lines, tmp_path)
+    again = intents.guess(lines, tmp_path)
 
     assert (again.intents == first.intents).all()
-    assert (again.cosines == first.cosines).all()
+    assert (again.chances == first.chances).all()
+    assert (again.closeness == first.closeness).all()
 
 
 def test_slots_of_wordings_are_filled_with_training_values_only() -> None:
@@ -73,7 +77,7 @@ def test_slots_of_wordings_are_filled_with_training_values_only() -> None:
 def test_what_asks_for_a_name_that_has_been_told_is_known_by_no_wording(tmp_path: Path) -> None:
     recall = replace(FOOD, intent="recall", needs_name=True)
     subjects = [*SUBJECTS, Subject("names", frozenset(), {}, (replace(recall, subject="names"),))]
-    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), tmp_path)
+    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), tmp_path, 1)
 
     closeness = intents.closeness(torch.tensor(embed(["I want soup"], tmp_path).astype(np.float32)))[0]
 
