@@ -14,7 +14,7 @@ from models.demo.tokenizer import encode_history
 from models.demo.wording import Rewording
 
 TRIES = 12
-IN_PASSING = 0.25  # how often an introduction and what follows it are one message
+IN_PASSING = 0.3  # how often an introduction and what follows it are one message
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class ConversationSampler:
         else:
             line = self._random.choice(exchange.user.of(self._heldout_users))
         if passing:
-            line = _joined(self._random.choice(passing.user.of(self._heldout_users)), line)
+            line = _joined(self._random.choice(passing.user.of(self._heldout_users)), line, self._random)
         return self._rewording.draw(line, self._random) if self._rewording else line
 
     def _typed(self, name: str, line: str) -> str:
@@ -202,8 +202,13 @@ class ConversationSampler:
         return self._encoded[text]
 
 
-def _joined(first: str, then: str) -> str:
-    return f"{first}{'' if first[-1] in '.!?' else '.'} {then}"
+def _joined(introduction: str, line: str, random: Random) -> str:
+    """Both in one message, most often the introduction first, as a sentence of its own or not."""
+    first, then = (introduction, line) if random.random() < 0.85 else (line, introduction)
+    if random.random() < 0.5:
+        return f"{first}{'' if first[-1] in '.!?' else '.'} {then}"
+    lower = then if then[:2] in ("I ", "I'") or then[0] == "{" else then[0].lower() + then[1:]
+    return f"{first.rstrip('.!?')}{random.choice((',', ' and', ' -'))} {lower}"
 
 
 def runs_of(parts: Iterable[Sequence[int]], ids: Sequence[int]) -> tuple[bool, ...]:
