@@ -36,7 +36,7 @@ class WeightScheme:
 # A wide model spreads the error of a product over many blocks, so that theirs may be large, which is faster: on a 1,280
 # wide model, blocks of 256 take a sixth less time a step than blocks of 128. A narrow model has so little to compute
 # that it can keep in fp32, or in 8 bits, what its choice of words depends on most.
-NARROW_SCHEMES = {"int8": WeightScheme(None, 8, 8, 8), "int4": WeightScheme(None, 8, 4, 8)}
+NARROW_SCHEMES = {"int8": WeightScheme(None, None, 8, 8), "int4": WeightScheme(None, 8, 4, 8)}
 WIDE_SCHEMES = {"int8": WeightScheme(8, 8, 8, 8, block_size=256), "int4": WeightScheme(4, 4, 4, 8, block_size=128)}
 
 

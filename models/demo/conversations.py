@@ -159,7 +159,8 @@ class ConversationSampler:
             user = line.format_map(filled)
             reply = answer.format_map(filled)
             input_ids, kept = encode_history(self._tokenizer, [*turns, user])
-            if exchange.needs_name and values["name"] not in " ".join(kept[:-1]):
+            own_name = runs_of([self._encode(values["name"])[:-1]] if told else [], input_ids)
+            if exchange.needs_name and not any(own_name):
                 return None
             labels = self._encode(reply)
             if may_be_said(input_ids, self._tokenizer.bos_token_id, labels):
@@ -171,7 +172,7 @@ class ConversationSampler:
                     len(kept),
                     user,
                     reply,
-                    own_name=runs_of([self._encode(values["name"])[:-1]] if told else [], input_ids),
+                    own_name=own_name,
                     name_said=runs_of([given["name"]] if "name" in given else [], labels),
                     copied=runs_of(given.values(), labels),
                 )

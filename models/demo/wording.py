@@ -63,7 +63,7 @@ class Rewording:
         if random.random() < 0.06:
             line = " ".join(SHORT.get(word, word) if random.random() < 0.6 else word for word in line.split())
         if random.random() < 0.15:
-            line = line.replace("'", "")
+            line = re.sub("(?<!})'", "", line)
         if random.random() < 0.3:
             line = line.rstrip(".?!")
         elif random.random() < 0.06:
