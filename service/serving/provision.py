@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,7 +215,7 @@ def find(model: str, models: Path) -> Path | Missing:
         ModelFolderError: a folder that is none, or one of another model.
     """
     if model == "demo":
-        folder = _first_choice(str(DEMO_CHECKPOINT), models)
+        folder = demo_folder(models)
         return folder if _usable(folder) else Missing(model, folder)
     if model == "auto":
         return _exported(DEFAULT_MODEL, models) or Missing(DEFAULT_MODEL, _first_choice(DEFAULT_MODEL, models))
@@ -237,6 +238,15 @@ def find(model: str, models: Path) -> Path | Missing:
             f"export it elsewhere: python -m export --model {model} --output-dir FOLDER, and serve that folder."
         )
     return exported
+
+
+def demo_folder(models: Path) -> Path:
+    """Where the demo model is exported to; it is named by its content, so that another demo model is exported anew."""
+    content = sha256()
+    for path in sorted(DEMO_CHECKPOINT.glob("*")):
+        content.update(path.read_bytes())
+    folder = _first_choice(str(DEMO_CHECKPOINT), models)
+    return folder.with_name(f"{folder.name}-{content.hexdigest()[:8]}")
 
 
 def _locked(folder: int) -> bool:

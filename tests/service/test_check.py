@@ -14,6 +14,7 @@ import pytest
 from service import check
 from service.check import Kind
 from service.engine.kernels import library
+from service.serving.provision import demo_folder
 from service.settings import ServiceConfig
 from tests.export.fake_hub import FakeHub
 from tests.service.process import ROOT, RUN_MAIN
@@ -149,9 +150,7 @@ def test_without_the_hub_auto_would_serve_the_demo_model_which_it_says_and_does_
         "warning: The demo model would be served instead of facebook/blenderbot-400M-distill"
     )
     assert "The Hub is switched off" in ended.stderr
-    assert (
-        f"Serves demo, once it has been exported to {tmp_path / 'models' / 'demo-int8'} at the start." in ended.stdout
-    )
+    assert f"Serves demo, once it has been exported to {demo_folder(tmp_path / 'models')} at the start." in ended.stdout
     assert not (tmp_path / "models").exists()
 
 

@@ -19,7 +19,7 @@ import pytest
 from models import manifest
 from models.folder import DEFAULT_MODEL, ModelFolderError
 from service import check
-from service.serving.provision import ExportFailed, Provider
+from service.serving.provision import ExportFailed, Provider, demo_folder
 from service.serving.runtime import Runtime
 from service.settings import ServiceConfig
 from tests.service.process import ROOT, ServiceProcess
@@ -72,26 +72,38 @@ def test_the_demo_model_remembers_a_name_two_turns_later(service: ServiceProcess
 
 
 def test_a_second_start_serves_the_export_of_the_first(service: ServiceProcess, tree: Path) -> None:
-    before = (tree / "models" / "demo-int8" / "manifest.json").stat().st_mtime_ns
+    manifest_of_first = demo_folder(tree / "models") / "manifest.json"
+    before = manifest_of_first.stat().st_mtime_ns
     with ServiceProcess("--model", "demo", root=tree) as again:
         again.wait_ready()
         assert json.loads(again.get("/v1/models").body)["data"][0]["id"] == "demo"
-    assert (tree / "models" / "demo-int8" / "manifest.json").stat().st_mtime_ns == before
+    assert manifest_of_first.stat().st_mtime_ns == before
 
 
 def test_an_export_of_another_release_is_made_anew(tree: Path, tmp_path: Path) -> None:
     root = tmp_path / "clone"
     shutil.copytree(tree, root)
-    path = root / "models" / "demo-int8" / "manifest.json"
+    path = demo_folder(root / "models") / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
     with ServiceProcess("--model", "demo", root=root) as process:
         assert process.wait_ready().curl("-d", '{"prompt": "Hello"}').status == 200
     assert json.loads(path.read_text())["format"] == manifest.FORMAT
 
 
+def test_another_demo_model_is_exported_anew(tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "clone"
+    shutil.copytree(tree, root)
+    settings = root / "models" / "demo" / "checkpoint" / "generation_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"min_length": 40}))
+    with ServiceProcess("--model", "demo", root=root) as process:
+        answer = process.wait_ready().curl("-d", '{"prompt": "Hello", "stream": true}')
+    usage = json.loads(answer.body.rpartition("data: ")[2])["usage"]
+    assert usage["completion_tokens"] > 35
+
+
 def test_sigterm_during_an_export_ends_it_and_leaves_nothing_behind(tree: Path, tmp_path: Path) -> None:
     root = tmp_path / "clone"
-    shutil.copytree(tree, root, ignore=shutil.ignore_patterns("demo-int8"))
+    shutil.copytree(tree, root, ignore=shutil.ignore_patterns("demo-int8-*"))
     before = sorted(root.joinpath("models").iterdir())
     with ServiceProcess("--model", "demo", root=root) as process:
         assert process.get("/livez").status == 200
