@@ -241,12 +241,20 @@ def find(model: str, models: Path) -> Path | Missing:
 
 
 def demo_folder(models: Path) -> Path:
-    """Where the demo model is exported to; it is named by its content, so that another demo model is exported anew."""
-    content = sha256()
-    for path in sorted(DEMO_CHECKPOINT.glob("*")):
-        content.update(path.read_bytes())
+    """Where the demo model is exported to; it is named by its content, so that another demo model is exported anew.
+
+    Raises:
+        ModelFolderError: the checkpoint cannot be read.
+    """
+    try:
+        records = manifest.record_files(DEMO_CHECKPOINT)
+    except OSError as error:
+        raise ModelFolderError(
+            f"The demo model at {DEMO_CHECKPOINT} cannot be read ({error.strerror}); put that folder back."
+        ) from error
+    content = sha256("".join(record.sha256 for record in records.values()).encode()).hexdigest()
     folder = _first_choice(str(DEMO_CHECKPOINT), models)
-    return folder.with_name(f"{folder.name}-{content.hexdigest()[:8]}")
+    return folder.with_name(f"{folder.name}-{content[:8]}")
 
 
 def _locked(folder: int) -> bool:
