@@ -59,9 +59,10 @@ class Machine:
 
     @property
     def short_name(self) -> str:
-        """Name and kind of the processor, for the head of a column."""
+        """Name and kind of the processor, for the head of a column; a kind that is not known is told by its numbers."""
         numbers = (self.cpu_family, self.cpu_model)
-        return ", ".join(filter(None, [self.name, MICROARCHITECTURES.get(numbers) or "-".join(filter(None, numbers))]))
+        unknown = "-".join(filter(None, numbers)) + (" with AMX" if "amx_int8" in self.cpu_flags else "")
+        return ", ".join(filter(None, [self.name, MICROARCHITECTURES.get(numbers) or unknown]))
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.0f} GiB"

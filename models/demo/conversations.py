@@ -8,7 +8,7 @@ from transformers import BlenderbotTokenizerFast
 
 from models.demo.bans import may_be_said
 from models.demo.dialogues import Exchange, Subject, user_words
-from models.demo.meaning import UserLines, label
+from models.demo.meaning import UserLines
 from models.demo.names import NameSampler
 from models.demo.tokenizer import encode_history
 from models.demo.wording import Rewording
@@ -168,7 +168,7 @@ class ConversationSampler:
                 return Sample(
                     tuple(input_ids),
                     labels,
-                    label(exchange),
+                    exchange.label,
                     len(kept),
                     user,
                     reply,

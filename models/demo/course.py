@@ -13,7 +13,7 @@ from models.demo.deciding import Deciding
 from models.demo.dialogues import Subject, user_words, with_one_reply
 from models.demo.lessons import Lessons, Source
 from models.demo.material import Material
-from models.demo.meaning import Intents, UserLines, label
+from models.demo.meaning import Intents, UserLines
 from models.demo.names import NameSampler
 from models.demo.teacher import Meanings, embed
 from models.demo.wording import Rewording
@@ -76,4 +76,4 @@ def _replies(subjects: Iterable[Subject], about_name: bool = True) -> list[tuple
     """The intent and the text of each training reply that copies nothing; without those that have to do with the user's
     name unless `about_name`."""
     exchanges = [e for subject in subjects for e in subject.exchanges if about_name or not e.about_name]
-    return [(label(e), line) for e in exchanges for line in e.reply.train if "{" not in line]
+    return [(e.label, line) for e in exchanges for line in e.reply.train if "{" not in line]

@@ -41,6 +41,9 @@ class Exchange:
 
     The first training reply is the one to learn: it fits nearly all of the wordings, and holds no slots where it can do
     without. Only of replies about the user's own name all are learnt.
+
+    An exchange that `covers` others, each named by its label, has a reply that fits them all: it answers lines that may
+    have several of these intents, and none of them surely.
     """
 
     subject: str
@@ -50,6 +53,12 @@ class Exchange:
     after: tuple[str, ...] = ()
     needs_name: bool = False
     no_name: bool = False
+    covers: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name of the intent among all subjects."""
+        return f"{self.subject}.{self.intent}"
 
     @property
     def introduces(self) -> bool:
@@ -112,6 +121,7 @@ def _subject(data: Mapping[str, Any]) -> Subject:
             after=tuple(e.get("after") or ()),
             needs_name=bool(e.get("needs_name", False)),
             no_name=bool(e.get("no_name", False)),
+            covers=tuple(e.get("covers") or ()),
         )
         for e in data["exchanges"]
     )
@@ -127,16 +137,20 @@ def user_words(subjects: Iterable[Subject]) -> list[str]:
 
 def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
     """One line for each rule that the dialogues break."""
+    labels = {e.label for subject in subjects for e in subject.exchanges}
     for subject in subjects:
         intents = {e.intent for e in subject.exchanges}
         for exchange in subject.exchanges:
-            where = f"{subject.name}.{exchange.intent}"
+            where = exchange.label
             counts = (len(exchange.user.train), len(exchange.user.heldout), len(exchange.reply.train))
             if any(have < need for have, need in zip(counts, (16, 4, 3), strict=True)):
                 yield f"{where}: too few lines (user, held-out user, replies: {counts})"
             for parent in exchange.after:
                 if parent not in intents:
                     yield f"{where}: follows an unknown intent {parent}"
+            for covered in exchange.covers:
+                if covered not in labels:
+                    yield f"{where}: covers an unknown intent {covered}"
             for line in exchange.user.train + exchange.user.heldout:
                 if len(line.split()) not in USER_WORDS:
                     yield f"{where}: user line of {len(line.split())} words: {line}"
@@ -162,7 +176,7 @@ def _shared_wordings(subjects: tuple[Subject, ...]) -> Iterator[str]:
     meanings: dict[tuple[str, bool], str] = {}
     for subject in subjects:
         for exchange in subject.exchanges:
-            where = f"{subject.name}.{exchange.intent}"
+            where = exchange.label
             for line in exchange.user.train + exchange.user.heldout:
                 spoken = " ".join(re.findall(r"{\w+}|[a-z0-9]+|[^\w\s]+$", line.lower().replace("'", "")))
                 spoken = spoken.rstrip(" .,?!") or spoken

@@ -23,15 +23,11 @@ LIKELIEST = 16
 SHARPNESS = 20.0
 CLOSENESS = 10.0
 TEMPERATURE = 2.0
+BREADTH = 0.6
 FIT_STEPS = 300
 FIT_BATCH = 4096
 FIT_RATE = 1e-2
 NOISE = 0.05
-
-
-def label(exchange: Exchange) -> str:
-    """The name of an intent among all subjects."""
-    return f"{exchange.subject}.{exchange.intent}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def wordings(subjects: Iterable[Subject], names: Sequence[str], seed: int) -> li
                 continue
             for line in exchange.user.train:
                 for _ in range(FILLINGS if "{" in line else 1):
-                    made.append(Wording(_filled(line, subject, names, random), label(exchange)))
+                    made.append(Wording(_filled(line, subject, names, random), exchange.label))
     return made
 
 
@@ -66,12 +62,18 @@ class Intents:
     """Tells the intents of lines by what the teacher says that they mean.
 
     Scores of a softmax regression, fitted to the wordings with noise on their vectors, and the cosines to the closest
-    wording of each intent add up; divided by a temperature, they are about as sure as they are right.
+    wording of each intent add up; divided by a temperature, they are about as sure as they are right. An intent that
+    covers others is as likely as they all together, times `BREADTH`, besides: it wins where none of them is likely.
     """
 
     def __init__(self, subjects: Iterable[Subject], known: Sequence[Wording], folder: Path, seed: int) -> None:
-        self.names = tuple(label(exchange) for subject in subjects for exchange in subject.exchanges)
+        exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
+        self.names = tuple(exchange.label for exchange in exchanges)
         self._index = {name: i for i, name in enumerate(self.names)}
+        self._covering = torch.zeros(len(exchanges), len(exchanges))
+        for exchange in exchanges:
+            for covered in exchange.covers:
+                self._covering[self._index[covered], self._index[exchange.label]] = 1.0
         self.meanings = embed([wording.text for wording in known], folder)
         self._known = torch.tensor(self.meanings.astype(np.float32))
         self._owners = torch.tensor([self._index[wording.intent] for wording in known])
@@ -82,7 +84,8 @@ class Intents:
 
     def guess(self, meanings: Meanings, folder: Path) -> "Guesses":
         """The likeliest intents of each line; kept in `folder`, and read from there again."""
-        made_of = meanings.tobytes() + self._known.numpy().tobytes() + self._owners.numpy().tobytes()
+        of_intents = (self._known, self._owners, self._covering)
+        made_of = meanings.tobytes() + b"".join(part.numpy().tobytes() for part in of_intents)
         kept = folder / f"guesses-{sha256(made_of).hexdigest()[:16]}.npz"
         if not kept.exists():
             parts = [
@@ -112,8 +115,10 @@ class Intents:
     def _guess(self, meanings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         closeness = self.closeness(meanings)
         scores = (self._regression(SHARPNESS * meanings) + CLOSENESS * closeness) / TEMPERATURE
-        likeliest = scores.topk(min(LIKELIEST, len(self.names)))
-        return likeliest.indices, likeliest.values.softmax(1), closeness.gather(1, likeliest.indices[:, :1])[:, 0]
+        chances = scores.softmax(1)
+        likeliest = (chances + BREADTH * chances @ self._covering).topk(min(LIKELIEST, len(self.names)))
+        shares = likeliest.values / likeliest.values.sum(1, keepdim=True)
+        return likeliest.indices, shares, closeness.gather(1, likeliest.indices[:, :1])[:, 0]
 
 
 def _regression(known: Tensor, owners: Tensor, intents: int, seed: int) -> torch.nn.Linear:
@@ -176,10 +181,10 @@ class UserLines:
         self._share = share
         taken = _taken(guesses, intents, least)
         self._taken = {
-            label(exchange): tuple(without_braces(everyday[i]) for i in taken[label(exchange)])
+            exchange.label: tuple(without_braces(everyday[i]) for i in taken[exchange.label])
             for subject in subjects
             for exchange in subject.exchanges
-            if exchange.free and "{" not in exchange.reply.train[0] and label(exchange) in taken
+            if exchange.free and "{" not in exchange.reply.train[0] and exchange.label in taken
         }
 
     @property
@@ -189,7 +194,7 @@ class UserLines:
 
     def draw(self, exchange: Exchange, random: Random) -> str:
         """A user line, its slots unfilled."""
-        everyday = self._taken.get(label(exchange), ())
+        everyday = self._taken.get(exchange.label, ())
         taken = everyday and random.random() < self._share * min(1.0, len(everyday) / 10)
         return random.choice(everyday if taken else exchange.user.train)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -34,6 +34,12 @@ def test_names_of_processors(cpu: str, family: str, model: str, folder: str, nam
     named = machine(cpu, family, model)
     assert (named.folder, named.short_name) == (folder, name)
     assert str(named) == f"{name}, 2 cores, 24 GiB, Linux 6.1, avx2"
+
+
+def test_a_processor_that_is_not_known_by_its_numbers_is_told_by_its_amx() -> None:
+    named = replace(machine("Intel(R) Xeon(R) Processor", "6", "167"), cpu_flags=("avx2", "amx_int8"))
+
+    assert named.short_name == "Intel Xeon, 6-167 with AMX"
 
 
 def test_this_machine_has_a_name_and_versions() -> None:

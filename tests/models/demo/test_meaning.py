@@ -58,6 +58,18 @@ def test_a_line_has_the_intent_whose_wordings_mean_nearly_the_same(tmp_path: Pat
     np.testing.assert_allclose(found.closeness, [2 / 12**0.5, 2 / 6**0.5], atol=1e-3)
 
 
+def test_a_line_that_may_have_several_intents_has_the_one_that_covers_them(tmp_path: Path) -> None:
+    meals = [replace(FOOD, intent=meal, user=Split((f"want {meal}",), ())) for meal in ("soup", "bread", "rice")]
+    eating = replace(FOOD, intent="eating", user=Split(("we ate",), ()), covers=tuple(meal.label for meal in meals))
+    subjects = (SUBJECTS[0], Subject("food", frozenset(), {}, (*meals, eating)))
+    intents = Intents(subjects, wordings(subjects, ["Anna"], 1), tmp_path, 1)
+
+    found = intents.guess(embed(["want soup", "want bread", "want cake"], tmp_path), tmp_path)
+
+    assert [intents.names[i] for i in found.intents[:, 0]] == ["food.soup", "food.bread", "food.eating"]
+    np.testing.assert_allclose(found.chances.sum(1), 1, atol=1e-3)
+
+
 def test_guesses_are_kept_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     intents, lines = Intents(SUBJECTS, wordings(SUBJECTS, ["Anna"], 1), tmp_path, 1), embed(["my cat sleeps"], tmp_path)
     first = intents.guess(lines, tmp_path)
