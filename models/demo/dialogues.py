@@ -42,8 +42,8 @@ class Exchange:
     The first training reply is the one to learn: it fits nearly all of the wordings, and holds no slots where it can do
     without. Only of replies about the user's own name all are learnt.
 
-    An exchange that `covers` others, each named by its label, has a reply that fits them all: it answers lines that may
-    have several of these intents, and none of them surely.
+    The reply of an exchange that `covers` others, each named by its label, suits all of them, and answers lines that
+    could have any of these intents.
     """
 
     subject: str
@@ -57,7 +57,7 @@ class Exchange:
 
     @property
     def label(self) -> str:
-        """The name of the intent among all subjects."""
+        """Unique among all subjects."""
         return f"{self.subject}.{self.intent}"
 
     @property
@@ -137,7 +137,6 @@ def user_words(subjects: Iterable[Subject]) -> list[str]:
 
 def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
     """One line for each rule that the dialogues break."""
-    labels = {e.label for subject in subjects for e in subject.exchanges}
     for subject in subjects:
         intents = {e.intent for e in subject.exchanges}
         for exchange in subject.exchanges:
@@ -148,9 +147,6 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
             for parent in exchange.after:
                 if parent not in intents:
                     yield f"{where}: follows an unknown intent {parent}"
-            for covered in exchange.covers:
-                if covered not in labels:
-                    yield f"{where}: covers an unknown intent {covered}"
             for line in exchange.user.train + exchange.user.heldout:
                 if len(line.split()) not in USER_WORDS:
                     yield f"{where}: user line of {len(line.split())} words: {line}"
@@ -168,7 +164,22 @@ def problems(subjects: tuple[Subject, ...]) -> Iterator[str]:
                 for slot in re.findall(r"{(\w+)}", line):
                     if slot != "name" and slot not in subject.slots:
                         yield f"{where}: unknown slot {slot}: {line}"
+    yield from _covered(subjects)
     yield from _shared_wordings(subjects)
+
+
+def _covered(subjects: tuple[Subject, ...]) -> Iterator[str]:
+    """One line for each intent that is covered and should not be."""
+    exchanges = {e.label: e for subject in subjects for e in subject.exchanges}
+    covering: dict[str, str] = {}
+    for where, exchange in exchanges.items():
+        for covered in exchange.covers:
+            if covered not in exchanges:
+                yield f"{where}: covers an unknown intent {covered}"
+            elif exchanges[covered].covers:
+                yield f"{where}: covers {covered}, which covers others"
+            elif (other := covering.setdefault(covered, where)) != where:
+                yield f"{where}: covers {covered}, as {other} does"
 
 
 def _shared_wordings(subjects: tuple[Subject, ...]) -> Iterator[str]:

@@ -23,7 +23,7 @@ LIKELIEST = 16
 SHARPNESS = 20.0
 CLOSENESS = 10.0
 TEMPERATURE = 2.0
-BREADTH = 0.6
+BREADTH = 1.5
 FIT_STEPS = 300
 FIT_BATCH = 4096
 FIT_RATE = 1e-2
@@ -63,17 +63,16 @@ class Intents:
 
     Scores of a softmax regression, fitted to the wordings with noise on their vectors, and the cosines to the closest
     wording of each intent add up; divided by a temperature, they are about as sure as they are right. An intent that
-    covers others is as likely as they all together, times `BREADTH`, besides: it wins where none of them is likely.
+    covers others gets, on top of its own chance, `BREADTH` times what these have together without the likeliest of
+    them: nothing where that one is sure, and the most where all are as likely.
     """
 
     def __init__(self, subjects: Iterable[Subject], known: Sequence[Wording], folder: Path, seed: int) -> None:
         exchanges = [exchange for subject in subjects for exchange in subject.exchanges]
         self.names = tuple(exchange.label for exchange in exchanges)
         self._index = {name: i for i, name in enumerate(self.names)}
-        self._covering = torch.zeros(len(exchanges), len(exchanges))
-        for exchange in exchanges:
-            for covered in exchange.covers:
-                self._covering[self._index[covered], self._index[exchange.label]] = 1.0
+        covering = {covered: self._index[exchange.label] for exchange in exchanges for covered in exchange.covers}
+        self._covering = torch.tensor([covering.get(name, len(self.names)) for name in self.names])
         self.meanings = embed([wording.text for wording in known], folder)
         self._known = torch.tensor(self.meanings.astype(np.float32))
         self._owners = torch.tensor([self._index[wording.intent] for wording in known])
@@ -84,7 +83,7 @@ class Intents:
 
     def guess(self, meanings: Meanings, folder: Path) -> "Guesses":
         """The likeliest intents of each line; kept in `folder`, and read from there again."""
-        of_intents = (self._known, self._owners, self._covering)
+        of_intents = (self._known, self._owners, self._covering, torch.tensor(BREADTH))
         made_of = meanings.tobytes() + b"".join(part.numpy().tobytes() for part in of_intents)
         kept = folder / f"guesses-{sha256(made_of).hexdigest()[:16]}.npz"
         if not kept.exists():
@@ -116,9 +115,15 @@ class Intents:
         closeness = self.closeness(meanings)
         scores = (self._regression(SHARPNESS * meanings) + CLOSENESS * closeness) / TEMPERATURE
         chances = scores.softmax(1)
-        likeliest = (chances + BREADTH * chances @ self._covering).topk(min(LIKELIEST, len(self.names)))
+        likeliest = (chances + BREADTH * self._undecided(chances)).topk(min(LIKELIEST, len(self.names)))
         shares = likeliest.values / likeliest.values.sum(1, keepdim=True)
         return likeliest.indices, shares, closeness.gather(1, likeliest.indices[:, :1])[:, 0]
+
+    def _undecided(self, chances: Tensor) -> Tensor:
+        """What the intents that each one covers have together, without the likeliest of them: [lines, intents]."""
+        covering, none = self._covering.expand(len(chances), -1), torch.zeros(len(chances), len(self.names) + 1)
+        together, most = none.scatter_add(1, covering, chances), none.scatter_reduce(1, covering, chances, "amax")
+        return (together - most)[:, :-1]
 
 
 def _regression(known: Tensor, owners: Tensor, intents: int, seed: int) -> torch.nn.Linear:
