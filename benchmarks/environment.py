@@ -59,10 +59,12 @@ class Machine:
 
     @property
     def short_name(self) -> str:
-        """Name and kind of the processor, for the head of a column; a kind that is not known is told by its numbers."""
+        """Name and kind of the processor, for the head of a column: its microarchitecture, or else its numbers, with
+        AMX named, since a hypervisor may give any numbers."""
         numbers = (self.cpu_family, self.cpu_model)
-        unknown = "-".join(filter(None, numbers)) + (" with AMX" if "amx_int8" in self.cpu_flags else "")
-        return ", ".join(filter(None, [self.name, MICROARCHITECTURES.get(numbers) or unknown]))
+        amx = "AMX" if "amx_int8" in self.cpu_flags else ""
+        kind = [MICROARCHITECTURES[numbers]] if numbers in MICROARCHITECTURES else [amx, "-".join(filter(None, numbers))]
+        return ", ".join(filter(None, [self.name, *kind]))
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.0f} GiB"

@@ -36,10 +36,14 @@ def test_names_of_processors(cpu: str, family: str, model: str, folder: str, nam
     assert str(named) == f"{name}, 2 cores, 24 GiB, Linux 6.1, avx2"
 
 
-def test_a_processor_that_is_not_known_by_its_numbers_is_told_by_its_amx() -> None:
-    named = replace(machine("Intel(R) Xeon(R) Processor", "6", "167"), cpu_flags=("avx2", "amx_int8"))
+@pytest.mark.parametrize(
+    ("numbers", "name"),
+    [(("6", "167"), "Intel Xeon, AMX, 6-167"), (("", ""), "Intel Xeon, AMX"), (("6", "207"), "Intel Xeon, Emerald Rapids")],
+)
+def test_amx_is_named_where_the_numbers_say_nothing(numbers: tuple[str, str], name: str) -> None:
+    named = replace(machine("Intel(R) Xeon(R) Processor", *numbers), cpu_flags=("avx2", "amx_int8"))
 
-    assert named.short_name == "Intel Xeon, 6-167 with AMX"
+    assert named.short_name == name
 
 
 def test_this_machine_has_a_name_and_versions() -> None:

@@ -79,6 +79,27 @@ def test_a_wording_of_two_intents_is_reported_whatever_its_case_and_punctuation(
     ]
 
 
+@pytest.mark.parametrize(
+    ("covers", "reported"),
+    [
+        (("pets.choice",), None),
+        (("pets.none",), "an unknown intent pets.none"),
+        (("wide.choice",), "wide.choice, which covers others"),
+        (("meals.choice",), "meals.choice, as other.choice does"),
+    ],
+)
+def test_an_intent_is_covered_once_and_by_one_that_is_not_covered(covers: tuple[str, ...], reported: str | None) -> None:
+    pets, meals = _subject("pets", "a dog"), _subject("meals", "a soup")
+    wide, other = (
+        replace(made, exchanges=(replace(made.exchanges[0], covers=covered),))
+        for made, covered in ((_subject("wide", "anything"), covers), (_subject("other", "else"), ("meals.choice",)))
+    )
+
+    found = [problem for problem in problems((pets, meals, other, wide)) if "covers" in problem]
+
+    assert found == ([f"wide.choice: covers {reported}"] if reported else [])
+
+
 def test_wordings_that_differ_in_a_slot_or_mean_an_untold_name_are_not_the_same() -> None:
     asked = _subject("names", "What is my name?")
     (exchange,) = asked.exchanges
