@@ -63,7 +63,9 @@ class Machine:
         AMX named, since a hypervisor may give any numbers."""
         numbers = (self.cpu_family, self.cpu_model)
         amx = "AMX" if "amx_int8" in self.cpu_flags else ""
-        kind = [MICROARCHITECTURES[numbers]] if numbers in MICROARCHITECTURES else [amx, "-".join(filter(None, numbers))]
+        kind = (
+            [MICROARCHITECTURES[numbers]] if numbers in MICROARCHITECTURES else [amx, "-".join(filter(None, numbers))]
+        )
         return ", ".join(filter(None, [self.name, *kind]))
 
     def __str__(self) -> str:

@@ -38,7 +38,11 @@ def test_names_of_processors(cpu: str, family: str, model: str, folder: str, nam
 
 @pytest.mark.parametrize(
     ("numbers", "name"),
-    [(("6", "167"), "Intel Xeon, AMX, 6-167"), (("", ""), "Intel Xeon, AMX"), (("6", "207"), "Intel Xeon, Emerald Rapids")],
+    [
+        (("6", "167"), "Intel Xeon, AMX, 6-167"),
+        (("", ""), "Intel Xeon, AMX"),
+        (("6", "207"), "Intel Xeon, Emerald Rapids"),
+    ],
 )
 def test_amx_is_named_where_the_numbers_say_nothing(numbers: tuple[str, str], name: str) -> None:
     named = replace(machine("Intel(R) Xeon(R) Processor", *numbers), cpu_flags=("avx2", "amx_int8"))

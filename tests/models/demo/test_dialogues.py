@@ -88,7 +88,9 @@ def test_a_wording_of_two_intents_is_reported_whatever_its_case_and_punctuation(
         (("meals.choice",), "meals.choice, as other.choice does"),
     ],
 )
-def test_an_intent_is_covered_once_and_by_one_that_is_not_covered(covers: tuple[str, ...], reported: str | None) -> None:
+def test_an_intent_is_covered_once_and_by_one_that_is_not_covered(
+    covers: tuple[str, ...], reported: str | None
+) -> None:
     pets, meals = _subject("pets", "a dog"), _subject("meals", "a soup")
     wide, other = (
         replace(made, exchanges=(replace(made.exchanges[0], covers=covered),))
