@@ -62,11 +62,10 @@ class Machine:
         """Name and kind of the processor, for the head of a column: its microarchitecture, or else its numbers, with
         AMX named, since a hypervisor may give any numbers."""
         numbers = (self.cpu_family, self.cpu_model)
+        if microarchitecture := MICROARCHITECTURES.get(numbers):
+            return f"{self.name}, {microarchitecture}"
         amx = "AMX" if "amx_int8" in self.cpu_flags else ""
-        kind = (
-            [MICROARCHITECTURES[numbers]] if numbers in MICROARCHITECTURES else [amx, "-".join(filter(None, numbers))]
-        )
-        return ", ".join(filter(None, [self.name, *kind]))
+        return ", ".join(filter(None, [self.name, amx, "-".join(filter(None, numbers))]))
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.0f} GiB"

@@ -83,8 +83,9 @@ class Intents:
 
     def guess(self, meanings: Meanings, folder: Path) -> "Guesses":
         """The likeliest intents of each line; kept in `folder`, and read from there again."""
-        of_intents = (self._known, self._owners, self._covering, torch.tensor(BREADTH))
-        made_of = meanings.tobytes() + b"".join(part.numpy().tobytes() for part in of_intents)
+        settings = (LIKELIEST, SHARPNESS, CLOSENESS, TEMPERATURE, BREADTH, FIT_STEPS, FIT_BATCH, FIT_RATE, NOISE)
+        fitted_to = (self._known, self._owners, self._covering)
+        made_of = repr(settings).encode() + meanings.tobytes() + b"".join(part.numpy().tobytes() for part in fitted_to)
         kept = folder / f"guesses-{sha256(made_of).hexdigest()[:16]}.npz"
         if not kept.exists():
             parts = [
@@ -121,8 +122,9 @@ class Intents:
 
     def _undecided(self, chances: Tensor) -> Tensor:
         """What the intents that each one covers have together, without the likeliest of them: [lines, intents]."""
-        covering, none = self._covering.expand(len(chances), -1), torch.zeros(len(chances), len(self.names) + 1)
-        together, most = none.scatter_add(1, covering, chances), none.scatter_reduce(1, covering, chances, "amax")
+        covering = self._covering.expand(len(chances), -1)
+        zeros = torch.zeros(len(chances), len(self.names) + 1)  # The last place is for those that none covers.
+        together, most = zeros.scatter_add(1, covering, chances), zeros.scatter_reduce(1, covering, chances, "amax")
         return (together - most)[:, :-1]
 
 
